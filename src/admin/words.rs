@@ -1,0 +1,304 @@
+//! The four-letter words, answered in ZooKeeper's words so that its monitoring tools understand them.
+
+use std::fmt::{Display, Write as _};
+use std::path::Path;
+
+use super::stats::{ClientLine, Stats};
+use crate::config::Settings;
+use crate::ids::Zxid;
+
+/// The ZooKeeper whose protocol and answers these are; tools read it. The version of this server stands behind it.
+const VERSION: &str = concat!("3.9.5-zabra-", env!("CARGO_PKG_VERSION"));
+
+const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
+
+/// A question that takes the place of a client's first frame. Any other four bytes are the length of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Word(&'static str);
+
+/// All that ZooKeeper knows: those that are not built here are recognized, so that they are not taken for a length.
+const WORDS: [&str; 18] = [
+    "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst", "srvr",
+    "stat", "stmk", "wchc", "wchp", "wchs",
+];
+
+impl Word {
+    /// The word that a client's first four bytes are.
+    pub fn parse(bytes: [u8; 4]) -> Option<Word> {
+        WORDS.into_iter().find(|word| word.as_bytes() == bytes).map(Word)
+    }
+}
+
+/// What the server is to its clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// no leader is known, so nobody is served
+    Looking,
+    /// alone
+    Standalone,
+    /// follows
+    Follower,
+    /// leads
+    Leader {
+        /// other servers that are connected
+        learners: usize,
+        /// those of them that have the whole history
+        synced: usize,
+    },
+}
+
+/// What the answers tell.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// the configuration
+    pub settings: &'a Settings,
+    /// the counters
+    pub stats: &'a Stats,
+    /// role
+    pub mode: Mode,
+    /// the newest transaction applied
+    pub last_zxid: Zxid,
+    /// of the whole state at that transaction
+    pub digest: u64,
+    /// znodes
+    pub nodes: usize,
+    /// those of them that go with a session
+    pub ephemerals: usize,
+    /// watches of clients of this server
+    pub watches: usize,
+    /// sessions of the ensemble
+    pub sessions: usize,
+    /// bytes of paths and data
+    pub data_bytes: u64,
+    /// clients of this server
+    pub clients: &'a [ClientLine],
+}
+
+/// The answer to a word. Those that are not in the whitelist are refused, as in ZooKeeper.
+pub fn answer(word: Word, view: &View<'_>) -> String {
+    let Word(word) = word;
+    if !view.settings.four_letter_words.allows(word) {
+        return format!("{word} is not executed because it is not in the whitelist.\n");
+    }
+    let serving = view.mode != Mode::Looking;
+    match word {
+        "ruok" => "imok".to_owned(),
+        "isro" => if serving { "rw" } else { "null" }.to_owned(),
+        "conf" | "mntr" | "srvr" | "stat" if !serving => format!("{NOT_SERVING}\n"),
+        "conf" => conf(view.settings),
+        "mntr" => mntr(view),
+        "srvr" => srvr(view, false),
+        "stat" => srvr(view, true),
+        _ => format!("{word} is not supported by this server yet.\n"),
+    }
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Mode::Looking => "leaderelection",
+            Mode::Standalone => "standalone",
+            Mode::Follower => "follower",
+            Mode::Leader { .. } => "leader",
+        }
+    }
+}
+
+fn conf(settings: &Settings) -> String {
+    settings.conf_text(files_bytes(&settings.data_dir), files_bytes(&settings.data_log_dir))
+}
+
+/// Bytes of the files in a folder; what cannot be read counts nothing.
+fn files_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    let files = entries.flatten().filter_map(|entry| entry.metadata().ok());
+    files.filter(|metadata| metadata.is_file()).map(|metadata| metadata.len()).sum()
+}
+
+fn srvr(view: &View<'_>, with_clients: bool) -> String {
+    let stats = view.stats;
+    let mut text = format!("Zookeeper version: {VERSION}\n");
+    if with_clients {
+        text.push_str("Clients:\n");
+        for client in view.clients {
+            let ClientLine { peer, queued, received, sent } = client;
+            let _ = writeln!(text, " /{peer}[1](queued={queued},recved={received},sent={sent})");
+        }
+        text.push('\n');
+    }
+    let latency = (stats.latency_ms_min(), stats.latency_ms_mean(), stats.latency_ms_max());
+    let _ = writeln!(text, "Latency min/avg/max: {}/{:?}/{}", latency.0, latency.1, latency.2);
+    let _ = writeln!(text, "Received: {}", stats.received());
+    let _ = writeln!(text, "Sent: {}", stats.sent());
+    let _ = writeln!(text, "Connections: {}", view.clients.len());
+    let _ = writeln!(text, "Outstanding: {}", stats.outstanding());
+    let _ = writeln!(text, "Zxid: {:#x}", view.last_zxid.0);
+    let _ = writeln!(text, "Mode: {}", view.mode.name());
+    let _ = writeln!(text, "Node count: {}", view.nodes);
+    if matches!(view.mode, Mode::Leader { .. }) {
+        let [last, min, max] = stats.proposal_sizes();
+        let _ = writeln!(text, "Proposal sizes last/min/max: {last}/{min}/{max}");
+    }
+    text
+}
+
+fn mntr(view: &View<'_>) -> String {
+    let stats = view.stats;
+    let mut text = String::new();
+    let mut line = |key: &str, value: &dyn Display| {
+        let _ = writeln!(text, "zk_{key}\t{value}");
+    };
+    line("version", &VERSION);
+    line("server_state", &view.mode.name());
+    match view.mode {
+        Mode::Follower => line("peer_state", &"following - broadcast"),
+        Mode::Leader { .. } => line("peer_state", &"leading - broadcast"),
+        Mode::Looking | Mode::Standalone => {}
+    }
+    line("avg_latency", &format_args!("{:?}", stats.latency_ms_mean()));
+    line("max_latency", &stats.latency_ms_max());
+    line("min_latency", &stats.latency_ms_min());
+    line("packets_received", &stats.received());
+    line("packets_sent", &stats.sent());
+    line("num_alive_connections", &view.clients.len());
+    line("outstanding_requests", &stats.outstanding());
+    line("uptime", &stats.uptime_ms());
+    line("znode_count", &view.nodes);
+    line("watch_count", &view.watches);
+    line("ephemerals_count", &view.ephemerals);
+    line("approximate_data_size", &view.data_bytes);
+    line("global_sessions", &view.sessions);
+    line("local_sessions", &0);
+    line("open_file_descriptor_count", &open_files());
+    line("max_file_descriptor_count", &open_files_max());
+    line("connection_drop_probability", &"0.0");
+    line("connection_rejected", &stats.rejected());
+    line("auth_failed_count", &stats.auth_failed());
+    if let Mode::Leader { learners, synced } = view.mode {
+        let [last, min, max] = stats.proposal_sizes();
+        line("learners", &learners);
+        line("synced_followers", &synced);
+        line("synced_non_voting_followers", &0);
+        line("synced_observers", &0);
+        line("pending_syncs", &learners.saturating_sub(synced));
+        line("last_proposal_size", &last);
+        line("max_proposal_size", &max);
+        line("min_proposal_size", &min);
+    }
+    if !view.settings.is_standalone() {
+        line("quorum_size", &view.settings.voters().len());
+    }
+    line("last_processed_zxid", &format_args!("{:#x}", view.last_zxid.0));
+    line("tree_digest", &format_args!("{:016x}", view.digest));
+    text
+}
+
+/// File descriptors in use, the one that counts them left out; -1 where the system does not tell.
+fn open_files() -> i64 {
+    std::fs::read_dir("/proc/self/fd").map_or(-1, |entries| entries.count() as i64 - 1)
+}
+
+/// File descriptors that may be in use; -1 if there is no bound.
+fn open_files_max() -> i64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.and_then(|max| i64::try_from(max).ok()).unwrap_or(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Format, Source, parse_text};
+
+    fn settings(whitelist: &str) -> Settings {
+        let text = format!(
+            "dataDir=/nonexistent\nclientPort=2181\n4lw.commands.whitelist={whitelist}\n\
+             server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n"
+        );
+        let source =
+            Source { name: "zoo.cfg", text: &text, format: Format::Properties, myid: Some(1), strict: true };
+        parse_text(&source).expect("must parse").settings
+    }
+
+    fn ask(whitelist: &str, word: &[u8; 4], mode: Mode) -> String {
+        let settings = settings(whitelist);
+        let stats = Stats::default();
+        stats.count_received(7);
+        let peer = ([10, 0, 0, 9], 4711).into();
+        let clients = [ClientLine { peer, queued: 0, received: 5, sent: 4 }];
+        let view = View {
+            settings: &settings,
+            stats: &stats,
+            mode,
+            last_zxid: Zxid(0x1_0000_0002),
+            digest: 0xabc,
+            nodes: 5,
+            ephemerals: 1,
+            watches: 2,
+            sessions: 3,
+            data_bytes: 44,
+            clients: &clients,
+        };
+        answer(Word::parse(*word).expect("a word"), &view)
+    }
+
+    const LEADER: Mode = Mode::Leader { learners: 2, synced: 1 };
+
+    #[test]
+    fn srvr_and_stat_are_those_of_zookeeper() {
+        let common = "Latency min/avg/max: 0/0.0/0\nReceived: 7\nSent: 0\nConnections: 1\nOutstanding: 0\n\
+                      Zxid: 0x100000002\nMode: leader\nNode count: 5\nProposal sizes last/min/max: -1/-1/-1\n";
+        let version = format!("Zookeeper version: {VERSION}\n");
+        assert_eq!(ask("", b"srvr", LEADER), format!("{version}{common}"));
+        let clients = "Clients:\n /10.0.0.9:4711[1](queued=0,recved=5,sent=4)\n\n";
+        assert_eq!(ask("stat", b"stat", LEADER), format!("{version}{clients}{common}"));
+        assert!(ask("", b"srvr", Mode::Follower).ends_with("Mode: follower\nNode count: 5\n"));
+    }
+
+    #[test]
+    fn mntr_has_one_key_and_value_in_a_line() {
+        let text = ask("*", b"mntr", LEADER);
+        let lines: Vec<(&str, &str)> =
+            text.lines().map(|line| line.split_once('\t').expect("a tab")).collect();
+        assert!(lines.iter().all(|(key, value)| key.starts_with("zk_") && !value.is_empty()));
+        for expected in [
+            ("zk_server_state", "leader"),
+            ("zk_peer_state", "leading - broadcast"),
+            ("zk_avg_latency", "0.0"),
+            ("zk_znode_count", "5"),
+            ("zk_pending_syncs", "1"),
+            ("zk_quorum_size", "3"),
+            ("zk_last_processed_zxid", "0x100000002"),
+            ("zk_tree_digest", "0000000000000abc"),
+        ] {
+            assert!(lines.contains(&expected), "{expected:?} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_whitelist_is_refused_by_name() {
+        let refused = "ruok is not executed because it is not in the whitelist.\n";
+        assert_eq!(ask("", b"ruok", Mode::Follower), refused);
+        assert_eq!(ask("ruok", b"ruok", Mode::Follower), "imok");
+        assert_eq!(ask("*", b"wchc", Mode::Follower), "wchc is not supported by this server yet.\n");
+    }
+
+    #[test]
+    fn a_server_without_a_leader_says_that_it_does_not_serve() {
+        for word in [b"srvr", b"stat", b"mntr", b"conf"] {
+            assert_eq!(ask("*", word, Mode::Looking), format!("{NOT_SERVING}\n"));
+        }
+        assert_eq!(ask("*", b"isro", Mode::Looking), "null");
+        assert_eq!(ask("*", b"isro", Mode::Follower), "rw");
+        assert_eq!(ask("*", b"ruok", Mode::Looking), "imok");
+        assert!(ask("*", b"conf", Mode::Follower).starts_with("clientPort=2181\n"));
+    }
+
+    #[test]
+    fn lengths_of_frames_are_no_words() {
+        assert_eq!(Word::parse([0, 0, 0, 44]), None);
+        assert_eq!(Word::parse(*b"RUOK"), None);
+        assert!(Word::parse(*b"cons").is_some());
+    }
+}

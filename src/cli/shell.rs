@@ -1,0 +1,180 @@
+//! `zabra shell`: commands to an ensemble, typed, given as arguments, or read from a file.
+
+mod command;
+mod editor;
+mod execute;
+mod format;
+mod walk;
+mod words;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use tokio::sync::mpsc;
+
+use self::editor::Ask;
+use self::execute::{Outcome, Shell};
+use crate::client::Options;
+use crate::jute::WatchEvent;
+
+/// How long a completion may take; then there is none.
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Look at znodes and change them. Without a command: interactively, or line by line from standard input.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  zabra shell                                     interactively, with a server on this machine
+  zabra shell -s a:2181,b:2181/app ls /           one command; /app is taken for the root
+  zabra shell create /config 'a b'                words are quoted for your own shell only once
+  zabra shell get -w /config                      shows the data, then waits until it changes
+  zabra shell < commands                          line by line; # begins a comment
+  zabra shell help                                the commands
+
+The exit code is 1 if a command failed.")]
+pub struct ShellArgs {
+    /// Servers and the path taken for the root: host:port,host:port/chroot
+    #[arg(short, long, default_value = "127.0.0.1:2181")]
+    pub servers: String,
+    /// Session timeout to ask for, in milliseconds
+    #[arg(long, default_value_t = 30_000)]
+    pub session_timeout_ms: u64,
+    /// Give up if no server can be reached in so many milliseconds
+    #[arg(long, default_value_t = 10_000)]
+    pub connect_timeout_ms: u64,
+    /// One command, such as: get -s /path
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// Runs one command, those of standard input, or a conversation.
+pub async fn run(args: ShellArgs) -> Result<ExitCode> {
+    if let [name, ..] = &args.command[..]
+        && name == "help"
+    {
+        return Ok(match command::help(args.command.get(1).map(String::as_str)) {
+            Ok(text) => {
+                show(text.as_bytes());
+                ExitCode::SUCCESS
+            }
+            Err(reason) => failed(&reason),
+        });
+    }
+    // What cannot be understood needs no server to be refused.
+    let command = match args.command.is_empty() {
+        true => None,
+        false => match command::parse(&args.command) {
+            Ok(command) => Some(command),
+            Err(reason) => return Ok(failed(&reason)),
+        },
+    };
+    let options = Options {
+        session_timeout: Duration::from_millis(args.session_timeout_ms),
+        connect_timeout: Duration::from_millis(args.connect_timeout_ms),
+        ..Options::default()
+    };
+    let (mut shell, mut events) = Shell::connect(args.servers, options).await?;
+    let code = match command {
+        Some(command) => match shell.execute(&command).await {
+            Ok(Outcome::Output(output)) => {
+                show(&output);
+                if shell.watches_left() > 0
+                    && let Some(event) = events.recv().await
+                {
+                    show(format::event(&event).as_bytes());
+                }
+                ExitCode::SUCCESS
+            }
+            Ok(Outcome::Quit) => ExitCode::SUCCESS,
+            Err(reason) => failed(&reason),
+        },
+        None if std::io::stdin().is_terminal() => converse(&mut shell, events).await?,
+        None => from_stdin(&mut shell, events).await?,
+    };
+    // The session ends by itself if the servers are gone.
+    let _ = shell.close().await;
+    Ok(code)
+}
+
+/// Every line is a command; one that fails does not keep the next from being tried.
+async fn from_stdin(shell: &mut Shell, mut events: mpsc::Receiver<WatchEvent>) -> Result<ExitCode> {
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            show(format::event(&event).as_bytes());
+        }
+    });
+    let (lines, mut lines_rx) = mpsc::channel(1);
+    // Reading blocks, and the session has to be kept alive meanwhile.
+    std::thread::spawn(move || {
+        std::io::stdin().lines().try_for_each(|line| lines.blocking_send(line).map_err(drop))
+    });
+    let mut code = ExitCode::SUCCESS;
+    while let Some(line) = lines_rx.recv().await {
+        let line = line?;
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
+            continue;
+        }
+        match execute_line(shell, &line).await {
+            Ok(Outcome::Output(output)) => show(&output),
+            Ok(Outcome::Quit) => break,
+            Err(reason) => code = failed(&reason),
+        }
+    }
+    Ok(code)
+}
+
+/// Answers what the line editor asks, until the person leaves.
+async fn converse(shell: &mut Shell, mut events: mpsc::Receiver<WatchEvent>) -> Result<ExitCode> {
+    println!("Connected to {}. help lists the commands.", shell.connect_string());
+    let (mut asks, mut printer) = editor::start(shell.prompt(0))?;
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            ask = asks.recv() => match ask {
+                None => return Ok(ExitCode::SUCCESS),
+                Some(Ask::Line(line, answer)) => {
+                    number += 1;
+                    let next = match execute_line(shell, &line).await {
+                        Ok(Outcome::Output(output)) => {
+                            show(&output);
+                            Some(shell.prompt(number))
+                        }
+                        Ok(Outcome::Quit) => None,
+                        Err(reason) => {
+                            failed(&reason);
+                            Some(shell.prompt(number))
+                        }
+                    };
+                    // Without an answer the editor ends, which is seen above.
+                    let _ = answer.send(next);
+                }
+                Some(Ask::Complete(typed, answer)) => {
+                    let paths = Shell::complete_path(shell.client(), &typed);
+                    let paths = tokio::time::timeout(COMPLETION_TIMEOUT, paths).await;
+                    let _ = answer.send(paths.unwrap_or_default());
+                }
+            },
+            Some(event) = events.recv() => printer.print(format::event(&event))?,
+        }
+    }
+}
+
+async fn execute_line(shell: &mut Shell, line: &str) -> Result<Outcome, String> {
+    let command = command::parse(&words::split(line)?)?;
+    shell.execute(&command).await
+}
+
+/// Writes to standard output; whoever closed it does not want more.
+fn show(output: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(output).and_then(|()| stdout.flush());
+}
+
+/// Tells what went wrong.
+fn failed(reason: &str) -> ExitCode {
+    eprintln!("{reason}");
+    ExitCode::FAILURE
+}

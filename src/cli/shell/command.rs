@@ -1,0 +1,275 @@
+//! The commands: what each is called, what it takes, and what the words of a line ask for.
+
+use crate::jute::{Acl, CreateMode};
+
+use super::format::parse_acl;
+
+/// What a command takes, and what help says of it.
+pub struct Spec {
+    /// the first word
+    pub name: &'static str,
+    /// options without a value, one letter each
+    flags: &'static str,
+    /// options with a value
+    valued: &'static str,
+    /// how many other words at least and at most
+    words: (usize, usize),
+    /// behind the name
+    pub usage: &'static str,
+    /// one line
+    pub about: &'static str,
+}
+
+impl Spec {
+    const fn new(
+        name: &'static str,
+        (flags, valued): (&'static str, &'static str),
+        words: (usize, usize),
+        usage: &'static str,
+        about: &'static str,
+    ) -> Spec {
+        Spec { name, flags, valued, words, usage, about }
+    }
+
+    fn wrong(&self, why: &str) -> String {
+        format!("{why}; usage: {} {}", self.name, self.usage).trim_end().to_owned()
+    }
+}
+
+/// All commands, in the order of the alphabet.
+pub const COMMANDS: &[Spec] = &[
+    Spec::new(
+        "addauth",
+        ("", ""),
+        (2, 2),
+        "scheme auth",
+        "add an identity, such as: addauth digest me:secret",
+    ),
+    Spec::new(
+        "create",
+        ("se", ""),
+        (1, 3),
+        "[-s] [-e] path [data] [acl]",
+        "make a znode; -s with a number in its name, -e that goes with the session",
+    ),
+    Spec::new("delete", ("", "v"), (1, 1), "[-v version] path", "remove a znode without children"),
+    Spec::new("deleteall", ("", ""), (1, 1), "path", "remove a znode and all below it"),
+    Spec::new(
+        "get",
+        ("sw", ""),
+        (1, 1),
+        "[-s] [-w] path",
+        "show the data; -s the Stat too, -w leave a watch",
+    ),
+    Spec::new("getAcl", ("s", ""), (1, 1), "[-s] path", "show the access control list"),
+    Spec::new("help", ("", ""), (0, 1), "[command]", "show what can be done"),
+    Spec::new(
+        "ls",
+        ("swR", ""),
+        (1, 1),
+        "[-s] [-w] [-R] path",
+        "show the children; -R all descendants, -s the Stat too, -w leave a watch",
+    ),
+    Spec::new("quit", ("", ""), (0, 0), "", "close the session and leave"),
+    Spec::new("set", ("s", "v"), (2, 2), "[-s] [-v version] path data", "replace the data; -s show the Stat"),
+    Spec::new(
+        "setAcl",
+        ("s", "v"),
+        (2, 2),
+        "[-s] [-v version] path acl",
+        "replace the access control list: scheme:id:permissions, such as world:anyone:cdrwa",
+    ),
+    Spec::new("stat", ("w", ""), (1, 1), "[-w] path", "show the Stat; -w leave a watch"),
+    Spec::new("sync", ("", ""), (1, 1), "path", "bring the server up to date with the leader"),
+];
+
+/// What a line asks for. The fields are the words of the usage lines above.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    AddAuth { scheme: String, auth: String },
+    Create { path: String, data: String, acl: Vec<Acl>, mode: CreateMode },
+    Delete { path: String, version: Option<i32> },
+    DeleteAll { path: String },
+    Get { path: String, stat: bool, watch: bool },
+    GetAcl { path: String, stat: bool },
+    Help { command: Option<String> },
+    Ls { path: String, stat: bool, watch: bool, recursive: bool },
+    Quit,
+    Set { path: String, data: String, version: Option<i32>, stat: bool },
+    SetAcl { path: String, acl: Vec<Acl>, version: Option<i32>, stat: bool },
+    Stat { path: String, watch: bool },
+    Sync { path: String },
+}
+
+/// The options and other words behind a command's name.
+struct Parsed {
+    flags: Vec<char>,
+    version: Option<i32>,
+    words: std::vec::IntoIter<String>,
+}
+
+impl Parsed {
+    /// Options may stand anywhere; what follows `--` is none.
+    fn new(spec: &Spec, words: &[String]) -> Result<Parsed, String> {
+        let mut parsed = Parsed { flags: Vec::new(), version: None, words: Vec::new().into_iter() };
+        let mut others = Vec::new();
+        let mut left = words.iter();
+        while let Some(word) = left.next() {
+            let letter =
+                match word.strip_prefix('-').map(|option| option.chars().collect::<Vec<_>>()).as_deref() {
+                    Some(['-']) => {
+                        others.extend(left.by_ref().cloned());
+                        break;
+                    }
+                    Some([letter]) => *letter,
+                    Some([_, ..]) => return Err(spec.wrong(&format!("unknown option {word}"))),
+                    Some([]) | None => {
+                        others.push(word.clone());
+                        continue;
+                    }
+                };
+            if spec.valued.contains(letter) {
+                let value = left.next().ok_or_else(|| spec.wrong(&format!("{word} needs a value")))?;
+                let version =
+                    value.parse().map_err(|_| spec.wrong(&format!("{value:?} is not a version")))?;
+                parsed.version = Some(version);
+            } else if spec.flags.contains(letter) {
+                parsed.flags.push(letter);
+            } else {
+                return Err(spec.wrong(&format!("unknown option {word} (data may follow --)")));
+            }
+        }
+        if others.len() < spec.words.0 {
+            return Err(spec.wrong("something is missing"));
+        }
+        if others.len() > spec.words.1 {
+            return Err(spec.wrong(&format!("{:?} is too much", others[spec.words.1])));
+        }
+        parsed.words = others.into_iter();
+        Ok(parsed)
+    }
+
+    fn flag(&self, letter: char) -> bool {
+        self.flags.contains(&letter)
+    }
+
+    /// The next word, or nothing where it may be left out.
+    fn word(&mut self) -> String {
+        self.words.next().unwrap_or_default()
+    }
+
+    fn path(&mut self) -> Result<String, String> {
+        let path = self.word();
+        if path.starts_with('/') {
+            Ok(path)
+        } else {
+            Err(format!("Path must start with / character: {path}"))
+        }
+    }
+}
+
+/// What the words of a line ask for. `Err` tells a person what is wrong.
+pub fn parse(words: &[String]) -> Result<Command, String> {
+    let (name, rest) = words.split_first().ok_or("no command")?;
+    let name = match name.as_str() {
+        "exit" => "quit",
+        name => name,
+    };
+    let spec = COMMANDS
+        .iter()
+        .find(|spec| spec.name.eq_ignore_ascii_case(name))
+        .ok_or_else(|| format!("Command not found: {name} (help lists what there is)"))?;
+    let mut parsed = Parsed::new(spec, rest)?;
+    let (stat, watch, version) = (parsed.flag('s'), parsed.flag('w'), parsed.version);
+    Ok(match spec.name {
+        "addauth" => Command::AddAuth { scheme: parsed.word(), auth: parsed.word() },
+        "create" => {
+            let mode = match (parsed.flag('s'), parsed.flag('e')) {
+                (false, false) => CreateMode::Persistent,
+                (false, true) => CreateMode::Ephemeral,
+                (true, false) => CreateMode::PersistentSequential,
+                (true, true) => CreateMode::EphemeralSequential,
+            };
+            let (path, data) = (parsed.path()?, parsed.word());
+            let acl = parsed.words.next().map_or(Ok(Acl::open()), |text| parse_acl(&text))?;
+            Command::Create { path, data, acl, mode }
+        }
+        "delete" => Command::Delete { path: parsed.path()?, version },
+        "deleteall" => Command::DeleteAll { path: parsed.path()? },
+        "get" => Command::Get { path: parsed.path()?, stat, watch },
+        "getAcl" => Command::GetAcl { path: parsed.path()?, stat },
+        "help" => Command::Help { command: parsed.words.next() },
+        "ls" => Command::Ls { path: parsed.path()?, stat, watch, recursive: parsed.flag('R') },
+        "quit" => Command::Quit,
+        "set" => Command::Set { path: parsed.path()?, data: parsed.word(), version, stat },
+        "setAcl" => Command::SetAcl { path: parsed.path()?, acl: parse_acl(&parsed.word())?, version, stat },
+        "stat" => Command::Stat { path: parsed.path()?, watch },
+        "sync" => Command::Sync { path: parsed.path()? },
+        name => unreachable!("{name} is in the table"),
+    })
+}
+
+/// What there is, or how to use `command`.
+pub fn help(command: Option<&str>) -> Result<String, String> {
+    let about = |spec: &Spec| format!("{:<42} {}\n", format!("{} {}", spec.name, spec.usage), spec.about);
+    match command {
+        None => Ok(COMMANDS.iter().map(about).collect()),
+        Some(name) => COMMANDS
+            .iter()
+            .find(|spec| spec.name.eq_ignore_ascii_case(name))
+            .map(about)
+            .ok_or_else(|| format!("Command not found: {name}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::shell::words;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(&words::split(line).unwrap())
+    }
+
+    #[test]
+    fn options_may_stand_before_and_behind_the_other_words() {
+        let expected = Command::Set { path: "/a".into(), data: "b c".into(), version: Some(-1), stat: true };
+        assert_eq!(parsed("set -s -v -1 /a 'b c'"), Ok(expected.clone()));
+        assert_eq!(parsed("set /a 'b c' -v -1 -s"), Ok(expected));
+        let dashes = Command::Set { path: "/a".into(), data: "-s".into(), version: None, stat: false };
+        assert_eq!(parsed("set -- /a -s"), Ok(dashes));
+    }
+
+    #[test]
+    fn a_create_has_a_mode_data_and_a_list() {
+        let Ok(Command::Create { path, data, acl, mode }) = parsed("create -s -e /a") else { panic!() };
+        assert_eq!((path.as_str(), data.as_str(), acl), ("/a", "", Acl::open()));
+        assert_eq!(mode, CreateMode::EphemeralSequential);
+        let Ok(Command::Create { acl, .. }) = parsed("create /a x world:anyone:r") else { panic!() };
+        assert_eq!(acl[0].perms, 1);
+    }
+
+    #[test]
+    fn every_command_of_the_table_can_be_parsed_and_has_help() {
+        for spec in COMMANDS {
+            let words = std::iter::once(spec.name)
+                .chain(["/a", "world:anyone:r"].into_iter().take(spec.words.0))
+                .map(str::to_owned)
+                .collect::<Vec<_>>();
+            assert!(parse(&words).is_ok(), "{words:?}");
+            assert!(help(Some(spec.name)).unwrap().contains(spec.about));
+        }
+        assert_eq!(parsed("exit"), Ok(Command::Quit));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_answered_with_the_usage() {
+        assert!(parsed("get").unwrap_err().contains("usage: get [-s] [-w] path"));
+        assert!(parsed("get /a /b").unwrap_err().contains("\"/b\" is too much"));
+        assert!(parsed("get -x /a").unwrap_err().contains("unknown option -x"));
+        assert!(parsed("set -v x /a b").unwrap_err().contains("not a version"));
+        assert!(parsed("set /a b -v").unwrap_err().contains("needs a value"));
+        assert!(parsed("get a").unwrap_err().contains("Path must start with /"));
+        assert!(parsed("dance").unwrap_err().contains("Command not found: dance"));
+    }
+}

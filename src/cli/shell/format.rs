@@ -1,0 +1,124 @@
+//! How znodes are shown, and how access control lists are written, as in ZooKeeper's own shell.
+
+use crate::cli::civil;
+use crate::jute::{Acl, AuthId, Stat, WatchEvent, perms};
+
+/// The letters of the permissions, in the order in which they are shown.
+const PERMISSIONS: [(char, i32); 5] = [
+    ('c', perms::CREATE),
+    ('d', perms::DELETE),
+    ('r', perms::READ),
+    ('w', perms::WRITE),
+    ('a', perms::ADMIN),
+];
+
+/// A Stat, one field a line.
+pub fn stat(stat: &Stat) -> String {
+    format!(
+        "cZxid = 0x{:x}\nctime = {}\nmZxid = 0x{:x}\nmtime = {}\npZxid = 0x{:x}\ncversion = {}\n\
+         dataVersion = {}\naclVersion = {}\nephemeralOwner = {}\ndataLength = {}\nnumChildren = {}\n",
+        stat.czxid.0,
+        date(stat.ctime_ms),
+        stat.mzxid.0,
+        date(stat.mtime_ms),
+        stat.pzxid.0,
+        stat.cversion,
+        stat.version,
+        stat.aversion,
+        stat.ephemeral_owner,
+        stat.data_length,
+        stat.num_children,
+    )
+}
+
+/// A moment in milliseconds since 1970, as `Thu Jan 01 00:00:00 UTC 1970`.
+fn date(ms: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = ms.div_euclid(1000);
+    let days = seconds.div_euclid(86_400);
+    let time = seconds.rem_euclid(86_400);
+    let (year, month, day) = civil(days);
+    format!(
+        "{} {} {day:02} {:02}:{:02}:{:02} UTC {year}",
+        DAYS[days.rem_euclid(7) as usize],
+        MONTHS[(month - 1) as usize],
+        time / 3600,
+        time / 60 % 60,
+        time % 60,
+    )
+}
+
+/// The names of children in brackets.
+pub fn children(names: &[String]) -> String {
+    format!("[{}]\n", names.join(", "))
+}
+
+/// An access control list, two lines an entry.
+pub fn acl(acl: &[Acl]) -> String {
+    acl.iter()
+        .map(|Acl { perms, id }| {
+            let letters: String =
+                PERMISSIONS.iter().filter(|(_, bit)| perms & bit != 0).map(|(letter, _)| letter).collect();
+            format!("'{},'{}\n: {letters}\n", id.scheme, id.id)
+        })
+        .collect()
+}
+
+/// A list as it is typed: `scheme:id:permissions`, separated by commas. An id may have colons of its own.
+pub fn parse_acl(text: &str) -> Result<Vec<Acl>, String> {
+    text.split(',')
+        .map(|entry| {
+            let parts = entry.trim().split_once(':').and_then(|(scheme, rest)| {
+                let (id, letters) = rest.rsplit_once(':')?;
+                Some((scheme, id, letters))
+            });
+            let (scheme, id, letters) =
+                parts.ok_or_else(|| format!("{entry:?} is not scheme:id:permissions"))?;
+            let mut perms = 0;
+            for letter in letters.chars() {
+                let known = PERMISSIONS.iter().find(|(known, _)| *known == letter);
+                perms |= known.ok_or_else(|| format!("{letter:?} is not one of the permissions cdrwa"))?.1;
+            }
+            Ok(Acl { perms, id: AuthId { scheme: scheme.to_owned(), id: id.to_owned() } })
+        })
+        .collect()
+}
+
+/// A watch that has fired.
+pub fn event(event: &WatchEvent) -> String {
+    format!("\nWATCHER::\n\nWatchedEvent state:SyncConnected type:{:?} path:{}\n", event.kind, event.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (ms, expected) in [
+            (0, "Thu Jan 01 00:00:00 UTC 1970"),
+            (-1, "Wed Dec 31 23:59:59 UTC 1969"),
+            (951_782_400_000, "Tue Feb 29 00:00:00 UTC 2000"),
+            (1_709_251_199_999, "Thu Feb 29 23:59:59 UTC 2024"),
+            (1_709_251_200_000, "Fri Mar 01 00:00:00 UTC 2024"),
+            (4_107_542_400_000, "Mon Mar 01 00:00:00 UTC 2100"),
+        ] {
+            assert_eq!(date(ms), expected);
+        }
+    }
+
+    #[test]
+    fn a_list_that_was_typed_is_shown_as_zookeeper_shows_it() {
+        let list = parse_acl("world:anyone:r,digest:me:hash=:cdrwa").unwrap();
+        assert_eq!(acl(&list), "'world,'anyone\n: r\n'digest,'me:hash=\n: cdrwa\n");
+        assert_eq!(list[1].perms, perms::ALL);
+    }
+
+    #[test]
+    fn what_is_not_a_list_is_refused_with_a_reason() {
+        assert!(parse_acl("world").unwrap_err().contains("scheme:id"));
+        assert!(parse_acl("world:anyone:x").unwrap_err().contains("cdrwa"));
+    }
+}

@@ -1,0 +1,71 @@
+//! Whole parts of the tree: all paths below one, and their removal.
+
+use tokio::task::JoinSet;
+
+use crate::client::{Client, Error};
+use crate::jute::ErrorCode;
+
+/// Requests on their way at a time.
+const CONCURRENT_MAX: usize = 256;
+
+/// `path` and all below it, level by level. What goes while one looks is left out.
+async fn levels(client: &Client, path: &str) -> Result<Vec<Vec<String>>, Error> {
+    client.get_children(path).await?;
+    let mut levels = vec![vec![path.to_owned()]];
+    loop {
+        let mut below = Vec::new();
+        for parents in levels[levels.len() - 1].chunks(CONCURRENT_MAX) {
+            let mut tasks = JoinSet::new();
+            for parent in parents {
+                let (client, parent) = (client.clone(), parent.clone());
+                tasks.spawn(async move {
+                    let children = client.get_children(&parent).await;
+                    let prefix = parent.trim_end_matches('/');
+                    children.map(|(names, _)| {
+                        names.iter().map(|name| format!("{prefix}/{name}")).collect::<Vec<_>>()
+                    })
+                });
+            }
+            for children in tasks.join_all().await {
+                match children {
+                    Err(Error::Server(ErrorCode::NoNode)) => {}
+                    children => below.extend(children?),
+                }
+            }
+        }
+        if below.is_empty() {
+            return Ok(levels);
+        }
+        levels.push(below);
+    }
+}
+
+/// `path` and all below it, every znode before its children, brothers in order.
+pub async fn descendants(client: &Client, path: &str) -> Result<Vec<String>, Error> {
+    let mut paths: Vec<String> = levels(client, path).await?.into_iter().flatten().collect();
+    paths.sort_by(|a, b| {
+        a.split('/').filter(|part| !part.is_empty()).cmp(b.split('/').filter(|part| !part.is_empty()))
+    });
+    Ok(paths)
+}
+
+/// Removes `path` and all below it, children first.
+pub async fn delete_all(client: &Client, path: &str) -> Result<(), Error> {
+    for level in levels(client, path).await?.into_iter().rev() {
+        for paths in level.chunks(CONCURRENT_MAX) {
+            let mut tasks = JoinSet::new();
+            for path in paths {
+                let (client, path) = (client.clone(), path.clone());
+                tasks.spawn(async move { client.delete(&path, None).await });
+            }
+            for deleted in tasks.join_all().await {
+                match deleted {
+                    // An ephemeral that went by itself, say.
+                    Ok(()) | Err(Error::Server(ErrorCode::NoNode)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(())
+}

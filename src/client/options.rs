@@ -1,0 +1,61 @@
+//! What a session can be asked to be.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::ids::SessionId;
+
+/// How to open a session.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// After so long without a word from the client the ensemble ends the session; the server may grant another value.
+    /// Default 10 s: long enough for an election, short enough for the ephemerals of a dead process.
+    pub session_timeout: Duration,
+    /// [`super::Client::connect`] fails if no server could be reached in this time. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Sent on every connection, before anything else.
+    pub credentials: Vec<Credentials>,
+    /// Go on with this session instead of a new one: its id and password.
+    pub session: Option<(SessionId, Password)>,
+    /// A longer frame from the server ends the connection. Default 64 MiB: far above what a list of children takes.
+    pub frame_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            session_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            credentials: Vec::new(),
+            session: None,
+            frame_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// Who the client claims to be. Its `Debug` does not show the secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// `digest` ...
+    pub scheme: String,
+    /// `user:password` ...
+    pub auth: Bytes,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("scheme", &self.scheme).finish_non_exhaustive()
+    }
+}
+
+/// What proves that a session is one's own. Its `Debug` does not show it: whoever knows it can take the session over.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub Bytes);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}

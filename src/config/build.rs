@@ -1,0 +1,261 @@
+//! From the values of a file to [`Settings`]: one line per key, with its unit and its range.
+
+use std::path::{Path, PathBuf};
+
+use super::ReadMyid;
+use super::address::{ListenAddr, checked_host, listen_host};
+use super::check;
+use super::given::{Given, Value, whole_number};
+use super::report::{Place, Severity};
+use super::settings::{FourLetterWords, Settings};
+use crate::ids::ServerId;
+
+const INT_MAX: u64 = i32::MAX as u64;
+const HOUR_MS: u64 = 60 * 60 * 1000;
+const GIB: u64 = 1024 * 1024 * 1024;
+
+/// Reads every key. What is wrong is noted in `given`, and the settings returned are of no use then.
+pub(super) fn settings(given: &mut Given, myid: Option<u8>, read_myid: ReadMyid<'_>) -> Settings {
+    let no_addr = ListenAddr { host: None, port: 0 };
+    let mut settings = Settings::new(PathBuf::new(), no_addr);
+    set_directories(given, &mut settings);
+    set_times(given, &mut settings);
+    set_client_limits(given, &mut settings);
+    set_storage(given, &mut settings);
+    set_peers(given, &mut settings);
+    let static_addr = static_client_addr(given);
+    if let Some(id) = server_id(given, myid, read_myid, &settings.data_dir) {
+        settings.server_id = id;
+        set_client_addr(given, &mut settings, static_addr);
+    }
+    check::all(given, &settings);
+    settings
+}
+
+fn set_directories(given: &mut Given, settings: &mut Settings) {
+    match directory(given, "dataDir") {
+        Some(path) => settings.data_dir = path,
+        None if given.has("dataDir") => {}
+        None => {
+            given.problem(None, "dataDir is not set: expected the folder that holds the data".to_string())
+        }
+    }
+    settings.data_log_dir = directory(given, "dataLogDir").unwrap_or_else(|| settings.data_dir.clone());
+}
+
+fn directory(given: &mut Given, key: &'static str) -> Option<PathBuf> {
+    let value = given.value(key)?;
+    if value.text.is_empty() || value.text.contains('\0') {
+        given.unexpected(key, "expected the path of a folder");
+        return None;
+    }
+    Some(PathBuf::from(value.text))
+}
+
+fn set_times(given: &mut Given, settings: &mut Settings) {
+    let mut tick_ms = settings.tick_ms;
+    given.number(&mut tick_ms, "tickTime", "milliseconds", 1..=HOUR_MS);
+    settings.set_tick(tick_ms);
+    given.number(&mut settings.init_limit_ticks, "initLimit", "ticks", 1..=100_000);
+    given.number(&mut settings.sync_limit_ticks, "syncLimit", "ticks", 1..=100_000);
+    session_timeout(given, &mut settings.session_timeout_ms_min, "minSessionTimeout");
+    session_timeout(given, &mut settings.session_timeout_ms_max, "maxSessionTimeout");
+    for (key, ticks) in [("initLimit", settings.init_limit_ticks), ("syncLimit", settings.sync_limit_ticks)] {
+        if !given.servers().is_empty() && !given.has(key) {
+            let text = format!("{key} is not set: {ticks} ticks of {tick_ms} ms are assumed");
+            given.notice(Severity::Info, None, text);
+        }
+    }
+}
+
+/// -1 is ZooKeeper's way to write the default.
+fn session_timeout(given: &mut Given, slot: &mut u32, key: &'static str) {
+    if given.value(key).is_none_or(|value| value.text != "-1") {
+        given.number(slot, key, "milliseconds", 1..=INT_MAX);
+    }
+}
+
+fn set_client_limits(given: &mut Given, settings: &mut Settings) {
+    let per_address = "connections (0 for no limit)";
+    given.number(&mut settings.conns_per_address_max, "maxClientCnxns", per_address, 0..=INT_MAX);
+    given.number(&mut settings.conns_max, "maxCnxns", per_address, 0..=INT_MAX);
+    given.number(&mut settings.outstanding_requests_max, "globalOutstandingLimit", "requests", 1..=INT_MAX);
+    given.number(&mut settings.frame_bytes_max, "jute.maxbuffer", "bytes", 1024..=INT_MAX);
+    given.number(&mut settings.client_threads, "clientThreads", "threads", 0..=1024);
+    given.number(&mut settings.park_timeout_ms, "parkTimeoutMs", "milliseconds", 0..=HOUR_MS);
+    if let Some(value) = given.value("4lw.commands.whitelist") {
+        settings.four_letter_words = FourLetterWords::parse(&value.text);
+    }
+}
+
+fn set_storage(given: &mut Given, settings: &mut Settings) {
+    given.number(&mut settings.snapshot_txns_max, "snapCount", "transactions", 2..=INT_MAX);
+    let bytes = 4096..=1024 * GIB;
+    given.number(&mut settings.snapshot_log_bytes_max, "snapshotBytesOfLogMax", "bytes", bytes);
+    given.number(&mut settings.log_segment_bytes, "logSegmentBytes", "bytes", 4096..=4 * GIB);
+    given.number(&mut settings.recent_txn_bytes_max, "recentTxnBytesMax", "bytes", 0..=1024 * GIB);
+    given.boolean(&mut settings.force_sync, "forceSync");
+    given.number(&mut settings.snapshots_retained, "autopurge.snapRetainCount", "snapshots", 0..=INT_MAX);
+    if settings.snapshots_retained < 3 {
+        let text = format!("autopurge.snapRetainCount={}: at least 3 are kept", settings.snapshots_retained);
+        given.notice(Severity::Warning, given.line("autopurge.snapRetainCount"), text);
+        settings.snapshots_retained = 3;
+    }
+    if let Some(value) = given.value("autopurge.purgeInterval") {
+        match interval_ms(&value.text) {
+            Some(ms) => settings.purge_interval_ms = ms,
+            None => given.unexpected(
+                "autopurge.purgeInterval",
+                "expected a whole number of hours, or one with ms, s, m, h or d behind it (0 for never)",
+            ),
+        }
+    }
+}
+
+/// ZooKeeper's notation of pauses, where a number alone means hours.
+fn interval_ms(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_ms = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "" | "h" => HOUR_MS,
+        "d" => 24 * HOUR_MS,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit_ms).filter(|ms| *ms <= 10_000 * 24 * HOUR_MS)
+}
+
+fn set_peers(given: &mut Given, settings: &mut Settings) {
+    settings.servers = given.servers().into_iter().map(|(server, _)| server).collect();
+    given.boolean(&mut settings.quorum_listen_on_all_ips, "quorumListenOnAllIPs");
+    let hour_ms = 1..=HOUR_MS;
+    given.number(&mut settings.peer_connect_timeout_ms, "cnxTimeout", "milliseconds", hour_ms.clone());
+    given.number(&mut settings.peer_heartbeat_ms, "peerHeartbeatMs", "milliseconds", hour_ms.clone());
+    given.number(&mut settings.peer_timeout_ms, "peerTimeoutMs", "milliseconds", hour_ms);
+    // Defaults give way to what was set; what was set is checked afterwards.
+    if !given.has("peerTimeoutMs") {
+        let sync_limit_ms = u32::try_from(settings.sync_limit_ms()).unwrap_or(u32::MAX);
+        let wanted = settings.peer_timeout_ms.max(settings.peer_heartbeat_ms.saturating_mul(4));
+        settings.peer_timeout_ms = wanted.min(sync_limit_ms);
+    }
+    if !given.has("peerHeartbeatMs") {
+        settings.peer_heartbeat_ms = settings.peer_heartbeat_ms.min(settings.peer_timeout_ms / 4).max(1);
+    }
+}
+
+/// Which server this is: `--myid`, else the file `myid`, else 0 if there is no server list.
+fn server_id(
+    given: &mut Given,
+    argument: Option<u8>,
+    read_myid: ReadMyid<'_>,
+    data_dir: &Path,
+) -> Option<ServerId> {
+    let path = data_dir.join("myid");
+    let ids: Vec<String> = given.servers().iter().map(|(server, _)| server.id.to_string()).collect();
+    let ids = ids.join(", ");
+    let file_place = |line| Place { file: path.display().to_string(), line };
+    let in_file = match read_myid(data_dir) {
+        Ok(text) => text,
+        Err(error) => {
+            given.problem_at(file_place(None), format!("cannot be read: {error}"));
+            return None;
+        }
+    };
+    let first_line = in_file.as_deref().map(|text| text.lines().next().unwrap_or_default().trim());
+    let (id, place) = match (argument, first_line) {
+        (Some(id), first_line) => {
+            if let Some(other) = first_line.filter(|line| *line != id.to_string()) {
+                let text = format!("--myid {id} counts, not the {other:?} of {}", path.display());
+                given.notice(Severity::Warning, None, text);
+            }
+            (id, Place { file: "--myid".to_string(), line: None })
+        }
+        (None, Some(line)) => match line.parse::<u8>() {
+            Ok(id) => (id, file_place(Some(1))),
+            Err(_) => {
+                let text = format!("{line:?} is not a server id: expected a whole number from 0 to 255");
+                given.problem_at(file_place(Some(1)), text);
+                return None;
+            }
+        },
+        (None, None) if ids.is_empty() => return Some(ServerId(0)),
+        (None, None) => {
+            let text = format!(
+                "nothing tells which server this is: expected {} or --myid with one of {ids}",
+                path.display()
+            );
+            given.problem(None, text);
+            return None;
+        }
+    };
+    if !ids.is_empty() && !given.servers().iter().any(|(server, _)| server.id == ServerId(id)) {
+        let text = format!("{id} is not in the server list of {}: expected one of {ids}", given.name());
+        given.problem_at(place, text);
+        return None;
+    }
+    Some(ServerId(id))
+}
+
+/// The client port stands in `clientPort` or in the server's own line; if in both, they must agree.
+fn set_client_addr(given: &mut Given, settings: &mut Settings, static_addr: Option<ListenAddr>) {
+    let in_list = settings.own_addr().and_then(|own| own.client.clone());
+    settings.client_addr = match (static_addr, in_list) {
+        (Some(addr), Some(listed)) => {
+            if addr.port != listed.port || (addr.host.is_some() && addr.host != listed.host) {
+                let key = format!("server.{}", settings.server_id);
+                given
+                    .unexpected("clientPort", &format!("expected {listed}, as {key} says, or no clientPort"));
+            }
+            listed
+        }
+        (Some(addr), None) | (None, Some(addr)) => addr,
+        (None, None) => {
+            if !given.has("clientPort") {
+                let text = "clientPort is not set: expected the port that clients connect to".to_string();
+                given.problem(None, text);
+            }
+            return;
+        }
+    };
+}
+
+/// `clientPort` and `clientPortAddress`.
+fn static_client_addr(given: &mut Given) -> Option<ListenAddr> {
+    let host = given.value("clientPortAddress").and_then(|Value { text, line }| {
+        let plain = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(&text);
+        match checked_host(plain) {
+            Ok(host) => listen_host(&host),
+            Err(expected) => {
+                given.problem(Some(line), format!("clientPortAddress={text}: {expected}"));
+                None
+            }
+        }
+    });
+    let port = given.value("clientPort")?;
+    match whole_number(&port.text).and_then(|port| u16::try_from(port).ok()) {
+        Some(port) => Some(ListenAddr { host, port }),
+        None => {
+            given.unexpected("clientPort", "expected a port from 1 to 65535 (0 lets the system choose)");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_hours_unless_they_name_their_unit() {
+        let cases = [("0", 0), ("1", HOUR_MS), ("24h", 24 * HOUR_MS), ("90s", 90_000), ("5M", 300_000)];
+        for (text, ms) in cases {
+            assert_eq!(interval_ms(text), Some(ms), "{text}");
+        }
+        assert_eq!(interval_ms("250ms"), Some(250));
+        assert_eq!(interval_ms("1d"), Some(24 * HOUR_MS));
+        for text in ["", "h", "-1", "1w", "1.5", "99999999999999999999", "1 h", "18446744073709551615d"] {
+            assert_eq!(interval_ms(text), None, "{text}");
+        }
+    }
+}

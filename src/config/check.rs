@@ -1,0 +1,183 @@
+//! What must hold between settings, each fine by itself.
+
+use std::collections::BTreeMap;
+
+use super::given::Given;
+use super::report::Severity;
+use super::settings::Settings;
+
+/// Notes every contradiction in `given`.
+pub(super) fn all(given: &mut Given, settings: &Settings) {
+    session_timeouts(given, settings);
+    peer_timeouts(given, settings);
+    voters(given, settings);
+    ports(given, settings);
+}
+
+fn session_timeouts(given: &mut Given, settings: &Settings) {
+    let (min, max) = (settings.session_timeout_ms_min, settings.session_timeout_ms_max);
+    if min > max {
+        let line = given.line("minSessionTimeout").or(given.line("maxSessionTimeout"));
+        let text = format!(
+            "minSessionTimeout is {min} ms, maxSessionTimeout {max} ms: expected the first not to be longer"
+        );
+        given.problem(line, text);
+    }
+}
+
+fn peer_timeouts(given: &mut Given, settings: &Settings) {
+    let (heartbeat_ms, timeout_ms) = (settings.peer_heartbeat_ms, settings.peer_timeout_ms);
+    let line = given.line("peerTimeoutMs").or(given.line("peerHeartbeatMs"));
+    if u64::from(timeout_ms) < 4 * u64::from(heartbeat_ms) {
+        let text = format!(
+            "peerTimeoutMs is {timeout_ms}, peerHeartbeatMs {heartbeat_ms}: \
+             expected at least four heartbeats, so that a late one is no failure"
+        );
+        given.problem(line, text);
+    }
+    if u64::from(timeout_ms) > settings.sync_limit_ms() {
+        let text = format!(
+            "peerTimeoutMs is {timeout_ms}: expected at most syncLimit ({} ticks of {} ms are {} ms)",
+            settings.sync_limit_ticks,
+            settings.tick_ms,
+            settings.sync_limit_ms()
+        );
+        given.problem(line, text);
+    }
+}
+
+fn voters(given: &mut Given, settings: &Settings) {
+    let voters = settings.voters().len();
+    if voters == 0 {
+        let line = given.servers().first().map(|(_, line)| *line);
+        given.problem(line, "all servers are observers: expected at least one participant".to_string());
+    } else if !settings.servers.is_empty() && voters.is_multiple_of(2) {
+        let failures = (voters - 1) / 2;
+        let text = format!("{voters} voting servers survive {failures} failures, as {} would", voters - 1);
+        given.notice(Severity::Info, None, text);
+    }
+}
+
+/// Who uses a port, and on which line.
+type Users = BTreeMap<(String, u16), (String, Option<u32>)>;
+
+/// No two listeners of one machine may have the same port. Machines are told apart by the text of the host.
+fn ports(given: &mut Given, settings: &Settings) {
+    let mut users = Users::new();
+    for (server, line) in given.servers() {
+        let host = server.host.to_ascii_lowercase();
+        let key = format!("server.{}", server.id);
+        claim(given, &mut users, &host, server.quorum_port, format!("the quorum port of {key}"), Some(line));
+        claim(
+            given,
+            &mut users,
+            &host,
+            server.election_port,
+            format!("the election port of {key}"),
+            Some(line),
+        );
+        if let Some(client) = &server.client {
+            let host = client.host.as_ref().map_or(host, |host| host.to_ascii_lowercase());
+            claim(given, &mut users, &host, client.port, format!("the client port of {key}"), Some(line));
+        }
+    }
+    let own = settings.own_addr();
+    let line = given.line("clientPort");
+    if own.is_some_and(|own| own.client.is_none()) && line.is_some() && settings.client_addr.port != 0 {
+        let host =
+            settings.client_addr.host.as_deref().or(own.map(|own| own.host.as_str())).unwrap_or_default();
+        let host = host.to_ascii_lowercase();
+        claim(given, &mut users, &host, settings.client_addr.port, "clientPort".to_string(), line);
+    }
+}
+
+fn claim(given: &mut Given, users: &mut Users, host: &str, port: u16, user: String, line: Option<u32>) {
+    let place = (host.to_string(), port);
+    match users.get(&place) {
+        Some((other, other_line)) => {
+            let other_line = other_line.map(|line| format!(" (line {line})")).unwrap_or_default();
+            let text =
+                format!("{user} is {port} on {host}, as {other} is{other_line}: expected different ports");
+            given.problem(line, text);
+        }
+        None => {
+            users.insert(place, (user, line));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Format, Source, parse_text};
+
+    /// The problems of a properties text, or the word "fine".
+    fn check(text: &str) -> String {
+        let text = format!("dataDir=/d\n{text}");
+        let source =
+            Source { name: "z", text: &text, format: Format::Properties, myid: Some(1), strict: true };
+        match parse_text(&source) {
+            Ok(_) => "fine".to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_shortest_session_timeout_is_not_longer_than_the_longest() {
+        let text = "clientPort=1\nminSessionTimeout=9000\nmaxSessionTimeout=8000";
+        assert_eq!(
+            check(text),
+            "z:3: minSessionTimeout is 9000 ms, maxSessionTimeout 8000 ms: expected the first not to be longer"
+        );
+        assert_eq!(check("clientPort=1\nminSessionTimeout=-1\nmaxSessionTimeout=-1"), "fine");
+    }
+
+    #[test]
+    fn a_peer_fails_after_four_heartbeats_at_the_earliest_and_sync_limit_at_the_latest() {
+        let text = "clientPort=1\npeerHeartbeatMs=100\npeerTimeoutMs=399";
+        assert!(
+            check(text).starts_with("z:4: peerTimeoutMs is 399, peerHeartbeatMs 100: "),
+            "{}",
+            check(text)
+        );
+        let text = "clientPort=1\ntickTime=100\nsyncLimit=3\npeerTimeoutMs=301";
+        assert_eq!(
+            check(text),
+            "z:5: peerTimeoutMs is 301: expected at most syncLimit (3 ticks of 100 ms are 300 ms)"
+        );
+    }
+
+    #[test]
+    fn default_peer_timeouts_give_way() {
+        assert_eq!(check("clientPort=1\ntickTime=10\nsyncLimit=2"), "fine");
+        assert_eq!(check("clientPort=1\npeerHeartbeatMs=1000"), "fine");
+        assert_eq!(check("clientPort=1\npeerTimeoutMs=40"), "fine");
+    }
+
+    #[test]
+    fn ports_of_one_machine_are_different() {
+        assert_eq!(check("clientPort=9\nserver.1=a:1:2\nserver.2=b:1:2"), "fine");
+        assert_eq!(
+            check("clientPort=9\nserver.1=a:1:2\nserver.2=A:2:3"),
+            "z:4: the quorum port of server.2 is 2 on a, as the election port of server.1 is (line 3): \
+             expected different ports"
+        );
+        assert_eq!(
+            check("server.1=a:1:2\nserver.2=b:3:4\nclientPort=2"),
+            "z:4: clientPort is 2 on a, as the election port of server.1 is (line 2): expected different ports"
+        );
+        assert_eq!(
+            check("server.1=a:1:2;2181\nserver.2=a:3:4;2181"),
+            "z:3: the client port of server.2 is 2181 on a, as the client port of server.1 is (line 2): \
+             expected different ports"
+        );
+        assert_eq!(check("server.1=a:1:2;10.0.0.1:2181\nserver.2=a:3:4;10.0.0.2:2181"), "fine");
+    }
+
+    #[test]
+    fn somebody_has_to_vote() {
+        assert_eq!(
+            check("clientPort=9\nserver.1=a:1:2:observer"),
+            "z:3: all servers are observers: expected at least one participant"
+        );
+    }
+}

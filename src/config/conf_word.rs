@@ -1,0 +1,85 @@
+//! The answer to the four-letter word `conf`, line by line as ZooKeeper prints it.
+
+use std::fmt::Write;
+
+use super::settings::Settings;
+
+impl Settings {
+    /// The text of `conf`; the two sizes are those of the files that are there now. A server of an ensemble adds its
+    /// quorum settings and the membership, whose last line ends without a line feed.
+    pub fn conf_text(&self, data_dir_bytes: u64, data_log_dir_bytes: u64) -> String {
+        let mut text = String::new();
+        let mut line = |key: &str, value: &dyn std::fmt::Display| {
+            let _ = writeln!(text, "{key}={value}");
+        };
+        line("clientPort", &self.client_addr.port);
+        line("secureClientPort", &-1);
+        line("dataDir", &self.data_dir.display());
+        line("dataDirSize", &data_dir_bytes);
+        line("dataLogDir", &self.data_log_dir.display());
+        line("dataLogSize", &data_log_dir_bytes);
+        line("tickTime", &self.tick_ms);
+        line("maxClientCnxns", &self.conns_per_address_max);
+        line("minSessionTimeout", &self.session_timeout_ms_min);
+        line("maxSessionTimeout", &self.session_timeout_ms_max);
+        line("clientPortListenBacklog", &-1);
+        line("serverId", &self.server_id);
+        if let Some(own) = self.own_addr().filter(|_| !self.is_standalone()) {
+            line("initLimit", &self.init_limit_ticks);
+            line("syncLimit", &self.sync_limit_ticks);
+            line("electionAlg", &3);
+            line("electionPort", &own.election_port);
+            line("quorumPort", &own.quorum_port);
+            line("peerType", &(own.peer_type as u8));
+            text.push_str("membership: \n");
+            text.push_str(&self.membership_text());
+        }
+        text
+    }
+
+    /// The server list as `conf` and the znode `/zookeeper/config` show it. The version counts reconfigurations, of
+    /// which there are none.
+    pub fn membership_text(&self) -> String {
+        let mut text = String::new();
+        for server in &self.servers {
+            let _ = writeln!(text, "server.{}={server}", server.id);
+        }
+        text.push_str("version=0");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Format, Settings, Source, parse_text};
+
+    fn settings(text: &str, myid: Option<u8>) -> Settings {
+        let source = Source { name: "zoo.cfg", text, format: Format::Properties, myid, strict: true };
+        parse_text(&source).expect("must parse").settings
+    }
+
+    #[test]
+    fn a_standalone_server_prints_what_zookeeper_prints() {
+        let settings = settings("dataDir=/data\ndataLogDir=/log\nclientPort=2181\ntickTime=2000\n", None);
+        assert_eq!(
+            settings.conf_text(5, 67_108_880),
+            "clientPort=2181\nsecureClientPort=-1\ndataDir=/data\ndataDirSize=5\ndataLogDir=/log\n\
+             dataLogSize=67108880\ntickTime=2000\nmaxClientCnxns=60\nminSessionTimeout=4000\n\
+             maxSessionTimeout=40000\nclientPortListenBacklog=-1\nserverId=0\n"
+        );
+    }
+
+    #[test]
+    fn a_server_of_an_ensemble_adds_quorum_and_membership() {
+        let text = "dataDir=/data\nclientPort=2181\ninitLimit=10\nsyncLimit=5\n\
+                    server.1=a:2888:3888;2181\nserver.2=b:2888:3888:observer\nserver.3=c:2888:3888\n";
+        let conf = settings(text, Some(2)).conf_text(0, 0);
+        let (_, quorum) = conf.split_once("serverId=2\n").expect("serverId comes before the quorum");
+        assert_eq!(
+            quorum,
+            "initLimit=10\nsyncLimit=5\nelectionAlg=3\nelectionPort=3888\nquorumPort=2888\npeerType=1\n\
+             membership: \nserver.1=a:2888:3888:participant;0.0.0.0:2181\nserver.2=b:2888:3888:observer\n\
+             server.3=c:2888:3888:participant\nversion=0"
+        );
+    }
+}

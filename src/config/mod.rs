@@ -1,0 +1,107 @@
+//! What a server is told at its start: a `zoo.cfg` as ZooKeeper's users have it, or the same keys as TOML, read into
+//! [`Settings`].
+//!
+//! | step | file | in -> out |
+//! |---|---|---|
+//! | read | `files` | path -> text; the only place that opens files |
+//! | split | `properties`, `toml_file` | text -> key, value, line |
+//! | sort | `given` | entries -> keys we use, keys we only know, keys nobody knows |
+//! | build | `build` | values -> [`Settings`], every value checked against its range |
+//! | cross-check | `check` | server list, ports, `myid` and limits against one another |
+//!
+//! Everything that is wrong is reported at once, each with file, line and what was expected; what is merely odd
+//! becomes a [`Notice`] for the log. Nothing is created or changed on disk: that is the server's work.
+
+mod address;
+mod build;
+mod check;
+mod conf_word;
+mod files;
+mod given;
+mod known_keys;
+mod nearest;
+mod properties;
+mod report;
+mod settings;
+mod toml_file;
+
+use std::path::Path;
+
+pub use address::{ListenAddr, PeerType, ServerAddr};
+pub use report::{ConfigError, Notice, Place, Problem, Severity};
+pub use settings::{FourLetterWords, Settings};
+
+/// Settings that can be used, and what the log should say about the file they came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Checked, and complete: what the file left out has its default.
+    pub settings: Settings,
+    /// In the order of the file's lines; each is one line of the log.
+    pub notices: Vec<Notice>,
+}
+
+/// How a text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `key=value` lines, by the rules of `java.util.Properties`: zoo.cfg.
+    Properties,
+    /// TOML with the same keys; `server.1` and `[server]` tables are the same thing.
+    Toml,
+}
+
+impl Format {
+    /// TOML for names that end in `.toml`, properties for everything else.
+    pub fn of(path: &Path) -> Format {
+        match path.extension() {
+            Some(extension) if extension.eq_ignore_ascii_case("toml") => Format::Toml,
+            _ => Format::Properties,
+        }
+    }
+}
+
+/// A text to be parsed, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// What messages call the text: normally its path as the user wrote it.
+    pub name: &'a str,
+    /// The whole content.
+    pub text: &'a str,
+    /// How the content is written.
+    pub format: Format,
+    /// The server's own id, if given on the command line: it outranks the `myid` file.
+    pub myid: Option<u8>,
+    /// Keys that nobody knows are errors, not warnings.
+    pub strict: bool,
+}
+
+/// Reads the file at `path` and the `myid` file in the data directory it names. Relative directories are made absolute
+/// against the current one.
+pub fn load(path: &Path, myid: Option<u8>, strict: bool) -> Result<Loaded, ConfigError> {
+    let name = path.display().to_string();
+    let text = files::read_text(path).map_err(|error| ConfigError::unreadable(&name, &error))?;
+    let source = Source { name: &name, text: &text, format: Format::of(path), myid, strict };
+    let mut loaded = parse_with(&source, &files::read_myid)?;
+    files::make_absolute(&mut loaded.settings);
+    Ok(loaded)
+}
+
+/// Parses a text without touching the disk: the server's id is `source.myid`, as if there were no `myid` file.
+pub fn parse_text(source: &Source<'_>) -> Result<Loaded, ConfigError> {
+    parse_with(source, &|_| Ok(None))
+}
+
+/// What `dataDir/myid` holds: `Ok(None)` if there is no such file.
+type ReadMyid<'a> = &'a dyn Fn(&Path) -> std::io::Result<Option<String>>;
+
+fn parse_with(source: &Source<'_>, read_myid: ReadMyid<'_>) -> Result<Loaded, ConfigError> {
+    let entries = match source.format {
+        Format::Properties => properties::parse(source.name, source.text),
+        Format::Toml => toml_file::parse(source.name, source.text),
+    }?;
+    let mut given = given::Given::sort(source.name, entries, source.strict);
+    let settings = build::settings(&mut given, source.myid, read_myid);
+    given.finish(settings)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! Everything that can be set, with its unit in its name, its default and the reason for it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::address::{ListenAddr, PeerType, ServerAddr};
+use crate::ids::ServerId;
+
+const MIB: u64 = 1024 * 1024;
+
+/// What one server is told at its start. The key of zoo.cfg stands at the head of each field's description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `dataDir`: snapshots, the epoch file and `myid`. Required. The server creates it if it is missing.
+    pub data_dir: PathBuf,
+
+    /// `dataLogDir`: the transaction log. By default the same as `dataDir`; a disk of its own spares writes the wait
+    /// for snapshots.
+    pub data_log_dir: PathBuf,
+
+    /// `clientPort`, `clientPortAddress`: where clients connect. The port is required, here or in the server's own
+    /// `server.N` line; without an address every address of the machine listens, as in ZooKeeper.
+    pub client_addr: ListenAddr,
+
+    /// `dataDir/myid`, or `--myid`: which `server.N` this one is. 0 where there is no server list.
+    pub server_id: ServerId,
+
+    /// `server.N`: the members of the ensemble, ordered by id, this server included. Empty for a standalone server.
+    pub servers: Vec<ServerAddr>,
+
+    /// `tickTime`: the unit of the three limits below and of the default session timeouts. 3000 when not set, as in
+    /// ZooKeeper; its sample file and ours say 2000. Failures are noticed by `peer_timeout_ms`, not by ticks.
+    pub tick_ms: u32,
+
+    /// `initLimit`: how long a learner may take to connect to a new leader and to be synchronized. 10 by default, as
+    /// in every sample file (ZooKeeper has no default for it).
+    pub init_limit_ticks: u32,
+
+    /// `syncLimit`: the upper bound of silence between leader and learner. 5 by default, for the same reason.
+    pub sync_limit_ticks: u32,
+
+    /// `minSessionTimeout`: shorter wishes of clients are raised to this. By default 2 ticks, as in ZooKeeper: less
+    /// would expire sessions over a hiccup.
+    pub session_timeout_ms_min: u32,
+
+    /// `maxSessionTimeout`: longer wishes of clients are lowered to this. By default 20 ticks, as in ZooKeeper: how
+    /// long a lock of a dead client can stay taken.
+    pub session_timeout_ms_max: u32,
+
+    /// `maxClientCnxns`: connections from one address. 0: no limit. 60 by default, as in ZooKeeper: a client that
+    /// leaks connections hurts only itself.
+    pub conns_per_address_max: u32,
+
+    /// `maxCnxns`: client connections in all. 0 by default, as in ZooKeeper: only the file descriptors are the limit.
+    pub conns_max: u32,
+
+    /// `globalOutstandingLimit`: requests of clients that are being worked on; connections are not read while there
+    /// are more. 1000 by default, as in ZooKeeper: deep enough to fill batches, and bounded memory.
+    pub outstanding_requests_max: u32,
+
+    /// `jute.maxbuffer`: the longest frame taken from a client; so also, nearly, the most data of a znode. 1,048,575
+    /// by default, as in ZooKeeper: coordination data is small.
+    pub frame_bytes_max: u32,
+
+    /// `4lw.commands.whitelist`: which four-letter words are answered. Only `srvr` by default, as in ZooKeeper: others
+    /// tell strangers more, or cost more.
+    pub four_letter_words: FourLetterWords,
+
+    /// `snapCount`: transactions after which a snapshot is due. 100,000 by default, as in ZooKeeper.
+    pub snapshot_txns_max: u32,
+
+    /// `snapshotBytesOfLogMax`: bytes of log after which a snapshot is due, whatever `snapCount` says. 256 MiB by
+    /// default: about a second of replay at the next start.
+    pub snapshot_log_bytes_max: u64,
+
+    /// `autopurge.snapRetainCount`: snapshots kept by a purge, with the log from the oldest one on. 3 by default and
+    /// at least, as in ZooKeeper: two may be damaged.
+    pub snapshots_retained: u32,
+
+    /// `autopurge.purgeInterval`: pause between purges; 0 switches purging off. An hour by default (in ZooKeeper
+    /// purging is off unless asked for, and full disks are its most frequent failure).
+    pub purge_interval_ms: u64,
+
+    /// `forceSync`: a transaction is on the disk before it is acknowledged. True by default, as in ZooKeeper; false
+    /// trades acknowledged writes for speed.
+    pub force_sync: bool,
+
+    /// `logSegmentBytes`: size of a file of the log, written before it is used. 64 MiB by default, as much as
+    /// ZooKeeper allocates at once: purging works file by file, and a new file is rare.
+    pub log_segment_bytes: u64,
+
+    /// `recentTxnBytesMax`: memory for recent transactions, from which a returning follower catches up without a
+    /// snapshot. 32 MiB by default: at 1 KiB and 5000 writes a second, 6 seconds of absence, a restart.
+    pub recent_txn_bytes_max: u64,
+
+    /// `quorumListenOnAllIPs`: listen to servers on every address of the machine rather than on that of the own
+    /// `server.N` line. False by default, as in ZooKeeper; true where that address is not the machine's own (NAT).
+    pub quorum_listen_on_all_ips: bool,
+
+    /// `cnxTimeout`: how long dialling another server may take. 5000 by default, as in ZooKeeper.
+    pub peer_connect_timeout_ms: u32,
+
+    /// `peerHeartbeatMs`: pause between heartbeats to another server when nothing else is sent. 50 by default: a few
+    /// packets a second, and ten of them fit into the default timeout.
+    pub peer_heartbeat_ms: u32,
+
+    /// `peerTimeoutMs`: silence after which another server counts as failed. 500 by default: longer than a stall of
+    /// scheduler or disk, short enough that a stopped leader is replaced within a second. At least four heartbeats, at
+    /// most `syncLimit` ticks.
+    pub peer_timeout_ms: u32,
+
+    /// `parkTimeoutMs`: how long requests of clients are kept while there is no leader; also at most a third of the
+    /// session's timeout, so that the client can still go elsewhere. 2000 by default: several elections.
+    pub park_timeout_ms: u32,
+
+    /// `clientThreads`: threads that serve client connections. 0 by default: the core thread serves them, which saves
+    /// each write two hops between threads and is best on few cores.
+    pub client_threads: u32,
+}
+
+impl Settings {
+    /// The defaults of everything that has one.
+    pub(super) fn new(data_dir: PathBuf, client_addr: ListenAddr) -> Settings {
+        let tick_ms = 3000;
+        Settings {
+            data_log_dir: data_dir.clone(),
+            data_dir,
+            client_addr,
+            server_id: ServerId(0),
+            servers: Vec::new(),
+            tick_ms,
+            init_limit_ticks: 10,
+            sync_limit_ticks: 5,
+            session_timeout_ms_min: 2 * tick_ms,
+            session_timeout_ms_max: 20 * tick_ms,
+            conns_per_address_max: 60,
+            conns_max: 0,
+            outstanding_requests_max: 1000,
+            frame_bytes_max: 0xfffff,
+            four_letter_words: FourLetterWords::default(),
+            snapshot_txns_max: 100_000,
+            snapshot_log_bytes_max: 256 * MIB,
+            snapshots_retained: 3,
+            purge_interval_ms: 60 * 60 * 1000,
+            force_sync: true,
+            log_segment_bytes: 64 * MIB,
+            recent_txn_bytes_max: 32 * MIB,
+            quorum_listen_on_all_ips: false,
+            peer_connect_timeout_ms: 5000,
+            peer_heartbeat_ms: 50,
+            peer_timeout_ms: 500,
+            park_timeout_ms: 2000,
+            client_threads: 0,
+        }
+    }
+
+    /// What `zabra server` uses without a file: standalone, loopback only, port 2181, data in `./zabra-data`.
+    pub fn standalone_default() -> Settings {
+        let client_addr = ListenAddr { host: Some("127.0.0.1".to_string()), port: 2181 };
+        let mut settings = Settings::new(PathBuf::from("./zabra-data"), client_addr);
+        settings.set_tick(2000);
+        settings
+    }
+
+    /// Sets `tickTime` and the session timeouts that follow from it.
+    pub(super) fn set_tick(&mut self, tick_ms: u32) {
+        self.tick_ms = tick_ms;
+        self.session_timeout_ms_min = 2 * tick_ms;
+        self.session_timeout_ms_max = 20 * tick_ms;
+    }
+
+    /// `initLimit` in milliseconds.
+    pub fn init_limit_ms(&self) -> u64 {
+        u64::from(self.init_limit_ticks) * u64::from(self.tick_ms)
+    }
+
+    /// `syncLimit` in milliseconds.
+    pub fn sync_limit_ms(&self) -> u64 {
+        u64::from(self.sync_limit_ticks) * u64::from(self.tick_ms)
+    }
+
+    /// True if this server is alone: no server list, or one that names only this server.
+    pub fn is_standalone(&self) -> bool {
+        self.servers.len() <= 1
+    }
+
+    /// This server's own line of the server list.
+    pub fn own_addr(&self) -> Option<&ServerAddr> {
+        self.servers.iter().find(|server| server.id == self.server_id)
+    }
+
+    /// The other members of the ensemble.
+    pub fn peers(&self) -> impl Iterator<Item = &ServerAddr> {
+        self.servers.iter().filter(|server| server.id != self.server_id)
+    }
+
+    /// The ids that vote. A standalone server is its own only voter.
+    pub fn voters(&self) -> Vec<ServerId> {
+        if self.servers.is_empty() {
+            return vec![self.server_id];
+        }
+        let voters = self.servers.iter().filter(|server| server.peer_type == PeerType::Participant);
+        voters.map(|server| server.id).collect()
+    }
+
+    /// Whether this server votes.
+    pub fn peer_type(&self) -> PeerType {
+        self.own_addr().map_or(PeerType::Participant, |server| server.peer_type)
+    }
+}
+
+/// Which four-letter words are answered.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct FourLetterWords {
+    /// `*`: all that exist.
+    pub all: bool,
+    /// The words that were listed; `srvr` is answered without being here.
+    pub listed: BTreeSet<String>,
+}
+
+impl FourLetterWords {
+    /// The value of `4lw.commands.whitelist`: words with commas between them, or `*`.
+    pub(super) fn parse(value: &str) -> FourLetterWords {
+        let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let (stars, listed): (Vec<&str>, Vec<&str>) = words.partition(|word| *word == "*");
+        FourLetterWords {
+            all: !stars.is_empty(),
+            listed: listed.into_iter().map(|word| word.to_ascii_lowercase()).collect(),
+        }
+    }
+
+    /// True if `word` is answered.
+    pub fn allows(&self, word: &str) -> bool {
+        self.all || word == "srvr" || self.listed.contains(word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_file_a_server_is_alone_on_loopback() {
+        let settings = Settings::standalone_default();
+        assert_eq!(settings.client_addr.to_string(), "127.0.0.1:2181");
+        assert_eq!(settings.data_dir, PathBuf::from("./zabra-data"));
+        assert_eq!((settings.session_timeout_ms_min, settings.session_timeout_ms_max), (4000, 40_000));
+        assert!(settings.is_standalone());
+        assert_eq!(settings.voters(), [ServerId(0)]);
+        assert_eq!(settings.peer_type(), PeerType::Participant);
+    }
+
+    #[test]
+    fn srvr_is_always_answered_and_the_others_when_listed() {
+        let words = FourLetterWords::parse(" stat , ruok,, MNTR");
+        let answered: Vec<&str> =
+            ["srvr", "stat", "ruok", "mntr", "conf"].into_iter().filter(|word| words.allows(word)).collect();
+        assert_eq!(answered, ["srvr", "stat", "ruok", "mntr"]);
+        assert!(!FourLetterWords::default().allows("stat"));
+        assert!(FourLetterWords::parse("*").allows("conf"));
+    }
+}

@@ -1,0 +1,291 @@
+//! Whole files, in and out.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+use crate::ids::ServerId;
+
+fn parse(text: &str, myid: Option<u8>, strict: bool) -> Result<Loaded, ConfigError> {
+    parse_text(&Source { name: "zoo.cfg", text, format: Format::Properties, myid, strict })
+}
+
+fn settings(text: &str) -> Settings {
+    parse(text, Some(1), true).unwrap_or_else(|error| panic!("{error}")).settings
+}
+
+fn error(text: &str) -> String {
+    parse(text, Some(1), false).unwrap_err().to_string()
+}
+
+/// The notices as `severity place: text`.
+fn notices(text: &str) -> Vec<String> {
+    let loaded = parse(text, None, false).unwrap_or_else(|error| panic!("{error}"));
+    loaded.notices.iter().map(|notice| format!("{:?} {notice}", notice.severity)).collect()
+}
+
+#[test]
+fn zookeepers_sample_file_starts_a_server_alone() {
+    let text = "# The number of milliseconds of each tick\ntickTime=2000\ninitLimit=10\nsyncLimit=5\n\
+                dataDir=/tmp/zookeeper\nclientPort=2181\n#maxClientCnxns=60\n";
+    let loaded = parse(text, None, true).unwrap();
+    assert_eq!(loaded.notices, []);
+    let mut expected = Settings::standalone_default();
+    expected.data_dir = PathBuf::from("/tmp/zookeeper");
+    expected.data_log_dir = PathBuf::from("/tmp/zookeeper");
+    expected.client_addr = ListenAddr { host: None, port: 2181 };
+    assert_eq!(loaded.settings, expected);
+}
+
+#[test]
+fn every_key_reaches_its_setting() {
+    let text = "dataDir=/d\ndataLogDir=/l\nclientPort=2182\nclientPortAddress=::1\ntickTime=1000\ninitLimit=20\n\
+                syncLimit=7\nminSessionTimeout=1500\nmaxSessionTimeout=90000\nmaxClientCnxns=0\nmaxCnxns=5000\n\
+                snapCount=200\nautopurge.snapRetainCount=5\nautopurge.purgeInterval=24\nforceSync=no\n\
+                globalOutstandingLimit=2000\njute.maxbuffer=0x3fffff\nquorumListenOnAllIPs=true\n\
+                4lw.commands.whitelist=stat, ruok\ncnxTimeout=700\npeerHeartbeatMs=20\npeerTimeoutMs=200\n\
+                parkTimeoutMs=300\nclientThreads=4\nrecentTxnBytesMax=1\nlogSegmentBytes=8192\n\
+                snapshotBytesOfLogMax=16384\nserver.2=b:2888:3888:observer\nserver.1=[::1]:2888:3888\n";
+    let settings = settings(text);
+    let expected = Settings {
+        data_dir: PathBuf::from("/d"),
+        data_log_dir: PathBuf::from("/l"),
+        client_addr: ListenAddr { host: Some("::1".to_string()), port: 2182 },
+        server_id: ServerId(1),
+        servers: vec![
+            ServerAddr {
+                id: ServerId(1),
+                host: "::1".to_string(),
+                quorum_port: 2888,
+                election_port: 3888,
+                peer_type: PeerType::Participant,
+                client: None,
+            },
+            ServerAddr {
+                id: ServerId(2),
+                host: "b".to_string(),
+                quorum_port: 2888,
+                election_port: 3888,
+                peer_type: PeerType::Observer,
+                client: None,
+            },
+        ],
+        tick_ms: 1000,
+        init_limit_ticks: 20,
+        sync_limit_ticks: 7,
+        session_timeout_ms_min: 1500,
+        session_timeout_ms_max: 90_000,
+        conns_per_address_max: 0,
+        conns_max: 5000,
+        outstanding_requests_max: 2000,
+        frame_bytes_max: 0x3fffff,
+        four_letter_words: FourLetterWords {
+            all: false,
+            listed: ["stat", "ruok"].map(str::to_string).into_iter().collect(),
+        },
+        snapshot_txns_max: 200,
+        snapshot_log_bytes_max: 16_384,
+        snapshots_retained: 5,
+        purge_interval_ms: 24 * 60 * 60 * 1000,
+        force_sync: false,
+        log_segment_bytes: 8192,
+        recent_txn_bytes_max: 1,
+        quorum_listen_on_all_ips: true,
+        peer_connect_timeout_ms: 700,
+        peer_heartbeat_ms: 20,
+        peer_timeout_ms: 200,
+        park_timeout_ms: 300,
+        client_threads: 4,
+    };
+    assert_eq!(settings, expected);
+    assert_eq!(settings.voters(), [ServerId(1)]);
+    assert_eq!(settings.peers().map(|peer| peer.id).collect::<Vec<_>>(), [ServerId(2)]);
+    assert_eq!((settings.init_limit_ms(), settings.sync_limit_ms()), (20_000, 7000));
+}
+
+#[test]
+fn what_is_wrong_is_told_all_at_once() {
+    let text =
+        "tickTime=fast\nclientPort=70000\nserver.1=a:1:2\nserver.x=b:1:2\nserver.1=c:1:2\nforceSync=maybe\n";
+    assert_eq!(
+        error(text),
+        "zoo.cfg:1: tickTime=fast: expected a whole number of milliseconds from 1 to 3600000\n\
+         zoo.cfg:2: clientPort=70000: expected a port from 1 to 65535 (0 lets the system choose)\n\
+         zoo.cfg:4: server.x: expected server.N with N from 0 to 255\n\
+         zoo.cfg:5: server.1: server 1 is on line 3 already: every id stands once\n\
+         zoo.cfg:6: forceSync=maybe: expected true, false, yes or no\n\
+         zoo.cfg: dataDir is not set: expected the folder that holds the data"
+    );
+}
+
+#[test]
+fn keys_of_no_use_are_named_once_with_the_reason() {
+    let text = "dataDir=/d\nclientPort=1\nelectionAlg=3\nsslQuorum=true\n";
+    assert_eq!(
+        notices(text),
+        [
+            "Info zoo.cfg:3: electionAlg has no meaning here: there is one election, the fast one (3)",
+            "Warning zoo.cfg:4: sslQuorum is not supported yet, and passed over: \
+         servers talk in plain text; keep their ports in a network of their own"
+        ]
+    );
+}
+
+#[test]
+fn a_server_list_elsewhere_is_no_server_alone() {
+    assert_eq!(
+        error("dataDir=/d\nclientPort=1\ndynamicConfigFile=/etc/zoo.cfg.dynamic\n"),
+        "zoo.cfg:3: dynamicConfigFile=/etc/zoo.cfg.dynamic is not supported yet: \
+         move its server lines into this file, without them this would be a server of its own"
+    );
+}
+
+#[test]
+fn unknown_keys_warn_and_are_errors_when_strict() {
+    let text =
+        "dataDir=/d\nclientPort=9\nmaxClientConns=5\nzookeeper.snapcount=5\nsever.1=a:1:2\ncolour=red\n";
+    let expected = [
+        "zoo.cfg:3: maxClientConns is not a known key: did you mean maxClientCnxns?",
+        "zoo.cfg:4: zookeeper.snapcount is not a known key: did you mean snapCount?",
+        "zoo.cfg:5: sever.1 is not a known key: did you mean server.N?",
+        "zoo.cfg:6: colour is not a known key and passed over",
+    ];
+    assert_eq!(notices(text), expected.map(|line| format!("Warning {line}")));
+    assert_eq!(parse(text, None, true).unwrap_err().to_string(), expected.join("\n"));
+}
+
+#[test]
+fn a_key_given_twice_counts_as_in_java_and_is_told() {
+    let text = "dataDir=/d\nclientPort=1\nsnapCount=5\nzookeeper.snapCount=6\n";
+    assert_eq!(notices(text), ["Warning zoo.cfg:4: snapCount was given on line 3 already: this line counts"]);
+    assert_eq!(settings(text).snapshot_txns_max, 6);
+}
+
+#[test]
+fn defaults_of_limits_are_told_where_zookeeper_has_none() {
+    let text = "dataDir=/d\nclientPort=9\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
+    let loaded = parse(text, Some(3), true).unwrap();
+    let told: Vec<String> = loaded.notices.iter().map(Notice::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "zoo.cfg: initLimit is not set: 10 ticks of 3000 ms are assumed",
+            "zoo.cfg: syncLimit is not set: 5 ticks of 3000 ms are assumed"
+        ]
+    );
+    assert_eq!(loaded.settings.session_timeout_ms_min, 6000);
+}
+
+#[test]
+fn purging_keeps_at_least_three_snapshots_and_is_on() {
+    let text = "dataDir=/d\nclientPort=1\nautopurge.snapRetainCount=1\n";
+    assert_eq!(notices(text), ["Warning zoo.cfg:3: autopurge.snapRetainCount=1: at least 3 are kept"]);
+    let settings = settings(text);
+    assert_eq!((settings.snapshots_retained, settings.purge_interval_ms), (3, 3_600_000));
+}
+
+#[test]
+fn the_client_port_of_the_server_list_is_enough_and_must_not_be_contradicted() {
+    let servers = "dataDir=/d\nserver.1=a:1:2;10.0.0.1:2181\nserver.2=b:1:2;2182\n";
+    assert_eq!(settings(servers).client_addr.to_string(), "10.0.0.1:2181");
+    assert_eq!(settings(&format!("{servers}clientPort=2181")).client_addr.to_string(), "10.0.0.1:2181");
+    assert_eq!(
+        error(&format!("{servers}clientPort=2182")),
+        "zoo.cfg:4: clientPort=2182: expected 10.0.0.1:2181, as server.1 says, or no clientPort"
+    );
+    assert_eq!(
+        error("dataDir=/d\n"),
+        "zoo.cfg: clientPort is not set: expected the port that clients connect to"
+    );
+}
+
+#[test]
+fn toml_and_properties_give_the_same_settings() {
+    let properties = "dataDir=/d\nclientPort=2181\nautopurge.purgeInterval=2\nforceSync=no\n\
+                      4lw.commands.whitelist=stat,ruok\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
+    let text = "dataDir = \"/d\"\nclientPort = 2181\nautopurge.purgeInterval = 2\nforceSync = false\n\
+                4lw.commands.whitelist = [\"stat\", \"ruok\"]\n\
+                [server]\n1 = \"a:1:2\"\n2 = \"b:1:2\"\n3 = \"c:1:2\"\n";
+    let source = Source { name: "zabra.toml", text, format: Format::Toml, myid: Some(1), strict: true };
+    assert_eq!(parse_text(&source).unwrap().settings, settings(properties));
+    assert_eq!(Format::of(Path::new("etc/zabra.TOML")), Format::Toml);
+    assert_eq!(Format::of(Path::new("zoo.cfg")), Format::Properties);
+}
+
+/// A folder with a zoo.cfg of three servers whose data directory is the folder itself.
+fn ensemble_dir() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("zoo.cfg");
+    let text = format!(
+        "dataDir={}\nclientPort=9\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n",
+        dir.path().display()
+    );
+    fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+#[test]
+fn myid_tells_which_server_this_is() {
+    let (dir, path) = ensemble_dir();
+    fs::write(dir.path().join("myid"), "2\n").unwrap();
+    assert_eq!(load(&path, None, true).unwrap().settings.server_id, ServerId(2));
+    let loaded = load(&path, Some(3), true).unwrap();
+    assert_eq!(loaded.settings.server_id, ServerId(3));
+    let told = loaded.notices.iter().map(Notice::to_string).find(|text| text.contains("--myid"));
+    let expected = format!("--myid 3 counts, not the \"2\" of {}", dir.path().join("myid").display());
+    assert_eq!(told, Some(format!("{}: {expected}", path.display())));
+}
+
+#[test]
+fn a_myid_that_is_missing_or_does_not_fit_is_an_error_that_names_the_choice() {
+    let (dir, path) = ensemble_dir();
+    let (myid, path_text) = (dir.path().join("myid"), path.display().to_string());
+    assert_eq!(
+        load(&path, None, true).unwrap_err().to_string(),
+        format!(
+            "{path_text}: nothing tells which server this is: expected {} or --myid with one of 1, 2, 3",
+            myid.display()
+        )
+    );
+    fs::write(&myid, "4").unwrap();
+    assert_eq!(
+        load(&path, None, true).unwrap_err().to_string(),
+        format!("{}:1: 4 is not in the server list of {path_text}: expected one of 1, 2, 3", myid.display())
+    );
+    assert_eq!(
+        load(&path, Some(9), true).unwrap_err().to_string(),
+        format!("--myid: 9 is not in the server list of {path_text}: expected one of 1, 2, 3")
+    );
+    fs::write(&myid, "two").unwrap();
+    assert_eq!(
+        load(&path, None, true).unwrap_err().to_string(),
+        format!("{}:1: \"two\" is not a server id: expected a whole number from 0 to 255", myid.display())
+    );
+}
+
+#[test]
+fn relative_folders_become_absolute_and_missing_files_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("zoo.cfg");
+    let missing = load(&path, None, true).unwrap_err().to_string();
+    assert!(missing.starts_with(&format!("{}: cannot be read: ", path.display())), "{missing}");
+    fs::write(&path, "dataDir=data\nclientPort=1\n").unwrap();
+    let settings = load(&path, None, true).unwrap().settings;
+    assert_eq!(settings.data_dir, std::env::current_dir().unwrap().join("data"));
+    assert_eq!(settings.data_log_dir, settings.data_dir);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "(?s).{0,200}", lines in proptest::collection::vec(
+        "(dataDir|clientPort|server.1|tickTime|peerTimeoutMs|autopurge.purgeInterval|\\\\u00)[=: ]?[0-9a-z:;\\[\\]=\\\\-]{0,12}",
+        0..8,
+    )) {
+        for text in [text, lines.join("\n")] {
+            for format in [Format::Properties, Format::Toml] {
+                let source = Source { name: "x", text: &text, format, myid: None, strict: true };
+                let _ = parse_text(&source);
+            }
+        }
+    }
+}

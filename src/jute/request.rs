@@ -1,0 +1,309 @@
+//! Requests.
+
+use bytes::{BufMut, BytesMut};
+
+use super::multi::{decode_multi, encode_multi};
+use super::writer::{put_acl, put_bool, put_buffer, put_nullable_buffer, put_str, put_strs};
+use super::{Acl, DecodeError, MultiOp, OpCode, Reader, frame};
+use crate::ids::{Xid, Zxid};
+
+/// What stands before every request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestHeader {
+    /// given back in the reply
+    pub xid: Xid,
+    /// an [`OpCode`], if it is known
+    pub op: i32,
+}
+
+impl RequestHeader {
+    /// Its size on the wire.
+    pub const WIRE_BYTES: usize = 8;
+
+    /// Reads the header; the request follows.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<RequestHeader, DecodeError> {
+        Ok(RequestHeader { xid: reader.i32()?, op: reader.i32()? })
+    }
+
+    /// Appends the header.
+    pub fn encode(self, out: &mut BytesMut) {
+        out.put_i32(self.xid);
+        out.put_i32(self.op);
+    }
+}
+
+/// A decoded request. Text and data point into the frame they came in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request<'a> {
+    /// create, create2
+    Create(Create<'a>),
+    /// delete; version -1 is any
+    Delete {
+        /// the znode
+        path: &'a str,
+        /// the version it must have
+        version: i32,
+    },
+    /// exists
+    Exists {
+        /// the znode
+        path: &'a str,
+        /// leave a watch
+        watch: bool,
+    },
+    /// getData
+    GetData {
+        /// the znode
+        path: &'a str,
+        /// leave a watch
+        watch: bool,
+    },
+    /// setData; version -1 is any
+    SetData {
+        /// the znode
+        path: &'a str,
+        /// the new content; null is not the same as empty
+        data: Option<&'a [u8]>,
+        /// the version it must have
+        version: i32,
+    },
+    /// getACL
+    GetAcl {
+        /// the znode
+        path: &'a str,
+    },
+    /// setACL; version -1 is any
+    SetAcl {
+        /// the znode
+        path: &'a str,
+        /// the new list
+        acl: Vec<Acl>,
+        /// the ACL version it must have
+        version: i32,
+    },
+    /// getChildren, getChildren2
+    GetChildren {
+        /// the parent
+        path: &'a str,
+        /// leave a watch
+        watch: bool,
+        /// getChildren2: answer with the parent's Stat as well
+        with_stat: bool,
+    },
+    /// sync
+    Sync {
+        /// given back in the answer; it may be null
+        path: Option<&'a str>,
+    },
+    /// check: the version of a znode, in a multi
+    Check {
+        /// the znode
+        path: &'a str,
+        /// the version it must have; -1 is any
+        version: i32,
+    },
+    /// multi: all or nothing
+    Multi(Vec<MultiOp<'a>>),
+    /// auth
+    Auth {
+        /// `digest`, `ip` ...
+        scheme: &'a str,
+        /// credentials
+        auth: &'a [u8],
+    },
+    /// setWatches
+    SetWatches(SetWatches<'a>),
+    /// ping
+    Ping,
+    /// closeSession
+    CloseSession,
+    /// an operation code that this server does not offer
+    Unimplemented {
+        /// as it came
+        op: i32,
+    },
+}
+
+/// The content of a create.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Create<'a> {
+    /// the znode, or the beginning of its name if sequential
+    pub path: &'a str,
+    /// its content; null is not the same as empty
+    pub data: Option<&'a [u8]>,
+    /// who may do what with it
+    pub acl: Vec<Acl>,
+    /// the raw flags; not every number is a [`CreateMode`](super::CreateMode)
+    pub flags: i32,
+    /// create2: answer with the Stat as well
+    pub with_stat: bool,
+}
+
+/// The watches a client still has after it reconnected.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetWatches<'a> {
+    /// the last zxid the client saw
+    pub relative_zxid: Zxid,
+    /// data watches on existing znodes
+    pub data: Vec<&'a str>,
+    /// watches for a znode to appear
+    pub exist: Vec<&'a str>,
+    /// child watches
+    pub child: Vec<&'a str>,
+}
+
+impl Request<'_> {
+    /// The operation code it travels under.
+    pub fn op(&self) -> i32 {
+        let op = match self {
+            Request::Create(create) => create.op(),
+            Request::Delete { .. } => OpCode::Delete,
+            Request::Exists { .. } => OpCode::Exists,
+            Request::GetData { .. } => OpCode::GetData,
+            Request::SetData { .. } => OpCode::SetData,
+            Request::GetAcl { .. } => OpCode::GetAcl,
+            Request::SetAcl { .. } => OpCode::SetAcl,
+            Request::GetChildren { with_stat: false, .. } => OpCode::GetChildren,
+            Request::GetChildren { with_stat: true, .. } => OpCode::GetChildren2,
+            Request::Sync { .. } => OpCode::Sync,
+            Request::Check { .. } => OpCode::Check,
+            Request::Multi(_) => OpCode::Multi,
+            Request::Auth { .. } => OpCode::Auth,
+            Request::SetWatches(_) => OpCode::SetWatches,
+            Request::Ping => OpCode::Ping,
+            Request::CloseSession => OpCode::CloseSession,
+            Request::Unimplemented { op } => return *op,
+        };
+        op as i32
+    }
+}
+
+impl<'a> Create<'a> {
+    /// The operation code it travels under.
+    pub(super) fn op(&self) -> OpCode {
+        if self.with_stat { OpCode::Create2 } else { OpCode::Create }
+    }
+
+    /// Reads a create or create2.
+    pub(super) fn decode(reader: &mut Reader<'a>, with_stat: bool) -> Result<Create<'a>, DecodeError> {
+        Ok(Create {
+            path: reader.str()?,
+            data: reader.nullable_buffer()?,
+            acl: reader.nullable_acl()?.unwrap_or_default(),
+            flags: reader.i32()?,
+            with_stat,
+        })
+    }
+
+    /// Appends a create or create2.
+    pub(super) fn encode(&self, out: &mut BytesMut) {
+        put_str(out, self.path);
+        put_nullable_buffer(out, self.data);
+        put_acl(out, &self.acl);
+        out.put_i32(self.flags);
+    }
+}
+
+/// The path of an operation for which ZooKeeper validates it before anything else: null is as invalid as empty, and not
+/// malformed as elsewhere.
+fn checked_path<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+    Ok(reader.nullable_str()?.unwrap_or_default())
+}
+
+/// Reads the request that follows a header with `op`. Bytes after it are passed over, as ZooKeeper does.
+pub fn decode_request(op: i32, body: &[u8]) -> Result<Request<'_>, DecodeError> {
+    let Ok(known) = OpCode::try_from(op) else {
+        return Ok(Request::Unimplemented { op });
+    };
+    let mut reader = Reader::new(body);
+    Ok(match known {
+        OpCode::Create => Request::Create(Create::decode(&mut reader, false)?),
+        OpCode::Create2 => Request::Create(Create::decode(&mut reader, true)?),
+        OpCode::Delete => Request::Delete { path: reader.str()?, version: reader.i32()? },
+        OpCode::Exists => Request::Exists { path: reader.str()?, watch: reader.bool()? },
+        OpCode::GetData => Request::GetData { path: reader.str()?, watch: reader.bool()? },
+        OpCode::SetData => Request::SetData {
+            path: checked_path(&mut reader)?,
+            data: reader.nullable_buffer()?,
+            version: reader.i32()?,
+        },
+        OpCode::GetAcl => Request::GetAcl { path: reader.str()? },
+        OpCode::SetAcl => Request::SetAcl {
+            path: checked_path(&mut reader)?,
+            acl: reader.nullable_acl()?.unwrap_or_default(),
+            version: reader.i32()?,
+        },
+        OpCode::GetChildren => {
+            Request::GetChildren { path: reader.str()?, watch: reader.bool()?, with_stat: false }
+        }
+        OpCode::GetChildren2 => {
+            Request::GetChildren { path: reader.str()?, watch: reader.bool()?, with_stat: true }
+        }
+        OpCode::Sync => Request::Sync { path: reader.nullable_str()? },
+        OpCode::Check => Request::Check { path: checked_path(&mut reader)?, version: reader.i32()? },
+        OpCode::Multi => Request::Multi(decode_multi(&mut reader)?),
+        OpCode::Auth => {
+            let _type = reader.i32()?;
+            Request::Auth { scheme: reader.nullable_str()?.unwrap_or_default(), auth: reader.buffer()? }
+        }
+        OpCode::SetWatches => Request::SetWatches(SetWatches {
+            relative_zxid: reader.zxid()?,
+            data: reader.strs()?,
+            exist: reader.strs()?,
+            child: reader.strs()?,
+        }),
+        OpCode::Ping => Request::Ping,
+        OpCode::CloseSession => Request::CloseSession,
+        _ => Request::Unimplemented { op },
+    })
+}
+
+/// Appends the content of `request`, without a header.
+pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
+    match request {
+        Request::Create(create) => create.encode(out),
+        Request::Delete { path, version } | Request::Check { path, version } => {
+            put_str(out, path);
+            out.put_i32(*version);
+        }
+        Request::Exists { path, watch }
+        | Request::GetData { path, watch }
+        | Request::GetChildren { path, watch, .. } => {
+            put_str(out, path);
+            put_bool(out, *watch);
+        }
+        Request::SetData { path, data, version } => {
+            put_str(out, path);
+            put_nullable_buffer(out, *data);
+            out.put_i32(*version);
+        }
+        Request::GetAcl { path } => put_str(out, path),
+        Request::Sync { path } => put_nullable_buffer(out, path.map(str::as_bytes)),
+        Request::SetAcl { path, acl, version } => {
+            put_str(out, path);
+            put_acl(out, acl);
+            out.put_i32(*version);
+        }
+        Request::Multi(ops) => encode_multi(ops, out),
+        Request::Auth { scheme, auth } => {
+            out.put_i32(0);
+            put_str(out, scheme);
+            put_buffer(out, auth);
+        }
+        Request::SetWatches(watches) => {
+            out.put_u64(watches.relative_zxid.0);
+            put_strs(out, &watches.data);
+            put_strs(out, &watches.exist);
+            put_strs(out, &watches.child);
+        }
+        Request::Ping | Request::CloseSession | Request::Unimplemented { .. } => {}
+    }
+}
+
+/// Appends the whole frame of a request: length, header, content.
+pub fn encode_request_frame(xid: Xid, request: &Request<'_>, out: &mut BytesMut) {
+    frame(out, |out| {
+        RequestHeader { xid, op: request.op() }.encode(out);
+        encode_request(request, out);
+    });
+}

@@ -1,0 +1,264 @@
+//! The leader's judgement: what a client asked for becomes a transaction with its results in it, or an error code.
+//! Pure.
+//!
+//! Requests are judged one after the other against the state as it will be once everything proposed before is
+//! applied: the tree and the session table, and over them an overlay of what is proposed and not applied yet. The
+//! rules, and which of them is looked at first when several are broken, are those of ZooKeeper's
+//! `PrepRequestProcessor`; each operation's are listed at its function in `evaluate.rs`.
+//!
+//! A request that fails leaves nothing behind in the overlay, and takes no zxid. Whether the client's connection is
+//! still that of its session (SESSIONMOVED) is for the caller to know.
+
+mod evaluate;
+mod overlay;
+
+use std::fmt;
+
+use prost::Message;
+
+use self::evaluate::Evaluation;
+use self::overlay::{Overlay, SessionState};
+use crate::ids::{SessionId, Zxid};
+use crate::jute::{AuthId, CreateMode, ErrorCode, MultiOp, OpCode, Request};
+use crate::session::{PASSWORD_BYTES, Sessions};
+use crate::tree::Tree;
+use crate::txn::txn::Body;
+use crate::txn::{CloseSession, CreateSession, Delete, Op, Ops, op};
+
+/// What is too long to be read back is refused before it is proposed, as BADARGUMENTS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// the longest frame of the client protocol (`jute.maxbuffer`), bytes: data and ACLs must fit into a reply
+    pub frame_bytes_max: usize,
+    /// the longest encoded body of a transaction that the log and the other servers accept, bytes; well above
+    /// `frame_bytes_max`, because names get numbers and `auth` becomes all of a client's identities
+    pub txn_bytes_max: usize,
+}
+
+/// Who asks, and the place in the history that the transaction would take.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// the session of the client
+    pub session_id: SessionId,
+    /// the identities of its connection
+    pub auth: &'a [AuthId],
+    /// of the transaction, if it becomes one
+    pub zxid: Zxid,
+}
+
+/// Why there is no transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrepError {
+    /// the answer's code
+    pub code: ErrorCode,
+    /// when one operation of a multi failed: `Ok` for those before it, its own code, `RuntimeInconsistency` for those
+    /// after it. Empty when it was the request as a whole that failed
+    pub multi_errors: Vec<ErrorCode>,
+}
+
+impl From<ErrorCode> for PrepError {
+    fn from(code: ErrorCode) -> PrepError {
+        PrepError { code, multi_errors: Vec::new() }
+    }
+}
+
+impl fmt::Display for PrepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.code.fmt(f)
+    }
+}
+
+impl std::error::Error for PrepError {}
+
+/// Judges requests. Only a leader has use for it; [`Prep::reset`] it when the role changes.
+pub struct Prep {
+    limits: Limits,
+    overlay: Overlay,
+}
+
+impl Prep {
+    /// Nothing is proposed yet.
+    pub fn new(limits: Limits, hash_seed: u64) -> Prep {
+        Prep { limits, overlay: Overlay::new(hash_seed) }
+    }
+
+    /// Judges a request that would change something. With a transaction, the caller must propose it at
+    /// `context.zxid`: later requests are judged as if it were applied. Requests that read are not known here.
+    ///
+    /// # Panics
+    /// If `context.zxid` is not above that of the last transaction.
+    pub fn prepare(
+        &mut self,
+        tree: &Tree,
+        sessions: &Sessions,
+        request: &Request<'_>,
+        context: Context<'_>,
+    ) -> Result<Body, PrepError> {
+        if *request == Request::CloseSession {
+            return self.close_session(tree, sessions, context.session_id, context.zxid);
+        }
+        self.overlay.begin(context.zxid);
+        let mut evaluation =
+            Evaluation { overlay: &mut self.overlay, tree, sessions, context, limits: &self.limits };
+        let ops = match request {
+            Request::Multi(ops) => multi(&mut evaluation, ops),
+            _ => single(&mut evaluation, request).map(|op| vec![op]).map_err(PrepError::from),
+        };
+        let body = ops.and_then(|ops| self.fitting(Body::Ops(Ops { ops })));
+        if body.is_err() {
+            self.overlay.roll_back();
+        }
+        body
+    }
+
+    /// Opens a session, for which requests are taken from now on.
+    pub fn create_session(
+        &mut self,
+        sessions: &Sessions,
+        session_id: SessionId,
+        timeout_ms: u32,
+        password: [u8; PASSWORD_BYTES],
+        zxid: Zxid,
+    ) -> Result<Body, PrepError> {
+        self.overlay.begin(zxid);
+        if self.overlay.session(sessions, session_id).is_some() {
+            return Err(ErrorCode::SystemError.into());
+        }
+        self.overlay.put_session(session_id, SessionState::Open);
+        let password = password.to_vec().into();
+        Ok(Body::CreateSession(CreateSession { timeout_ms, password }))
+    }
+
+    /// Closes a session, because its client wants it or because it has expired. From the first call on no request of
+    /// the session is taken any more.
+    ///
+    /// A session with so many ephemerals that their paths do not fit into one transaction is closed in several: while
+    /// the answer is [`Body::Ops`], which deletes some of them, the caller proposes it and calls again with the next
+    /// zxid, before anything else is prepared. The last one is [`Body::CloseSession`].
+    pub fn close_session(
+        &mut self,
+        tree: &Tree,
+        sessions: &Sessions,
+        session_id: SessionId,
+        zxid: Zxid,
+    ) -> Result<Body, PrepError> {
+        self.overlay.begin(zxid);
+        if self.overlay.session(sessions, session_id).is_none_or(|state| state == SessionState::Closed) {
+            return Err(ErrorCode::SessionExpired.into());
+        }
+        let mut paths = self.overlay.ephemerals(tree, session_id);
+        let fitting = self.fitting_paths(&paths);
+        let partly = fitting < paths.len();
+        paths.truncate(fitting);
+        for path in &paths {
+            self.overlay.delete(tree, path);
+        }
+        if partly {
+            self.overlay.put_session(session_id, SessionState::Closing);
+            let ops =
+                paths.into_iter().map(|path| Op { op: Some(op::Op::Delete(Delete { path })) }).collect();
+            return Ok(Body::Ops(Ops { ops }));
+        }
+        self.overlay.put_session(session_id, SessionState::Closed);
+        Ok(Body::CloseSession(CloseSession { paths }))
+    }
+
+    /// The tree and the sessions have applied everything through this zxid: it need not be remembered here.
+    pub fn applied(&mut self, through: Zxid) {
+        self.overlay.forget(through);
+    }
+
+    /// Forgets everything proposed. The next leader, and this server if it leads again, starts from what is applied.
+    pub fn reset(&mut self) {
+        self.overlay.clear();
+    }
+
+    /// How many changes are remembered because they are not applied yet.
+    pub fn pending(&self) -> usize {
+        self.overlay.pending()
+    }
+
+    fn fitting(&self, body: Body) -> Result<Body, PrepError> {
+        let bytes = match &body {
+            Body::Ops(ops) => ops.encoded_len(),
+            Body::CreateSession(create) => create.encoded_len(),
+            Body::CloseSession(close) => close.encoded_len(),
+        };
+        if bytes > self.limits.txn_bytes_max {
+            return Err(ErrorCode::BadArguments.into());
+        }
+        Ok(body)
+    }
+
+    /// How many of the paths fit into one transaction that deletes them; at least one.
+    fn fitting_paths(&self, paths: &[String]) -> usize {
+        /// A tag and a length of at most five bytes for each of three nested messages.
+        const DELETE_OVERHEAD_BYTES: usize = 3 * (1 + 5);
+        let mut bytes = 0;
+        let fits = |path: &String| {
+            bytes += path.len() + DELETE_OVERHEAD_BYTES;
+            bytes <= self.limits.txn_bytes_max
+        };
+        paths.iter().map(fits).take_while(|&fits| fits).count().max(1).min(paths.len())
+    }
+}
+
+/// The whitelist of what becomes a transaction on its own.
+fn single(evaluation: &mut Evaluation<'_>, request: &Request<'_>) -> Result<Op, ErrorCode> {
+    let op = match request {
+        Request::Create(create) => evaluation.create(create)?,
+        Request::Delete { path, version } => evaluation.delete(path, *version)?,
+        Request::SetData { path, data, version } => evaluation.set_data(path, *data, *version)?,
+        Request::SetAcl { path, acl, version } => evaluation.set_acl(path, acl, *version)?,
+        Request::Check { path, version } => evaluation.check(path, *version)?,
+        _ => return Err(ErrorCode::Unimplemented),
+    };
+    Ok(Op { op: Some(op) })
+}
+
+/// All of the operations, each judged as if those before it were applied, or the codes for all of them. ZooKeeper
+/// reads the whole list before it judges the first, so what cannot be read fails the request as a whole.
+fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>, PrepError> {
+    if !ops.iter().all(is_readable) {
+        return Err(ErrorCode::MarshallingError.into());
+    }
+    let mut prepared = Vec::with_capacity(ops.len());
+    for (position, op) in ops.iter().enumerate() {
+        let result = match op {
+            // On its own such a create makes a persistent znode; here ZooKeeper takes it at its word.
+            MultiOp::Create(create) if create.flags == CreateMode::Container as i32 => {
+                Err(ErrorCode::Unimplemented)
+            }
+            MultiOp::Create(create) => evaluation.create(create),
+            MultiOp::Delete { path, version } => evaluation.delete(path, *version),
+            MultiOp::SetData { path, data, version } => evaluation.set_data(path, *data, *version),
+            MultiOp::Check { path, version } => evaluation.check(path, *version),
+            MultiOp::Unimplemented { .. } => Err(ErrorCode::Unimplemented),
+        };
+        match result {
+            Ok(op) => prepared.push(Op { op: Some(op) }),
+            Err(code) => {
+                let mut multi_errors = vec![ErrorCode::Ok; ops.len()];
+                multi_errors[position] = code;
+                multi_errors[position + 1..].fill(ErrorCode::RuntimeInconsistency);
+                return Err(PrepError { code, multi_errors });
+            }
+        }
+    }
+    Ok(prepared)
+}
+
+/// Whether ZooKeeper's decoder takes the operation. Containers it does, and TTLs if they are asked for by their own
+/// operation; both are refused afterwards.
+fn is_readable(op: &MultiOp<'_>) -> bool {
+    match op {
+        MultiOp::Create(create) => CreateMode::try_from(create.flags).is_ok_and(|mode| !mode.has_ttl()),
+        MultiOp::Unimplemented { op } => {
+            matches!(OpCode::try_from(*op), Ok(OpCode::CreateContainer | OpCode::CreateTtl))
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

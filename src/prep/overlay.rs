@@ -1,0 +1,213 @@
+//! What is proposed and not applied yet.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use super::evaluate::parent_of;
+use crate::ids::{SessionId, Zxid};
+use crate::jute::Acl;
+use crate::session::Sessions;
+use crate::tree::Tree;
+
+/// What later requests need to know of a znode.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Node {
+    pub version: i32,
+    pub aversion: i32,
+    /// the stored `cversion`: how many children were ever created
+    pub created_children: i32,
+    pub num_children: u32,
+    pub ephemeral_owner: SessionId,
+    /// `None`: the one that the tree has is still right
+    pub acl: Option<Arc<[Acl]>>,
+}
+
+/// A session that is not as the table has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SessionState {
+    /// opened
+    Open,
+    /// some of its ephemerals are gone, the others will follow
+    Closing,
+    /// gone
+    Closed,
+}
+
+/// The latest proposed state of a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Pending {
+    zxid: Zxid,
+    /// `None`: deleted
+    node: Option<Node>,
+}
+
+/// Something that is forgotten once its transaction is applied, unless it was changed again.
+#[derive(Clone, Debug)]
+enum Change {
+    Node(Arc<str>),
+    Session(SessionId),
+}
+
+/// The latest state of all that proposed transactions change, each entry with the zxid of its latest change.
+pub(super) struct Overlay {
+    /// of the transaction that is being prepared
+    zxid: Zxid,
+    nodes: HashMap<Arc<str>, Pending, FixedState>,
+    sessions: BTreeMap<SessionId, (Zxid, SessionState)>,
+    /// the owner and path of every ephemeral in `nodes`
+    ephemerals: BTreeSet<(SessionId, Arc<str>)>,
+    /// in the order of their zxids; one for every zxid at which an entry changed
+    changes: VecDeque<(Zxid, Change)>,
+    /// what the entries of `nodes` were before the transaction that is being prepared, latest last
+    undo: Vec<(Arc<str>, Option<Pending>)>,
+    /// how long `changes` was then
+    changes_before: usize,
+}
+
+impl Overlay {
+    pub fn new(hash_seed: u64) -> Overlay {
+        Overlay {
+            zxid: Zxid::ZERO,
+            nodes: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
+            sessions: BTreeMap::new(),
+            ephemerals: BTreeSet::new(),
+            changes: VecDeque::new(),
+            undo: Vec::new(),
+            changes_before: 0,
+        }
+    }
+
+    /// What is put from now on belongs to this zxid, and [`Overlay::roll_back`] comes back to here.
+    pub fn begin(&mut self, zxid: Zxid) {
+        let rises = self.changes.back().is_none_or(|&(last, _)| last < zxid);
+        assert!(rises, "zxid {zxid} is not above that of the last change");
+        self.zxid = zxid;
+        self.undo.clear();
+        self.changes_before = self.changes.len();
+    }
+
+    /// Everything is again as it was at [`Overlay::begin`].
+    pub fn roll_back(&mut self) {
+        while let Some((key, before)) = self.undo.pop() {
+            self.replace(&key, before);
+        }
+        self.changes.truncate(self.changes_before);
+    }
+
+    /// A znode as it will be; `None` if it will not be there.
+    pub fn node(&self, tree: &Tree, path: &str) -> Option<Node> {
+        match self.nodes.get(path) {
+            Some(pending) => pending.node.clone(),
+            None => tree.node(path).map(|node| Node {
+                version: node.version(),
+                aversion: node.aversion(),
+                created_children: node.created_children(),
+                num_children: node.num_children(),
+                ephemeral_owner: node.ephemeral_owner(),
+                acl: None,
+            }),
+        }
+    }
+
+    /// Notes how a znode will be; `None`: gone.
+    pub fn put(&mut self, path: &str, node: Option<Node>) {
+        let key = self.nodes.get_key_value(path).map_or_else(|| Arc::from(path), |(key, _)| key.clone());
+        let before = self.replace(&key, Some(Pending { zxid: self.zxid, node }));
+        if before.as_ref().is_none_or(|before| before.zxid != self.zxid) {
+            self.changes.push_back((self.zxid, Change::Node(key.clone())));
+        }
+        self.undo.push((key, before));
+    }
+
+    /// Notes that a znode without children will be gone. It must be there.
+    pub fn delete(&mut self, tree: &Tree, path: &str) {
+        let parent_path = parent_of(path).expect("the path of a znode has a slash");
+        let mut parent = self.node(tree, parent_path).expect("a znode has a parent");
+        parent.num_children -= 1;
+        self.put(parent_path, Some(parent));
+        self.put(path, None);
+    }
+
+    /// The ephemerals that the session will have, sorted.
+    pub fn ephemerals(&self, tree: &Tree, session: SessionId) -> Vec<String> {
+        let mut paths = tree.ephemerals(session);
+        paths.retain(|path| !self.nodes.contains_key(path.as_str()));
+        let from = (session, Arc::from(""));
+        let pending = self.ephemerals.range(from..).take_while(|(owner, _)| *owner == session);
+        paths.extend(pending.map(|(_, path)| path.to_string()));
+        paths.sort_unstable();
+        paths
+    }
+
+    /// A session as it will be; `None` if there is no such session and none was closed lately.
+    pub fn session(&self, sessions: &Sessions, id: SessionId) -> Option<SessionState> {
+        match self.sessions.get(&id) {
+            Some(&(_, state)) => Some(state),
+            None => sessions.get(id).map(|_| SessionState::Open),
+        }
+    }
+
+    /// Notes how a session will be.
+    pub fn put_session(&mut self, id: SessionId, state: SessionState) {
+        self.sessions.insert(id, (self.zxid, state));
+        self.changes.push_back((self.zxid, Change::Session(id)));
+    }
+
+    /// The tree and the sessions are as they will be through this zxid.
+    pub fn forget(&mut self, through: Zxid) {
+        while self.changes.front().is_some_and(|&(zxid, _)| zxid <= through) {
+            let Some((zxid, change)) = self.changes.pop_front() else { break };
+            match change {
+                Change::Node(key) => {
+                    if self.nodes.get(&key).is_some_and(|pending| pending.zxid == zxid) {
+                        self.replace(&key, None);
+                    }
+                }
+                Change::Session(id) => {
+                    if self.sessions.get(&id).is_some_and(|&(latest, _)| latest == zxid) {
+                        self.sessions.remove(&id);
+                    }
+                }
+            }
+        }
+        self.undo.clear();
+        self.changes_before = self.changes.len();
+    }
+
+    pub fn clear(&mut self) {
+        self.nodes.clear();
+        self.sessions.clear();
+        self.ephemerals.clear();
+        self.changes.clear();
+        self.undo.clear();
+        self.changes_before = 0;
+    }
+
+    pub fn pending(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Exchanges an entry and keeps the list of ephemerals right.
+    fn replace(&mut self, key: &Arc<str>, pending: Option<Pending>) -> Option<Pending> {
+        let after = owner(pending.as_ref());
+        let before = match pending {
+            Some(pending) => self.nodes.insert(key.clone(), pending),
+            None => self.nodes.remove(key),
+        };
+        let owner_before = owner(before.as_ref());
+        if owner_before != after {
+            owner_before.map(|owner| self.ephemerals.remove(&(owner, key.clone())));
+            after.map(|owner| self.ephemerals.insert((owner, key.clone())));
+        }
+        before
+    }
+}
+
+/// The session that an ephemeral goes with.
+fn owner(pending: Option<&Pending>) -> Option<SessionId> {
+    let owner = pending?.node.as_ref()?.ephemeral_owner;
+    (owner != SessionId(0)).then_some(owner)
+}

@@ -1,0 +1,227 @@
+//! From a decided transaction to what clients are told.
+
+use bytes::Bytes;
+
+use super::Replica;
+use super::clients::{OpenSession, Outcome, Pending, Wanted};
+use super::io::{Answer, Output};
+use crate::ids::{ConnId, SessionId, Xid, Zxid};
+use crate::jute::{
+    ConnectResponse, ErrorCode, MultiOp, MultiResult, Request, Response, WatchEvent, decode_request,
+};
+use crate::session::PASSWORD_BYTES;
+use crate::tree::{Change, OpResult};
+use crate::txn::{Txn, txn::Body};
+use crate::zab::Proposal;
+
+impl Replica {
+    /// Applies decided transactions, and tells whoever waits for them.
+    pub(super) fn on_deliver(&mut self, proposals: Vec<Proposal>) {
+        for Proposal { zxid, txn } in proposals {
+            self.tell_answers();
+            self.snapshots.txns += 1;
+            self.snapshots.log_bytes += txn.len() as u64;
+            if let Err(reason) = self.apply(zxid, txn) {
+                tracing::error!(%zxid, reason, "this server is not what its leader took it for");
+                return self.output(Output::Halt { reason });
+            }
+        }
+        if let Some(leading) = &mut self.leading {
+            leading.applied(self.state.zxid());
+        }
+        self.tell_answers();
+    }
+
+    fn apply(&mut self, zxid: Zxid, bytes: Bytes) -> Result<(), String> {
+        let txn = Txn::from_bytes(bytes).map_err(|error| format!("transaction {zxid}: {error}"))?;
+        let applied = self.state.apply(zxid, &txn).map_err(|error| error.to_string())?;
+        for Change { kind, path, readers } in &applied.changes {
+            let mut conns = self.watches.fire(*kind, path);
+            // Whoever may not read the znode is told nothing about it (CVE-2024-23944).
+            if !readers.are_everyone() {
+                let identities = |conn| self.clients.get(conn).map(|conn| &conn.identities);
+                conns.retain(|&conn| identities(conn).is_some_and(|identities| readers.include(identities)));
+            }
+            if !conns.is_empty() {
+                let event = WatchEvent { kind: *kind, path: path.to_string(), zxid };
+                self.outputs.push(Output::Event { conns, event });
+            }
+        }
+        self.digests.push(zxid, self.state.digest());
+        self.compare_digest(Zxid(txn.digest_zxid), txn.digest);
+        if txn.request_id != 0 && txn.origin == u32::from(self.config.zab.id.0) {
+            self.finish(zxid, &txn, &applied.results);
+        }
+        if let Some(Body::CloseSession(_)) = txn.body {
+            self.on_session_closed(SessionId(txn.session_id));
+        }
+        Ok(())
+    }
+
+    fn on_session_closed(&mut self, session: SessionId) {
+        if let Some(leading) = &mut self.leading {
+            leading.on_closed(session);
+        }
+        if let Some(conn) = self.clients.conn_of(session) {
+            self.drop_conn(conn, "the session is closed");
+        }
+    }
+
+    /// A request of this server came to its end as a transaction.
+    fn finish(&mut self, zxid: Zxid, txn: &Txn, results: &[OpResult<'_>]) {
+        let Some(pending) = self.clients.get_pending(txn.request_id) else { return };
+        let response = match pending.kind {
+            Wanted::Reply { .. } => response(pending.request.op, &pending.request.body, results),
+            Wanted::NewSession { .. } | Wanted::OldSession { .. } => None,
+        };
+        let outcome = Outcome::Applied { zxid, generation: txn.generation, response };
+        match self.clients.finish(txn.request_id, outcome) {
+            Some(Ok(conn)) => self.tell_outcomes(conn),
+            Some(Err(conn)) => self.drop_conn(conn, "the outcome of an earlier request is not known"),
+            None => {}
+        }
+    }
+
+    /// Tells the answers that the state has caught up with.
+    pub(super) fn tell_answers(&mut self) {
+        while let Some(conn) = self.clients.next_answer(self.state.zxid()) {
+            self.tell_outcomes(conn);
+        }
+    }
+
+    /// Tells a client how its requests ended, in the order in which it sent them. An answer without a transaction
+    /// carries the zxid it rests on, which is not above that of any later request: the zxids of a client never fall.
+    fn tell_outcomes(&mut self, conn: ConnId) {
+        while let Some((pending, outcome)) = self.clients.next_outcome(conn) {
+            match outcome {
+                Outcome::Applied { zxid, generation, response } => {
+                    self.tell_applied(pending, zxid, generation, response);
+                }
+                Outcome::Answered(answer) => self.tell_answer(pending, answer),
+            }
+        }
+    }
+
+    fn tell_applied(&mut self, pending: Pending, zxid: Zxid, generation: u64, response: Option<Response>) {
+        let Pending { conn, kind, request, .. } = pending;
+        match (kind, response) {
+            (Wanted::NewSession { timeout_ms, password }, _) => {
+                let session = OpenSession { id: request.session_id, generation, timeout_ms };
+                self.open_session(conn, session, password);
+            }
+            (Wanted::Reply { xid }, Some(response)) => {
+                self.reply(conn, xid, zxid, Ok(response));
+            }
+            (Wanted::OldSession { password }, _) => {
+                // What was proposed before may have closed it.
+                match self.state.sessions.get(request.session_id).map(|session| session.timeout_ms) {
+                    Some(timeout_ms) => {
+                        let session = OpenSession { id: request.session_id, generation, timeout_ms };
+                        self.open_session(conn, session, password);
+                    }
+                    None => self.tell_expired(conn),
+                }
+            }
+            (Wanted::Reply { .. }, None) => self.drop_conn(conn, "a transaction does not match its request"),
+        }
+    }
+
+    pub(super) fn open_session(&mut self, conn: ConnId, session: OpenSession, password: Bytes) {
+        if let Some(older) = self.clients.open_session(conn, session) {
+            self.drop_conn(older, "the session continues on another connection");
+        }
+        let response = ConnectResponse {
+            timeout_ms: i32::try_from(session.timeout_ms).unwrap_or(i32::MAX),
+            session_id: session.id,
+            password,
+            read_only: None,
+        };
+        self.output(Output::Connected { conn, response });
+    }
+
+    fn tell_expired(&mut self, conn: ConnId) {
+        let password = Bytes::from_static(&[0; PASSWORD_BYTES]);
+        let response = ConnectResponse { timeout_ms: 0, session_id: SessionId(0), password, read_only: None };
+        self.output(Output::Connected { conn, response });
+        self.drop_conn(conn, "the session has expired");
+    }
+
+    fn reply(&mut self, conn: ConnId, xid: Xid, zxid: Zxid, result: Result<Response, ErrorCode>) {
+        self.output(Output::Reply { conn, xid, zxid, result });
+    }
+
+    fn tell_answer(&mut self, pending: Pending, answer: Answer) {
+        let Pending { conn, kind, request, .. } = pending;
+        let zxid = self.clients.zxid_to_tell(conn, answer.after);
+        match (kind, answer.error) {
+            (_, ErrorCode::SessionMoved) => self.drop_conn(conn, "the session continues elsewhere"),
+            (Wanted::OldSession { .. }, ErrorCode::SessionExpired) => self.tell_expired(conn),
+            (Wanted::OldSession { .. } | Wanted::NewSession { .. }, _) => {
+                self.drop_conn(conn, "the session could not be opened");
+            }
+            (Wanted::Reply { xid }, ErrorCode::Ok) => match decode_request(request.op, &request.body) {
+                Ok(Request::Sync { path }) => {
+                    let path = path.map(str::to_owned);
+                    self.reply(conn, xid, zxid, Ok(Response::Sync { path }));
+                }
+                _ => self.drop_conn(conn, "an answer does not match its request"),
+            },
+            (Wanted::Reply { xid }, _) if !answer.multi_errors.is_empty() => {
+                let results = answer.multi_errors.into_iter().map(MultiResult::Error).collect();
+                self.reply(conn, xid, zxid, Ok(Response::Multi(results)));
+            }
+            (Wanted::Reply { xid }, error) => self.reply(conn, xid, zxid, Err(error)),
+        }
+    }
+
+    /// Closes a client's connection; its session lives on.
+    pub(super) fn drop_conn(&mut self, conn: ConnId, reason: &'static str) {
+        if self.clients.remove(conn).is_some() {
+            self.watches.remove_conn(conn);
+            self.output(Output::CloseConn { conn, reason });
+        }
+    }
+}
+
+/// What a client is answered whose request became a transaction. `None` if the two do not match.
+fn response(op: i32, body: &[u8], results: &[OpResult<'_>]) -> Option<Response> {
+    let request = decode_request(op, body).ok()?;
+    if let Request::Multi(ops) = &request {
+        let results = ops.iter().zip(results).map(|(op, result)| multi_result(op, result));
+        return (ops.len() == results.len()).then(|| results.collect::<Option<_>>())?.map(Response::Multi);
+    }
+    if request == Request::CloseSession {
+        return Some(Response::Empty);
+    }
+    let [result] = results else { return None };
+    Some(match (&request, result) {
+        (Request::Create(create), OpResult::Created { path, stat }) => {
+            let path = path.to_string();
+            if create.with_stat { Response::Create2 { path, stat: *stat } } else { Response::Create { path } }
+        }
+        (Request::Delete { .. }, OpResult::Deleted) | (Request::Check { .. }, OpResult::Checked) => {
+            Response::Empty
+        }
+        (Request::SetData { .. }, OpResult::Set(stat)) | (Request::SetAcl { .. }, OpResult::AclSet(stat)) => {
+            Response::Stat(*stat)
+        }
+        _ => return None,
+    })
+}
+
+fn multi_result(op: &MultiOp<'_>, result: &OpResult<'_>) -> Option<MultiResult> {
+    Some(match (op, result) {
+        (MultiOp::Create(create), OpResult::Created { path, stat }) => {
+            let path = path.to_string();
+            if create.with_stat {
+                MultiResult::Create2 { path, stat: *stat }
+            } else {
+                MultiResult::Create { path }
+            }
+        }
+        (MultiOp::Delete { .. }, OpResult::Deleted) => MultiResult::Delete,
+        (MultiOp::SetData { .. }, OpResult::Set(stat)) => MultiResult::SetData(*stat),
+        (MultiOp::Check { .. }, OpResult::Checked) => MultiResult::Check,
+        _ => return None,
+    })
+}

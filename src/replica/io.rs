@@ -1,0 +1,235 @@
+//! What goes into and comes out of a server without its edges.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::state::{Image, State};
+use crate::ids::{ConnId, ServerId, SessionId, Xid, Zxid};
+use crate::jute::{AuthId, ConnectRequest, ConnectResponse, ErrorCode, Response, WatchEvent};
+use crate::zab::{self, DiskDone, DiskOp, LinkId, Notification, Role};
+
+/// A client's write, `sync` or `closeSession` on its way to the leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForwardedRequest {
+    /// the origin's own number for it, rising
+    pub request_id: u64,
+    /// who asks
+    pub session_id: SessionId,
+    /// which connection of the session asks
+    pub generation: u64,
+    /// the client's number for it
+    pub xid: Xid,
+    /// the operation code of the client protocol
+    pub op: i32,
+    /// the record behind the request header, as the client sent it
+    pub body: Bytes,
+    /// the identities of the connection
+    pub auth: Arc<[AuthId]>,
+}
+
+/// What becomes of a forwarded request that makes no transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// the origin's number of the request
+    pub request_id: u64,
+    /// given to the client once this is applied
+    pub after: Zxid,
+    /// `Ok` for a passed `sync`
+    pub error: ErrorCode,
+    /// of a failed multi: the code of each operation
+    pub multi_errors: Vec<ErrorCode>,
+}
+
+/// A message on a connection between a learner and a leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PeerMessage {
+    /// of the atomic broadcast
+    Zab(zab::Message),
+    /// learner to leader: what clients asked for, in order
+    Requests(Vec<ForwardedRequest>),
+    /// leader to learner: answers without a transaction, in order
+    Answers(Vec<Answer>),
+    /// learner to leader: sessions whose clients were heard of
+    Touched(Vec<SessionId>),
+    /// leader to learner: the digest of its tree at `zxid`
+    TreeDigest {
+        /// when
+        zxid: Zxid,
+        /// of the whole tree
+        digest: u64,
+    },
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// time has passed
+    Tick,
+    /// a client sent its first frame; `read_only` of the answer is the edge's to add
+    Connect {
+        /// its connection
+        conn: ConnId,
+        /// what it asks for
+        request: ConnectRequest,
+    },
+    /// a connected client sent something that the leader must decide: a write, `sync`, `closeSession`
+    Request {
+        /// its connection
+        conn: ConnId,
+        /// its number for the request
+        xid: Xid,
+        /// the operation code
+        op: i32,
+        /// the record behind the header
+        body: Bytes,
+        /// the identities of the connection
+        auth: Arc<[AuthId]>,
+    },
+    /// clients were heard of, by whatever they sent; told at least once a heartbeat, not for every frame
+    Heard(Vec<ConnId>),
+    /// a client connection is gone; its session lives on
+    Disconnected {
+        /// which
+        conn: ConnId,
+    },
+    /// a server told its state in the election
+    Notification {
+        /// who
+        from: ServerId,
+        /// its state
+        notification: Notification,
+    },
+    /// a server's connection to our election port ended
+    PeerGone {
+        /// who
+        peer: ServerId,
+    },
+    /// a connection to a leader or from a learner is open
+    LinkUp {
+        /// the connection
+        link: LinkId,
+        /// the server at the other end
+        peer: ServerId,
+        /// we dialled it
+        dialled: bool,
+    },
+    /// it is closed
+    LinkDown {
+        /// which
+        link: LinkId,
+    },
+    /// a snapshot that is being sent moves on
+    LinkProgress {
+        /// on which connection
+        link: LinkId,
+    },
+    /// a message came
+    Peer {
+        /// on which connection
+        link: LinkId,
+        /// what it says
+        message: PeerMessage,
+    },
+    /// the disk has done something
+    Disk(DiskDone),
+    /// an `InstallSnapshot` is done, and this is what the snapshot held
+    Installed {
+        /// the number of the operation
+        seq: u64,
+        /// the state at the snapshot's zxid
+        state: Box<State>,
+    },
+    /// a snapshot of `zxid` was written and verified, or could not be (which harms nothing)
+    SnapshotWritten {
+        /// of the image
+        zxid: Zxid,
+    },
+}
+
+/// Something to do, in the order given.
+#[derive(Debug)]
+pub enum Output {
+    /// for the disk, strictly in order
+    Disk {
+        /// rises by one with every operation
+        seq: u64,
+        /// what to do
+        op: DiskOp,
+    },
+    /// write a snapshot file in the background; `SnapshotWritten` answers, whatever came of it
+    WriteSnapshot {
+        /// what to write
+        image: Image,
+    },
+    /// tell a server the state in the election
+    Notify {
+        /// to whom
+        to: ServerId,
+        /// the state; replaces what was not sent yet, and is sent again after a reconnect
+        notification: Notification,
+    },
+    /// keep a connection to this server's quorum port; `None`: close it
+    Follow(Option<ServerId>),
+    /// send a message
+    Send {
+        /// on which connection
+        link: LinkId,
+        /// what to say
+        message: PeerMessage,
+    },
+    /// send this image as `SnapshotChunk`s; later messages on the connection come after it
+    StreamSnapshot {
+        /// on which connection
+        link: LinkId,
+        /// what to send
+        image: Image,
+    },
+    /// close a connection between servers
+    CloseLink {
+        /// which
+        link: LinkId,
+        /// for the log
+        reason: String,
+    },
+    /// a client's session is open on this connection. With `timeout_ms` 0 the session has expired: the connection is
+    /// closed behind the answer
+    Connected {
+        /// its connection
+        conn: ConnId,
+        /// the answer
+        response: ConnectResponse,
+    },
+    /// the answer to a `Request`, in the order of that connection's requests
+    Reply {
+        /// its connection
+        conn: ConnId,
+        /// the client's number for the request
+        xid: Xid,
+        /// the newest transaction applied here
+        zxid: Zxid,
+        /// the answer, or why there is none
+        result: Result<Response, ErrorCode>,
+    },
+    /// watches fired; comes before every `Reply` that shows the change
+    Event {
+        /// on these connections
+        conns: Vec<ConnId>,
+        /// what to tell
+        event: WatchEvent,
+    },
+    /// close a client's connection once what was queued before is written
+    CloseConn {
+        /// which
+        conn: ConnId,
+        /// for the log
+        reason: &'static str,
+    },
+    /// the role changed
+    Role(Role),
+    /// stop the process: going on could harm
+    Halt {
+        /// for the operator
+        reason: String,
+    },
+}

@@ -1,0 +1,293 @@
+//! What only the leader does: it judges requests, knows which connection holds a session, and expires sessions.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf, Bytes};
+use prost::Message;
+
+use super::clients::bare_answer;
+use super::io::{Answer, ForwardedRequest};
+use super::state::State;
+use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
+use crate::jute::{ErrorCode, OpCode, Request, decode_request};
+use crate::prep::{Context, Limits, Prep, PrepError};
+use crate::session::{Expiry, PASSWORD_BYTES};
+use crate::txn::{Ops, Txn, txn::Body};
+use crate::zab::Zab;
+
+/// To go on with a session on another connection: between servers only, no client sends it.
+pub const OP_CONTINUE_SESSION: i32 = -12;
+
+/// Transactions that a single request may become: a session with very many ephemerals is closed in several.
+const TXNS_PER_REQUEST_MAX: usize = 100_000;
+
+/// The state of a leader that its successor does not need.
+pub struct Leading {
+    prep: Prep,
+    expiry: Expiry,
+    /// Which connection of a session is the newest, as far as this leader gave it out or heard of it.
+    generations: BTreeMap<SessionId, u64>,
+    next_generation: u64,
+    /// Barriers under way, each with the `sync` that waits for it.
+    syncs: BTreeMap<u64, (ServerId, Answer)>,
+    next_barrier: u64,
+}
+
+/// What becomes of a request at once. A transaction comes back when it is applied.
+pub enum Judged {
+    /// one or more transactions were proposed
+    Proposed,
+    /// a barrier was asked for
+    Waiting,
+    /// there will be no transaction
+    Answered(Answer),
+    /// no transaction can be made: the leader must resign, and the request is judged by the next one
+    ZxidsUsedUp,
+}
+
+/// What the judging of one request needs besides the leader's own state.
+pub struct Scene<'a> {
+    pub zab: &'a mut Zab,
+    pub state: &'a State,
+    pub now: Tick,
+    pub wall_ms: i64,
+    /// The newest digest of the own state.
+    pub digest: Option<(Zxid, u64)>,
+}
+
+impl Leading {
+    /// Established in `epoch`. Every session gets a full timeout: nobody knows when its client was last heard of.
+    pub fn new(
+        epoch: Epoch,
+        state: &State,
+        limits: Limits,
+        bucket_ms: u32,
+        hash_seed: u64,
+        now: Tick,
+    ) -> Leading {
+        let mut expiry = Expiry::new(bucket_ms);
+        expiry.reset_all(&state.sessions, now);
+        Leading {
+            prep: Prep::new(limits, hash_seed),
+            expiry,
+            generations: BTreeMap::new(),
+            next_generation: u64::from(epoch.0) << 32,
+            syncs: BTreeMap::new(),
+            next_barrier: 1,
+        }
+    }
+
+    /// Judges a request that came from `origin`.
+    pub fn judge(&mut self, scene: &mut Scene<'_>, origin: ServerId, request: &ForwardedRequest) -> Judged {
+        match self.try_judge(scene, origin, request) {
+            Ok(judged) => judged,
+            Err(error) => {
+                let mut answer = bare_answer(request.request_id, scene.zab.last_logged(), error.code);
+                answer.multi_errors = error.multi_errors;
+                Judged::Answered(answer)
+            }
+        }
+    }
+
+    fn try_judge(
+        &mut self,
+        scene: &mut Scene<'_>,
+        origin: ServerId,
+        request: &ForwardedRequest,
+    ) -> Result<Judged, PrepError> {
+        if request.op == OpCode::CreateSession as i32 {
+            return self.create_session(scene, origin, request);
+        }
+        if request.op == OP_CONTINUE_SESSION {
+            return self.continue_session(scene, origin, request);
+        }
+        self.check_generation(scene.state, request)?;
+        self.expiry.touch(request.session_id, scene.now);
+        if request.op == OpCode::Sync as i32 {
+            let answer = bare_answer(request.request_id, scene.zab.last_logged(), ErrorCode::Ok);
+            return Ok(self.begin_sync(scene, origin, answer));
+        }
+        let decoded = decode_request(request.op, &request.body).map_err(|_| ErrorCode::MarshallingError)?;
+        for _ in 0..TXNS_PER_REQUEST_MAX {
+            let Some(zxid) = scene.zab.next_zxid() else { return Ok(Judged::ZxidsUsedUp) };
+            let context = Context { session_id: request.session_id, auth: &request.auth, zxid };
+            let body = self.prep.prepare(&scene.state.tree, &scene.state.sessions, &decoded, context)?;
+            let is_last = decoded != Request::CloseSession || matches!(body, Body::CloseSession(_));
+            self.propose(scene, origin, request, body, is_last);
+            if is_last {
+                return Ok(Judged::Proposed);
+            }
+        }
+        Err(ErrorCode::SystemError.into())
+    }
+
+    /// A request of a connection that was left is refused, so that it cannot come behind the requests of the newer one.
+    fn check_generation(&mut self, state: &State, request: &ForwardedRequest) -> Result<(), ErrorCode> {
+        let replicated = state.sessions.get(request.session_id).map(|session| session.generation);
+        let known = match (self.generations.get_mut(&request.session_id), replicated) {
+            (Some(known), _) => known,
+            (None, Some(replicated)) => self.generations.entry(request.session_id).or_insert(replicated),
+            (None, None) => return Err(ErrorCode::SessionExpired),
+        };
+        *known = (*known).max(replicated.unwrap_or(0));
+        if request.generation < *known {
+            return Err(ErrorCode::SessionMoved);
+        }
+        *known = request.generation;
+        Ok(())
+    }
+
+    fn create_session(
+        &mut self,
+        scene: &mut Scene<'_>,
+        origin: ServerId,
+        request: &ForwardedRequest,
+    ) -> Result<Judged, PrepError> {
+        let (timeout_ms, password) = decode_session(&request.body).ok_or(ErrorCode::MarshallingError)?;
+        if request.session_id == SessionId(0) {
+            return Err(ErrorCode::BadArguments.into());
+        }
+        let Some(zxid) = scene.zab.next_zxid() else { return Ok(Judged::ZxidsUsedUp) };
+        let body = self.prep.create_session(
+            &scene.state.sessions,
+            request.session_id,
+            timeout_ms,
+            password,
+            zxid,
+        )?;
+        let generation = self.new_generation(request.session_id);
+        self.expiry.track(request.session_id, timeout_ms, scene.now);
+        self.propose(scene, origin, &ForwardedRequest { generation, ..request.clone() }, body, true);
+        Ok(Judged::Proposed)
+    }
+
+    /// The session goes on with a new generation, if it is alive and the password is right. A transaction says so: from
+    /// then on no leader takes a request of the connection that was left.
+    fn continue_session(
+        &mut self,
+        scene: &mut Scene<'_>,
+        origin: ServerId,
+        request: &ForwardedRequest,
+    ) -> Result<Judged, PrepError> {
+        let alive = self.expiry.touch(request.session_id, scene.now);
+        match scene.state.sessions.get(request.session_id) {
+            // Decided by the others, but not on the own disk yet: the client is sent away to try again.
+            None if alive => return Err(ErrorCode::SessionMoved.into()),
+            Some(session) if alive && session.password_matches(&request.body) => {}
+            _ => return Err(ErrorCode::SessionExpired.into()),
+        }
+        if scene.zab.next_zxid().is_none() {
+            return Ok(Judged::ZxidsUsedUp);
+        }
+        let generation = self.new_generation(request.session_id);
+        let body = Body::Ops(Ops { ops: Vec::new() });
+        self.propose(scene, origin, &ForwardedRequest { generation, ..request.clone() }, body, true);
+        Ok(Judged::Proposed)
+    }
+
+    fn new_generation(&mut self, session: SessionId) -> u64 {
+        self.next_generation += 1;
+        self.generations.insert(session, self.next_generation);
+        self.next_generation
+    }
+
+    fn begin_sync(&mut self, scene: &mut Scene<'_>, origin: ServerId, answer: Answer) -> Judged {
+        let token = self.next_barrier;
+        self.next_barrier += 1;
+        self.syncs.insert(token, (origin, answer));
+        let asked = scene.zab.barrier(token);
+        assert!(asked, "only an established leader judges");
+        Judged::Waiting
+    }
+
+    /// A barrier is passed: the `sync` that waited for it, and where it came from.
+    pub fn on_barrier(&mut self, token: u64) -> Option<(ServerId, Answer)> {
+        self.syncs.remove(&token)
+    }
+
+    /// A server asks again for all that it has no answer to: a `sync` of before must not be answered with an older zxid
+    /// than a request that is now judged anew.
+    pub fn forget_syncs(&mut self, origin: ServerId) {
+        self.syncs.retain(|_, (server, _)| *server != origin);
+    }
+
+    fn propose(
+        &mut self,
+        scene: &mut Scene<'_>,
+        origin: ServerId,
+        request: &ForwardedRequest,
+        body: Body,
+        is_last: bool,
+    ) {
+        let (digest_zxid, digest) = scene.digest.unwrap_or((Zxid::ZERO, 0));
+        let txn = Txn {
+            session_id: request.session_id.0,
+            xid: request.xid,
+            time_ms: scene.wall_ms,
+            origin: u32::from(origin.0),
+            request_id: if is_last { request.request_id } else { 0 },
+            generation: request.generation,
+            digest_zxid: digest_zxid.0,
+            digest,
+            body: Some(body),
+        };
+        scene.zab.propose(txn.encode_to_vec().into());
+    }
+
+    /// Gives every session a full timeout.
+    pub fn renew_all(&mut self, now: Tick) {
+        self.expiry.renew_all(now);
+    }
+
+    /// The client of a session was heard of.
+    pub fn touch(&mut self, session: SessionId, now: Tick) {
+        self.expiry.touch(session, now);
+    }
+
+    /// Closes the sessions whose clients were silent for too long. False when the zxids are used up.
+    #[must_use]
+    pub fn expire(&mut self, scene: &mut Scene<'_>, own_id: ServerId) -> bool {
+        for session_id in self.expiry.expired(scene.now) {
+            tracing::info!(session = %session_id, "a session expired");
+            let replicated = scene.state.sessions.get(session_id).map_or(0, |session| session.generation);
+            let generation = self.generations.get(&session_id).copied().unwrap_or(0).max(replicated);
+            let request = ForwardedRequest {
+                request_id: 0,
+                session_id,
+                generation,
+                xid: 0,
+                op: OpCode::CloseSession as i32,
+                body: Bytes::new(),
+                auth: std::sync::Arc::from([]),
+            };
+            if let Judged::ZxidsUsedUp = self.judge(scene, own_id, &request) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A session was closed by an applied transaction.
+    pub fn on_closed(&mut self, session: SessionId) {
+        self.expiry.remove(session);
+        self.generations.remove(&session);
+    }
+
+    /// The state has applied everything through this zxid.
+    pub fn applied(&mut self, through: Zxid) {
+        self.prep.applied(through);
+    }
+}
+
+/// The body of a request for a new session: its timeout and its password.
+pub fn encode_session(timeout_ms: u32, password: &[u8]) -> Bytes {
+    [&timeout_ms.to_be_bytes()[..], password].concat().into()
+}
+
+fn decode_session(mut body: &[u8]) -> Option<(u32, [u8; PASSWORD_BYTES])> {
+    if body.len() != 4 + PASSWORD_BYTES {
+        return None;
+    }
+    let timeout_ms = body.get_u32();
+    Some((timeout_ms, body.try_into().ok()?))
+}

@@ -1,0 +1,290 @@
+//! One server without its edges: it owns the broadcast, the state, the sessions and the watches.
+//!
+//! # The contract
+//!
+//! [`Replica`] is a state machine without IO, like [`Zab`] inside it. The caller
+//! - tells it what happens with [`Replica::step`], and calls [`Replica::flush`] when it has told everything that has
+//!   gathered;
+//! - carries out the outputs in their order. `Reply`, `Event` and `Connected` are queued for their connections before
+//!   any read is answered from the changed state, so that a client is told of a change before it can see it;
+//! - answers reads with [`Replica::read`] and [`Replica::read_and_watch`] as soon as nothing that came before them on
+//!   the same connection waits any more.
+//!
+//! It has two callers: the server and the simulator.
+
+mod clients;
+mod connect;
+mod deliver;
+mod digests;
+mod io;
+mod leading;
+mod peers;
+mod read;
+mod state;
+mod status;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+pub use io::{Answer, ForwardedRequest, Input, Output, PeerMessage};
+pub use state::{Image, State, StateError, StateLoadError};
+pub use status::Status;
+
+pub use crate::prep::Limits;
+pub use crate::zab::{Config as ZabConfig, Recovered as ZabRecovered};
+
+use clients::{Ask, Clients, Wanted};
+use digests::Digests;
+use leading::Leading;
+
+use crate::ids::{ConnId, ServerId, SessionId, Tick, Xid};
+use crate::jute::AuthId;
+use crate::session::SessionIds;
+use crate::watch::Watches;
+use crate::zab::{self, DiskDone, LinkId, Role, Zab};
+
+/// What a replica must know of the configuration, and the chance it is given.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// of the broadcast
+    pub zab: zab::Config,
+    /// for hash tables; unknown to clients
+    pub hash_seed: u64,
+    /// for session passwords; unknown to clients
+    pub secret_seed: [u8; 32],
+    /// the wall clock when the process started, ms: ids of sessions begin here, so that they are not those of an
+    /// earlier process
+    pub started_wall_ms: u64,
+    /// the shortest session timeout a client can get, ms
+    pub session_timeout_ms_min: u32,
+    /// the longest session timeout a client can get, ms
+    pub session_timeout_ms_max: u32,
+    /// how exactly sessions expire, ms: never early, and at most this late
+    pub expiry_bucket_ms: u32,
+    /// how long requests are kept while there is no leader, ms; and at most a third of the session's timeout
+    pub park_ms_max: u64,
+    /// what a transaction may hold
+    pub limits: Limits,
+    /// a snapshot is due after so many transactions
+    pub snapshot_txns: u64,
+    /// a snapshot is due after so many bytes of log
+    pub snapshot_log_bytes: u64,
+}
+
+/// One server without its edges.
+pub struct Replica {
+    config: Config,
+    now: Tick,
+    wall_ms: i64,
+    zab: Zab,
+    role: Role,
+    /// Since when there is no leader.
+    looking_since: Tick,
+    state: State,
+    watches: Watches,
+    clients: Clients,
+    session_ids: SessionIds,
+    secrets: StdRng,
+    leading: Option<Leading>,
+    digests: Digests,
+    /// The servers at the other ends of the connections between servers.
+    links: BTreeMap<LinkId, ServerId>,
+    /// Answers for learners, to be sent with the next flush.
+    answers: BTreeMap<LinkId, Vec<Answer>>,
+    /// Sessions heard of here that the leader does not know of yet.
+    touched: BTreeSet<SessionId>,
+    last_tick: Tick,
+    /// When the leader was last told of them, or the learners of the digest.
+    last_heartbeat: Tick,
+    /// A state that an `InstallSnapshot` brought, until the broadcast takes it.
+    installed: Option<Box<State>>,
+    snapshots: SnapshotDue,
+    outputs: Vec<Output>,
+}
+
+/// When the next snapshot is due.
+#[derive(Debug)]
+struct SnapshotDue {
+    in_progress: bool,
+    txns: u64,
+    log_bytes: u64,
+}
+
+impl Replica {
+    /// A server that has just started. `state` holds everything that `recovered` knows to be decided.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn new(config: Config, recovered: zab::Recovered, state: State, now: Tick) -> Replica {
+        assert_eq!(state.zxid(), recovered.committed, "the state holds what is known to be decided");
+        let mut secrets = StdRng::from_seed(config.secret_seed);
+        let mut digests = Digests::default();
+        digests.push(state.zxid(), state.digest());
+        let log_bytes = recovered.recent.iter().map(|proposal| proposal.txn.len() as u64).sum();
+        let txns = recovered.recent.len() as u64;
+        let mut replica = Replica {
+            now,
+            wall_ms: 0,
+            zab: Zab::new(config.zab.clone(), recovered, now),
+            role: Role::Looking,
+            looking_since: now,
+            watches: Watches::new(config.hash_seed),
+            clients: Clients::new(secrets.next_u64() >> 1),
+            session_ids: SessionIds::new(config.zab.id, config.started_wall_ms),
+            secrets,
+            leading: None,
+            digests,
+            links: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            last_tick: now,
+            last_heartbeat: now,
+            installed: None,
+            snapshots: SnapshotDue { in_progress: false, txns, log_bytes },
+            outputs: Vec::new(),
+            state,
+            config,
+        };
+        replica.follow_zab();
+        replica
+    }
+
+    /// Something happened. `wall_ms` is the wall clock, ms since 1970, with which a leader stamps transactions. What
+    /// there is to do is added to `outputs`.
+    pub fn step(&mut self, now: Tick, wall_ms: i64, input: Input, outputs: &mut Vec<Output>) {
+        self.now = self.now.max(now);
+        self.wall_ms = wall_ms;
+        match input {
+            Input::Tick => self.on_tick(),
+            Input::Connect { conn, request } => self.on_connect(conn, &request),
+            Input::Request { conn, xid, op, body, auth } => self.on_request(conn, xid, op, body, auth),
+            Input::Heard(conns) => self.on_heard(&conns),
+            Input::Disconnected { conn } => self.on_disconnected(conn),
+            Input::Notification { from, notification } => {
+                self.tell_zab(zab::Input::Notification { from, notification });
+            }
+            Input::PeerGone { peer } => self.tell_zab(zab::Input::PeerGone { peer }),
+            Input::LinkUp { link, peer, dialled } => {
+                self.links.insert(link, peer);
+                self.tell_zab(zab::Input::LinkUp { link, peer, dialled });
+            }
+            Input::LinkDown { link } => {
+                self.forget_link(link);
+                self.tell_zab(zab::Input::LinkDown { link });
+            }
+            Input::LinkProgress { link } => self.tell_zab(zab::Input::LinkProgress { link }),
+            Input::Peer { link, message } => self.on_peer_message(link, message),
+            Input::Disk(done) => self.tell_zab(zab::Input::Disk(done)),
+            Input::Installed { seq, state } => {
+                self.installed = Some(state);
+                self.tell_zab(zab::Input::Disk(DiskDone::Synced { seq }));
+            }
+            Input::SnapshotWritten { zxid } => {
+                tracing::debug!(%zxid, "snapshot done");
+                self.snapshots.in_progress = false;
+            }
+        }
+        outputs.append(&mut self.outputs);
+    }
+
+    /// Judges, writes and sends what has gathered. What there is to do is added to `outputs`.
+    pub fn flush(&mut self, outputs: &mut Vec<Output>) {
+        self.hand_over_requests();
+        self.send_answers();
+        self.zab.flush();
+        self.follow_zab();
+        self.maybe_snapshot();
+        outputs.append(&mut self.outputs);
+    }
+
+    /// True while this server leads or follows, and has applied what it must before it serves clients.
+    pub fn serves(&self) -> bool {
+        self.role != Role::Looking
+    }
+
+    fn output(&mut self, output: Output) {
+        self.outputs.push(output);
+    }
+
+    fn tell_zab(&mut self, input: zab::Input) {
+        self.zab.step(self.now, input);
+        self.follow_zab();
+    }
+
+    /// Carries out what the broadcast wants, in order.
+    fn follow_zab(&mut self) {
+        loop {
+            let outputs = self.zab.take_outputs();
+            if outputs.is_empty() {
+                return;
+            }
+            outputs.into_iter().for_each(|output| self.on_zab_output(output));
+        }
+    }
+
+    fn on_zab_output(&mut self, output: zab::Output) {
+        match output {
+            zab::Output::Disk { seq, op } => self.output(Output::Disk { seq, op }),
+            zab::Output::Notify { to, notification } => self.output(Output::Notify { to, notification }),
+            zab::Output::Follow(leader) => self.output(Output::Follow(leader)),
+            zab::Output::Send { link, message } => {
+                self.output(Output::Send { link, message: PeerMessage::Zab(message) });
+            }
+            zab::Output::SendSnapshot { link, zxid } => {
+                assert_eq!(zxid, self.state.zxid(), "a snapshot is of what was delivered last");
+                let image = self.state.image();
+                self.output(Output::StreamSnapshot { link, image });
+            }
+            zab::Output::CloseLink { link, reason } => {
+                self.forget_link(link);
+                self.output(Output::CloseLink { link, reason });
+            }
+            zab::Output::Deliver(proposals) => self.on_deliver(proposals),
+            zab::Output::Installed { zxid } => self.on_installed(zxid),
+            zab::Output::Role(role) => self.on_role(role),
+            zab::Output::Barrier { token } => self.on_barrier(token),
+            zab::Output::Halt { reason } => self.output(Output::Halt { reason }),
+        }
+    }
+
+    /// A connection between servers ended. Whoever was at its other end asks again for all that it has no answer to.
+    fn forget_link(&mut self, link: LinkId) {
+        self.answers.remove(&link);
+        if let Some(origin) = self.links.remove(&link)
+            && let Some(leading) = &mut self.leading
+        {
+            leading.forget_syncs(origin);
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.tell_zab(zab::Input::Tick);
+        let stalled_ms = self.now.ms_since(std::mem::replace(&mut self.last_tick, self.now));
+        if stalled_ms > self.config.zab.peer_timeout_ms {
+            self.renew_sessions(stalled_ms);
+        }
+        self.expire_sessions();
+        self.maybe_send_heartbeat();
+        self.close_parked();
+    }
+
+    fn on_request(&mut self, conn: ConnId, xid: Xid, op: i32, body: Bytes, auth: Arc<[AuthId]>) {
+        let Some(session) = self.clients.get(conn).and_then(|conn| conn.session) else { return };
+        let ask = Ask { session_id: session.id, generation: session.generation, op, body, auth };
+        self.clients.wait(conn, Wanted::Reply { xid }, ask);
+    }
+
+    fn maybe_snapshot(&mut self) {
+        let due = self.snapshots.txns >= self.config.snapshot_txns
+            || self.snapshots.log_bytes >= self.config.snapshot_log_bytes;
+        if due && !self.snapshots.in_progress {
+            self.snapshots = SnapshotDue { in_progress: true, txns: 0, log_bytes: 0 };
+            let image = self.state.image();
+            self.output(Output::WriteSnapshot { image });
+        }
+    }
+}

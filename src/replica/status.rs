@@ -1,0 +1,80 @@
+//! What a server tells about itself.
+
+use super::Replica;
+use crate::ids::{Epoch, SessionId, Zxid};
+use crate::watch::Watches;
+use crate::zab::Role;
+
+/// A server at one moment, for four-letter words and metrics.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// what it is
+    pub role: Role,
+    /// the only server of its ensemble
+    pub standalone: bool,
+    /// the newest epoch it promised
+    pub accepted_epoch: Epoch,
+    /// the newest transaction applied
+    pub zxid: Zxid,
+    /// the newest transaction in the log
+    pub last_logged: Zxid,
+    /// of the state at `zxid`
+    pub digest: u64,
+    /// znodes
+    pub znodes: usize,
+    /// bytes of paths and data, as ZooKeeper counts them
+    pub data_bytes: u64,
+    /// ephemeral znodes
+    pub ephemerals: usize,
+    /// open sessions of the ensemble
+    pub sessions: usize,
+    /// watches set on this server
+    pub watches: usize,
+    /// client connections of this server
+    pub connections: usize,
+    /// requests of clients of this server that are not answered
+    pub outstanding: usize,
+    /// learners connected to this leader
+    pub learners: usize,
+    /// of these, those that are up to date
+    pub synced_learners: usize,
+}
+
+impl Replica {
+    /// How things are.
+    pub fn status(&self) -> Status {
+        let (learners, synced_learners) = self.zab.learner_counts();
+        Status {
+            role: self.role,
+            standalone: self.config.zab.voters.len() == 1,
+            accepted_epoch: self.zab.epoch_record().accepted_epoch,
+            zxid: self.state.zxid(),
+            last_logged: self.zab.last_logged(),
+            digest: self.state.digest(),
+            znodes: self.state.tree.len(),
+            data_bytes: self.state.tree.approximate_data_size(),
+            ephemerals: self.state.tree.ephemerals_count(),
+            sessions: self.state.sessions.len(),
+            watches: self.watches.counts().watches,
+            connections: self.clients.len(),
+            outstanding: self.clients.pending_count(),
+            learners,
+            synced_learners,
+        }
+    }
+
+    /// The watches set on this server.
+    pub fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    /// The replicated state.
+    pub fn state(&self) -> &super::State {
+        &self.state
+    }
+
+    /// The session that is open on a connection.
+    pub fn session_of(&self, conn: crate::ids::ConnId) -> Option<SessionId> {
+        self.clients.get(conn)?.session.map(|session| session.id)
+    }
+}

@@ -1,0 +1,98 @@
+//! Client connections. One task each; a read is answered on it, under a lock that is held for a batch of requests and
+//! never across an await; what the leader must decide goes to the core and comes back through the [`outbox`].
+//!
+//! | file | what |
+//! |---|---|
+//! | `listener` | permits, accept, limits |
+//! | `connection` | the task: bytes in, bytes out, the end |
+//! | `requests` | frames: which are answered here, which wait, which go to the core |
+//! | `outbox` | what the core has for the client |
+//! | `conn` | all connections, who was heard of, who is overdue |
+//! | `auth` | who a client is |
+
+mod auth;
+mod conn;
+mod connection;
+mod listener;
+mod outbox;
+mod requests;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::mpsc;
+
+pub use conn::{Conn, Conns, SWEEP_MS, Table as ConnTable};
+pub use listener::{ClientThreads, listen};
+pub use outbox::{Closing, Outbox};
+
+use super::quiet::Quiet;
+use crate::admin::{ClientLine, Mode, Stats, View, Word, answer};
+use crate::config::Settings;
+use crate::replica::{Input, Replica};
+use crate::zab::Role;
+
+/// What every client connection needs.
+pub struct ClientContext {
+    /// the configuration
+    pub settings: Settings,
+    /// the state of the server: shared for reads, exclusive for steps
+    pub replica: Arc<RwLock<Replica>>,
+    /// to the core
+    pub inputs: mpsc::Sender<Input>,
+    /// the open connections
+    pub conns: Conns,
+    /// the counters
+    pub stats: Stats,
+    /// for log lines that can come often
+    pub quiet: Quiet,
+}
+
+impl ClientContext {
+    /// The state, for reading. Shortly, and never across an await.
+    pub fn read(&self) -> RwLockReadGuard<'_, Replica> {
+        self.replica.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, alone. Likewise.
+    pub fn write(&self) -> RwLockWriteGuard<'_, Replica> {
+        self.replica.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a four-letter word.
+    pub(crate) fn answer(&self, word: Word) -> String {
+        let clients: Vec<ClientLine> = self.conns.list().iter().map(|conn| client_line(conn)).collect();
+        let status = self.read().status();
+        let mode = match status.role {
+            Role::Looking => Mode::Looking,
+            _ if status.standalone => Mode::Standalone,
+            Role::Following { .. } => Mode::Follower,
+            Role::Leading { .. } => {
+                Mode::Leader { learners: status.learners, synced: status.synced_learners }
+            }
+        };
+        let view = View {
+            settings: &self.settings,
+            stats: &self.stats,
+            mode,
+            last_zxid: status.zxid,
+            digest: status.digest,
+            nodes: status.znodes,
+            ephemerals: status.ephemerals,
+            watches: status.watches,
+            sessions: status.sessions,
+            data_bytes: status.data_bytes,
+            clients: &clients,
+        };
+        answer(word, &view)
+    }
+}
+
+fn client_line(conn: &Conn) -> ClientLine {
+    ClientLine {
+        peer: conn.peer,
+        queued: conn.outstanding.load(Ordering::Relaxed),
+        received: conn.received.load(Ordering::Relaxed),
+        sent: conn.sent.load(Ordering::Relaxed),
+    }
+}

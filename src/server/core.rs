@@ -1,0 +1,250 @@
+//! The core task: it gives the replica everything that has gathered, and carries out what the replica wants, in order.
+//!
+//! Replies and events are queued for their connections while the replica is still locked: whoever reads the changed
+//! state afterwards finds them in its outbox first.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::client::{ClientContext, Closing, ConnTable, SWEEP_MS};
+use super::clock::Clock;
+use super::disk::{DiskQueue, Job, halt};
+use super::peer::{Electors, Links};
+use crate::ids::{ConnId, ServerId, Tick};
+use crate::jute::{
+    ConnectResponse, encode_connect_response, encode_error_reply, encode_event, encode_reply, frame,
+};
+use crate::replica::{Image, Input, Output, Replica};
+use crate::zab::{DiskOp, LinkId, Role};
+
+/// Inputs taken at once. More would hold the lock for long; fewer would make small groups for the disk.
+const BATCH_MAX: usize = 1024;
+
+/// Between two ticks while there is no leader: an election is as fast as its clock.
+const TICK_MS_LOOKING: u64 = 5;
+
+/// Where the outputs go.
+pub struct Outlets {
+    /// the disk thread
+    pub disk: Arc<DiskQueue>,
+    /// the snapshot thread
+    pub images: std_mpsc::SyncSender<Image>,
+    /// the election ports of the others
+    pub electors: Electors,
+    /// the links to and from the others
+    pub links: Arc<Links>,
+    /// whom to dial
+    pub follow: watch::Sender<Option<ServerId>>,
+    /// true once clients can be served
+    pub serving: watch::Sender<bool>,
+}
+
+/// The core task.
+pub struct Core {
+    context: Arc<ClientContext>,
+    clock: Clock,
+    inputs: mpsc::Receiver<Input>,
+    outlets: Outlets,
+    role: Role,
+    next_tick: Tick,
+    next_heartbeat: Tick,
+    next_sweep: Tick,
+    /// of one turn; kept to be used again
+    batch: Vec<Input>,
+    outputs: Vec<Output>,
+    jobs: Vec<Job>,
+    wakers: Vec<Waker>,
+}
+
+impl Core {
+    /// A core that has done nothing yet.
+    pub fn new(
+        context: Arc<ClientContext>,
+        clock: Clock,
+        inputs: mpsc::Receiver<Input>,
+        outlets: Outlets,
+    ) -> Core {
+        Core {
+            context,
+            clock,
+            inputs,
+            outlets,
+            role: Role::Looking,
+            next_tick: Tick(0),
+            next_heartbeat: Tick(0),
+            next_sweep: Tick(0),
+            batch: Vec::with_capacity(BATCH_MAX),
+            outputs: Vec::new(),
+            jobs: Vec::new(),
+            wakers: Vec::new(),
+        }
+    }
+
+    /// Works until the task is dropped.
+    pub async fn run(mut self) {
+        loop {
+            let now = self.clock.now();
+            let tick = Instant::now() + Duration::from_millis(self.next_tick.ms_since(now));
+            // What gathered is all there is to a batch; a tick comes with it when it is due.
+            let _ = timeout_at(tick, self.inputs.recv_many(&mut self.batch, BATCH_MAX)).await;
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = self.clock.now();
+        self.add_what_is_due(now);
+        let wall_ms = Clock::wall_ms();
+        let context = Arc::clone(&self.context);
+        let mut outputs = mem::take(&mut self.outputs);
+        {
+            let mut replica = context.write();
+            for input in self.batch.drain(..) {
+                replica.step(now, wall_ms, input, &mut outputs);
+            }
+            replica.flush(&mut outputs);
+            self.carry_out(&replica, &mut outputs);
+        }
+        self.outputs = outputs;
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Adds what the time brings to the batch.
+    fn add_what_is_due(&mut self, now: Tick) {
+        if now < self.next_tick {
+            return;
+        }
+        let heartbeat_ms = u64::from(self.context.settings.peer_heartbeat_ms);
+        self.next_tick = now.after_ms(match self.role {
+            Role::Looking => TICK_MS_LOOKING,
+            Role::Following { .. } | Role::Leading { .. } => (heartbeat_ms / 2).max(1),
+        });
+        if now >= self.next_heartbeat {
+            self.next_heartbeat = now.after_ms(heartbeat_ms);
+            let heard = self.context.conns.take_heard();
+            if !heard.is_empty() {
+                self.batch.push(Input::Heard(heard));
+            }
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now.after_ms(SWEEP_MS);
+            self.context.conns.close_overdue();
+        }
+        self.batch.push(Input::Tick);
+    }
+
+    fn carry_out(&mut self, replica: &Replica, outputs: &mut Vec<Output>) {
+        if outputs.is_empty() {
+            return;
+        }
+        let context = Arc::clone(&self.context);
+        let conns = context.conns.table();
+        for output in outputs.drain(..) {
+            match output {
+                Output::Disk { seq, op } => self.write(seq, op),
+                Output::WriteSnapshot { image } => {
+                    if self.outlets.images.try_send(image).is_err() {
+                        halt("the snapshot thread is gone, or was asked for two at once");
+                    }
+                }
+                Output::Notify { to, notification } => self.outlets.electors.notify(to, notification),
+                Output::Follow(leader) => {
+                    self.outlets.follow.send_replace(leader);
+                }
+                Output::Send { link, message } => self.with_link(link, |queue| queue.send(message)),
+                Output::StreamSnapshot { link, image } => {
+                    tracing::info!("link {}: sending a snapshot of {}", link.0, image.zxid());
+                    self.with_link(link, |queue| queue.send_snapshot(image));
+                }
+                Output::CloseLink { link, reason } => self.with_link(link, |queue| queue.close(reason)),
+                Output::Connected { conn, response } => self.connected(&conns, conn, response),
+                Output::Reply { conn, xid, zxid, result } => {
+                    self.with_outbox(&conns, conn, |outbox| {
+                        outbox.push_reply(|out| match result {
+                            Ok(response) => encode_reply(out, xid, zxid, &response),
+                            Err(code) => encode_error_reply(out, xid, zxid, code),
+                        })
+                    });
+                }
+                Output::Event { conns: watchers, event } => {
+                    let mut frame = BytesMut::new();
+                    encode_event(&mut frame, &event);
+                    for conn in watchers {
+                        self.with_outbox(&conns, conn, |outbox| outbox.push_event(&frame));
+                    }
+                }
+                Output::CloseConn { conn, reason } => {
+                    self.with_outbox(&conns, conn, |outbox| outbox.close(Closing::Behind(reason)));
+                }
+                Output::Role(role) => self.become_role(role, replica),
+                Output::Halt { reason } => halt(&reason),
+            }
+        }
+        if !self.jobs.is_empty() {
+            self.outlets.disk.push(self.jobs.drain(..));
+        }
+    }
+
+    fn write(&mut self, seq: u64, op: DiskOp) {
+        if let (DiskOp::Append { proposals, .. }, Role::Leading { .. }) = (&op, self.role) {
+            for proposal in proposals {
+                self.context.stats.count_proposal(proposal.txn.len());
+            }
+        }
+        self.jobs.push(Job::Op { seq, op });
+    }
+
+    /// What is for a link that is gone is for nobody.
+    fn with_link(&self, link: LinkId, act: impl FnOnce(&super::peer::LinkQueue)) {
+        if let Some(queue) = self.outlets.links.get(link) {
+            act(&queue);
+        }
+    }
+
+    /// What is for a connection that is gone is for nobody.
+    fn with_outbox(
+        &mut self,
+        conns: &ConnTable,
+        conn: ConnId,
+        act: impl FnOnce(&super::client::Outbox) -> Option<Waker>,
+    ) {
+        if let Some(conn) = conns.get(conn) {
+            self.wakers.extend(act(&conn.outbox));
+        }
+    }
+
+    fn connected(&mut self, conns: &ConnTable, conn: ConnId, mut response: ConnectResponse) {
+        let Some(conn) = conns.get(conn) else { return };
+        response.read_only = conn.asked_read_only().then_some(false);
+        let encode = |out: &mut BytesMut| frame(out, |out| encode_connect_response(&response, out));
+        self.wakers.extend(conn.outbox.push_reply(encode));
+        if response.timeout_ms == 0 {
+            self.wakers.extend(conn.outbox.close(Closing::Behind("its session has expired")));
+        } else {
+            conn.established(response.session_id, response.timeout_ms.unsigned_abs());
+        }
+    }
+
+    fn become_role(&mut self, role: Role, replica: &Replica) {
+        match role {
+            Role::Looking => tracing::info!("looking for a leader"),
+            Role::Following { leader, epoch, .. } => {
+                tracing::info!("following server {leader} in epoch {epoch}");
+            }
+            Role::Leading { epoch } => tracing::info!("leading in epoch {epoch}"),
+        }
+        self.role = role;
+        // An election is soon over: the next tick comes quickly.
+        self.next_tick = Tick(0);
+        if replica.serves() {
+            self.outlets.serving.send_replace(true);
+        }
+    }
+}

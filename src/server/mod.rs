@@ -1,0 +1,30 @@
+//! A running server: everything that touches sockets, threads and clocks. It decides nothing; what it is told to do is
+//! decided by [`crate::replica`].
+//!
+//! | file | thread | what |
+//! |---|---|---|
+//! | `run` | main | start and end of everything |
+//! | `core` | main | gives the replica its inputs, carries out its outputs |
+//! | `client` | main, or threads of their own | client connections: reads are answered here |
+//! | `peer` | main | connections between servers |
+//! | `disk` | disk | the log: everything that gathered, one write, one sync |
+//! | `disk_op` | disk | one operation of it |
+//! | `snapshots` | snapshots | snapshot files, purging, segments for the log |
+//! | `recover` | main | from the disk to the state |
+
+mod client;
+mod clock;
+mod core;
+mod disk;
+mod disk_op;
+mod net;
+pub mod peer;
+mod quiet;
+mod recover;
+mod run;
+mod snapshots;
+
+pub use disk::EXIT_HALTED;
+pub use disk_op::{Carried, DiskFault, carry_out};
+pub use recover::{Recovered, recover_from};
+pub use run::{RunOptions, run};

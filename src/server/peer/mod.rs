@@ -1,0 +1,143 @@
+//! The connections between servers. Two ports, both with frames of protobuf behind a `Hello`:
+//!
+//! | port | who dials | what goes over it |
+//! |---|---|---|
+//! | election | everyone everyone | notifications, outward only; the newest replaces what was not sent yet |
+//! | quorum | a learner its leader | everything else, both ways: a *link* |
+//!
+//! Dials are independent of one another, and a name is looked up again at every dial. Nothing here decides anything:
+//! what comes in becomes an [`Input`], and who counts as failed is told by the one clock of the core, except that a
+//! closed or silent connection to the election port is reported as such.
+
+mod codec;
+mod election;
+mod frames;
+#[rustfmt::skip]
+#[allow(missing_docs, clippy::all)]
+#[rustfmt::skip]
+mod generated;
+mod hello;
+mod link;
+mod queue;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+pub use codec::{CodecError, decode, decode_hello, decode_notification, encode, encode_notification};
+pub use election::{Electors, listen as listen_for_notifications};
+pub use frames::PeerReadError;
+pub use hello::{HelloError, Identity, LivePeers, PROTOCOL_VERSION, Refusal, check_hello};
+pub use link::{FollowTarget, Links, follow, listen as listen_for_learners};
+pub use queue::LinkQueue;
+
+use super::disk::DiskRoom;
+use super::quiet::Quiet;
+use crate::config::Settings;
+use crate::ids::ServerId;
+use crate::replica::Input;
+
+/// Connections that are being accepted or are open on one port: a few for each server that can be a member.
+const INBOUND_MAX: usize = 256;
+
+/// What every connection between servers needs.
+#[derive(Debug)]
+pub struct PeerContext {
+    /// the configuration
+    pub settings: Settings,
+    /// what this server is to others
+    pub identity: Arc<Identity>,
+    /// who is connected
+    pub live: Arc<LivePeers>,
+    /// to the core
+    pub inputs: mpsc::Sender<Input>,
+    /// the open links
+    pub links: Arc<Links>,
+    /// not read from while the disk is behind
+    pub disk_room: Arc<DiskRoom>,
+    /// the biggest transaction that any server makes
+    pub txn_bytes_max: usize,
+    /// for log lines that can come often
+    pub quiet: Quiet,
+}
+
+impl PeerContext {
+    fn heartbeat(&self) -> Duration {
+        Duration::from_millis(u64::from(self.settings.peer_heartbeat_ms))
+    }
+
+    fn silence_max(&self) -> Duration {
+        Duration::from_millis(u64::from(self.settings.peer_timeout_ms))
+    }
+
+    /// The most that one frame of a link takes: a list, or one transaction that is bigger by itself. Room is made only
+    /// for what arrives.
+    fn link_frame_bytes_max(&self) -> usize {
+        self.txn_bytes_max + 2 * codec::LIST_BYTES_MAX
+    }
+
+    fn connect_limit(&self) -> Duration {
+        Duration::from_millis(u64::from(self.settings.peer_connect_timeout_ms))
+    }
+
+    /// Says why there is no connection to a server, once in a while.
+    fn complain(&self, what: &str, peer: ServerId, why: &dyn std::fmt::Display) {
+        let subject = format!("{what} {peer} {why}");
+        self.quiet.say(&subject, |more| tracing::warn!("{what} server {peer}: {why}{more}"));
+    }
+
+    /// Gives the core something. False: the core is gone, the server is stopping.
+    async fn tell(&self, input: Input) -> bool {
+        self.inputs.send(input).await.is_ok()
+    }
+}
+
+/// The error of an exchange that took too long.
+fn timed_out() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time")
+}
+
+/// Pauses between dials: short at first, since a server that restarts is back soon, then longer.
+#[derive(Debug)]
+struct Backoff {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    const SHORTEST: Duration = Duration::from_millis(20);
+
+    fn new(longest: Duration) -> Backoff {
+        Backoff { next: Backoff::SHORTEST, longest }
+    }
+
+    fn reset(&mut self) {
+        self.next = Backoff::SHORTEST;
+    }
+
+    fn step(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(self.longest);
+        pause
+    }
+
+    async fn pause(&mut self) {
+        sleep(self.step()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_between_dials_grow_to_a_bound_and_begin_anew_after_success() {
+        let mut backoff = Backoff::new(Duration::from_millis(100));
+        let pauses = [(); 5].map(|()| backoff.step().as_millis());
+        assert_eq!(pauses, [20, 40, 80, 100, 100]);
+        backoff.reset();
+        assert_eq!(backoff.step().as_millis(), 20);
+    }
+}

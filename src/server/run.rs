@@ -1,0 +1,321 @@
+//! Start and end of a server.
+
+use std::io::Read;
+use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
+
+use super::client::{self, ClientContext, ClientThreads, Conns};
+use super::clock::Clock;
+use super::core::{Core, Outlets};
+use super::disk::{DiskQueue, DiskThread, Job};
+use super::net::BoundPort;
+use super::peer::{self, Electors, Identity, Links, LivePeers, PeerContext};
+use super::quiet::Quiet;
+use super::recover::{self, Recovered};
+use super::snapshots::SnapshotThread;
+use crate::admin::Stats;
+use crate::config::Settings;
+use crate::replica::{self, Image, Input, Limits, Replica, ZabConfig};
+use crate::storage::TXN_BYTES_MAX;
+
+/// Inputs that wait for the core; who has more waits itself.
+const INPUTS_MAX: usize = 8192;
+
+/// Snapshots that wait to be written: the replica asks for one at a time.
+const IMAGES_MAX: usize = 1;
+
+/// How long the last words to clients may take when the server ends.
+const CLOSE_LIMIT: Duration = Duration::from_millis(300);
+
+/// How long the log may take to be marked when the server ends.
+const SYNC_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long a quorum that agrees waits for others to bring a better vote: a round trip between machines of one site.
+const SETTLE_MS: u64 = 10;
+
+/// How exactly sessions expire.
+const EXPIRY_BUCKET_MS: u32 = 100;
+
+/// Transactions in one message between servers.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Transactions on their way to a learner.
+const UNACKED_BYTES_MAX: usize = 32 << 20;
+
+/// A transaction is mostly as big as the request; one that closes a session names all its ephemeral znodes.
+const TXN_BYTES_USUAL_MAX: usize = 64 << 20;
+
+/// How a server is run, beside its configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RunOptions {
+    /// end when the standard input ends: a server whose parent process is gone ends too
+    pub exit_with_stdin: bool,
+}
+
+/// Numbers that nobody can guess.
+struct Chance {
+    hash_seed: u64,
+    secret_seed: [u8; 32],
+    data_dir_id: u64,
+    ensemble_id: u64,
+}
+
+/// Runs a server until it is told to end, by a signal for example. What makes it impossible to go on ends the process
+/// with [`EXIT_HALTED`](super::EXIT_HALTED).
+pub fn run(settings: Settings, options: RunOptions) -> anyhow::Result<()> {
+    raise_open_files_limit();
+    let chance = draw()?;
+    let found = recover::recover(&settings, chance.hash_seed, chance.data_dir_id)?;
+    tracing::info!(
+        "zabra {}, server {} of {}: data in {}, log in {}, {} znodes at {}",
+        env!("CARGO_PKG_VERSION"),
+        settings.server_id,
+        settings.voters().len(),
+        settings.data_dir.display(),
+        settings.data_log_dir.display(),
+        found.state.tree.len(),
+        found.state.zxid(),
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(settings, options, chance, found));
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(
+    settings: Settings,
+    options: RunOptions,
+    chance: Chance,
+    found: Recovered,
+) -> anyhow::Result<()> {
+    let ended = end_signal(options)?;
+    let client_addr = &settings.client_addr;
+    let client_port = BoundPort::bind(client_addr.host.as_deref(), client_addr.port)
+        .await
+        .with_context(|| format!("clientPort {client_addr} cannot be used"))?;
+    let (inputs, inputs_of_core) = mpsc::channel(INPUTS_MAX);
+    let members = settings.servers.iter().map(|server| server.id).collect();
+    let identity = Arc::new(Identity::new(settings.server_id, members, &found.zab.epoch));
+    let disk = Arc::new(DiskQueue::default());
+    let images = start_snapshots(&settings, &found, &inputs, &disk)?;
+    let clock = Clock::start();
+    let config = replica_config(&settings, &chance);
+    let txn_bytes_max = config.limits.txn_bytes_max;
+    let replica = Replica::new(config, found.zab, found.state, clock.now());
+    let disk_thread = DiskThread {
+        storage: found.storage,
+        queue: Arc::clone(&disk),
+        inputs: inputs.clone(),
+        identity: Arc::clone(&identity),
+        hash_seed: chance.hash_seed,
+    };
+    let disk_thread = spawn("disk", move || disk_thread.run())?;
+    let peers = Arc::new(PeerContext {
+        settings: settings.clone(),
+        identity,
+        live: Arc::new(LivePeers::default()),
+        inputs: inputs.clone(),
+        links: Arc::new(Links::default()),
+        disk_room: disk.room(),
+        txn_bytes_max,
+        quiet: Quiet::default(),
+    });
+    let clients = Arc::new(ClientContext {
+        settings,
+        replica: Arc::new(RwLock::new(replica)),
+        inputs,
+        conns: Conns::default(),
+        stats: Stats::default(),
+        quiet: Quiet::default(),
+    });
+    let (follow, target) = watch::channel(None);
+    let (serving, is_serving) = watch::channel(false);
+    start_peers(&peers, target).await?;
+    let outlets = Outlets {
+        disk: Arc::clone(&disk),
+        images,
+        electors: Electors::start(&peers),
+        links: Arc::clone(&peers.links),
+        follow,
+        serving,
+    };
+    // A task, not this future: the runtime looks at the sockets before it goes on with its main future.
+    let mut core = tokio::spawn(Core::new(Arc::clone(&clients), clock, inputs_of_core, outlets).run());
+    let letting_in = let_clients_in(Arc::clone(&clients), client_port, is_serving);
+    let why = tokio::select! {
+        _ = &mut core => "the core ended",
+        result = letting_in => return result,
+        why = ended => why.unwrap_or("the signals are gone"),
+    };
+    tracing::info!("ending: {why}");
+    core.abort();
+    end(&clients, &disk, disk_thread).await;
+    Ok(())
+}
+
+fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
+    let frame_bytes_max = settings.frame_bytes_max as usize;
+    let txn_bytes_max = TXN_BYTES_USUAL_MAX.max(frame_bytes_max.saturating_mul(4)).min(TXN_BYTES_MAX);
+    replica::Config {
+        zab: ZabConfig {
+            id: settings.server_id,
+            voters: settings.voters().into_iter().collect(),
+            heartbeat_ms: u64::from(settings.peer_heartbeat_ms),
+            peer_timeout_ms: u64::from(settings.peer_timeout_ms),
+            sync_timeout_ms: settings.init_limit_ms(),
+            settle_ms: SETTLE_MS,
+            recent_bytes_max: usize::try_from(settings.recent_txn_bytes_max).unwrap_or(usize::MAX),
+            batch_bytes_max: BATCH_BYTES_MAX,
+            unacked_bytes_max: UNACKED_BYTES_MAX,
+            epoch_txns_max: u32::MAX,
+            new_ensemble_id: chance.ensemble_id,
+        },
+        hash_seed: chance.hash_seed,
+        secret_seed: chance.secret_seed,
+        started_wall_ms: Clock::wall_ms().unsigned_abs(),
+        session_timeout_ms_min: settings.session_timeout_ms_min,
+        session_timeout_ms_max: settings.session_timeout_ms_max,
+        expiry_bucket_ms: EXPIRY_BUCKET_MS,
+        park_ms_max: u64::from(settings.park_timeout_ms),
+        limits: Limits { frame_bytes_max, txn_bytes_max },
+        snapshot_txns: u64::from(settings.snapshot_txns_max),
+        snapshot_log_bytes: settings.snapshot_log_bytes_max,
+    }
+}
+
+fn start_snapshots(
+    settings: &Settings,
+    found: &Recovered,
+    inputs: &mpsc::Sender<Input>,
+    disk: &Arc<DiskQueue>,
+) -> anyhow::Result<std_mpsc::SyncSender<Image>> {
+    let (sender, images) = std_mpsc::sync_channel(IMAGES_MAX);
+    let purge_interval = settings.purge_interval_ms;
+    let snapshots = SnapshotThread {
+        store: found.storage.snapshots(),
+        spares: found.storage.spares(),
+        images,
+        inputs: inputs.clone(),
+        disk: Arc::clone(disk),
+        purge_interval: (purge_interval > 0).then(|| Duration::from_millis(purge_interval)),
+    };
+    spawn("snapshots", move || snapshots.run())?;
+    Ok(sender)
+}
+
+/// Opens the two ports for other servers, if there are any.
+async fn start_peers(context: &Arc<PeerContext>, target: peer::FollowTarget) -> anyhow::Result<()> {
+    let settings = &context.settings;
+    let Some(own) = settings.own_addr().filter(|_| !settings.is_standalone()) else {
+        return Ok(());
+    };
+    let host = if settings.quorum_listen_on_all_ips { None } else { Some(own.host.as_str()) };
+    let mut listeners = Vec::new();
+    for (what, port) in [("election", own.election_port), ("quorum", own.quorum_port)] {
+        let address = host.unwrap_or("all addresses");
+        let in_words = || format!("the {what} port {port} on {address} cannot be used");
+        let bound = BoundPort::bind(host, port).await.with_context(in_words)?;
+        tracing::info!("{what} port: {}", bound.addr());
+        listeners.push(bound.listen().with_context(in_words)?);
+    }
+    let quorum = listeners.pop().context("two ports were opened")?;
+    let election = listeners.pop().context("two ports were opened")?;
+    tokio::spawn(peer::listen_for_notifications(Arc::clone(context), election));
+    tokio::spawn(peer::listen_for_learners(Arc::clone(context), quorum));
+    tokio::spawn(peer::follow(Arc::clone(context), target));
+    Ok(())
+}
+
+/// Opens the client port once there is something to serve. It stays open through elections.
+async fn let_clients_in(
+    context: Arc<ClientContext>,
+    port: BoundPort,
+    mut is_serving: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let threads = ClientThreads::start(context.settings.client_threads)?;
+    is_serving.wait_for(|serving| *serving).await?;
+    let addr = port.addr();
+    let listener = port.listen().with_context(|| format!("clientPort {addr} cannot be used"))?;
+    tracing::info!("serving clients on {addr}");
+    client::listen(context, threads, listener).await;
+    Ok(())
+}
+
+/// Clients are told, the log is synced; nobody is waited for long.
+async fn end(clients: &ClientContext, disk: &DiskQueue, disk_thread: JoinHandle<()>) {
+    clients.conns.close_all("the server ends");
+    let closed = async {
+        while clients.conns.count() > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = timeout(CLOSE_LIMIT, closed).await;
+    disk.push([Job::Stop]);
+    let (done, synced) = oneshot::channel();
+    thread::spawn(move || done.send(disk_thread.join()));
+    if timeout(SYNC_LIMIT, synced).await.is_err() {
+        tracing::warn!("the disk is busy: the end of the log is not marked");
+    }
+}
+
+/// Resolves when the server is to end, with the reason.
+fn end_signal(options: RunOptions) -> anyhow::Result<oneshot::Receiver<&'static str>> {
+    let (sender, receiver) = oneshot::channel();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (stdin_ends, stdin_ended) = oneshot::channel::<()>();
+    if options.exit_with_stdin {
+        spawn("stdin", move || {
+            let mut bytes = [0; 256];
+            while matches!(std::io::stdin().read(&mut bytes), Ok(1..)) {}
+            drop(stdin_ends);
+        })?;
+    }
+    tokio::spawn(async move {
+        let why = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = stdin_ended, if options.exit_with_stdin => "the standard input ended",
+        };
+        let _ = sender.send(why);
+    });
+    Ok(receiver)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.with_context(|| format!("starting the thread {name}"))
+}
+
+fn draw() -> anyhow::Result<Chance> {
+    let mut random = SysRng;
+    let mut number = || -> anyhow::Result<u64> {
+        // 0 means "none" where these numbers are used.
+        Ok(random.try_next_u64().context("the system has no random numbers")?.max(1))
+    };
+    let (hash_seed, data_dir_id, ensemble_id) = (number()?, number()?, number()?);
+    let mut secret_seed = [0; 32];
+    SysRng.try_fill_bytes(&mut secret_seed).context("the system has no random numbers")?;
+    Ok(Chance { hash_seed, secret_seed, data_dir_id, ensemble_id })
+}
+
+/// Each client takes a file descriptor: as many as the system allows.
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!("open files are limited to {:?}: {error}", limit.current);
+        }
+    }
+}

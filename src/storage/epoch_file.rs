@@ -1,0 +1,150 @@
+//! The epoch file: what a server promised, in one record that is replaced atomically.
+
+use super::disk::{Disk, DiskFile, ReadAt, u32_at, u64_at};
+use super::error::{InFile, StorageError};
+use crate::ids::Epoch;
+use crate::zab::EpochRecord;
+
+/// The version of the format that this code writes, and the newest that it reads.
+pub const EPOCH_VERSION: u32 = 1;
+
+pub(crate) const NAME: &str = "epoch";
+pub(crate) const TEMP_NAME: &str = "epoch.tmp";
+
+const MAGIC: [u8; 8] = *b"ZABRAEPO";
+const BYTES: usize = 44;
+const CRC_AT: usize = 40;
+const FLAG_CONFIRMED: u32 = 1;
+const FLAG_MAY_VOTE: u32 = 2;
+
+/// Why bytes are not an epoch file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EpochFault {
+    /// it is not as long as it must be
+    Length,
+    /// it does not begin as an epoch file does
+    NotAnEpochFile,
+    /// its checksum does not fit
+    Checksum,
+    /// a newer release wrote it, in this version of the format
+    Future(u32),
+}
+
+/// The contents of the epoch file.
+pub fn encode_epoch(record: &EpochRecord) -> Vec<u8> {
+    let confirmed = if record.ensemble_confirmed { FLAG_CONFIRMED } else { 0 };
+    let may_vote = if record.may_vote { FLAG_MAY_VOTE } else { 0 };
+    let mut bytes = Vec::with_capacity(BYTES);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&EPOCH_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&(confirmed | may_vote).to_le_bytes());
+    bytes.extend_from_slice(&record.data_dir_id.to_le_bytes());
+    bytes.extend_from_slice(&record.ensemble_id.to_le_bytes());
+    bytes.extend_from_slice(&record.accepted_epoch.0.to_le_bytes());
+    bytes.extend_from_slice(&record.current_epoch.0.to_le_bytes());
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Reads the contents of the epoch file.
+pub fn decode_epoch(bytes: &[u8]) -> Result<EpochRecord, EpochFault> {
+    if bytes.len() < CRC_AT + 4 {
+        return Err(EpochFault::Length);
+    }
+    if bytes[0..8] != MAGIC {
+        return Err(EpochFault::NotAnEpochFile);
+    }
+    // The last four bytes are the checksum in every version: damage never looks like the future.
+    let crc_at = bytes.len() - 4;
+    if u32_at(bytes, crc_at) != crc32fast::hash(&bytes[..crc_at]) {
+        return Err(EpochFault::Checksum);
+    }
+    let version = u32_at(bytes, 8);
+    if version != EPOCH_VERSION {
+        return Err(EpochFault::Future(version));
+    }
+    if bytes.len() != BYTES {
+        return Err(EpochFault::Length);
+    }
+    let flags = u32_at(bytes, 12);
+    Ok(EpochRecord {
+        data_dir_id: u64_at(bytes, 16),
+        ensemble_id: u64_at(bytes, 24),
+        ensemble_confirmed: flags & FLAG_CONFIRMED != 0,
+        may_vote: flags & FLAG_MAY_VOTE != 0,
+        accepted_epoch: Epoch(u32_at(bytes, 32)),
+        current_epoch: Epoch(u32_at(bytes, 36)),
+    })
+}
+
+/// Replaces the epoch file; the new one is durable on return.
+pub(crate) fn save<D: Disk>(disk: &D, record: &EpochRecord) -> Result<(), StorageError> {
+    let in_file = || disk.describe(NAME);
+    let file = disk.create(TEMP_NAME).in_file(|| disk.describe(TEMP_NAME))?;
+    file.write_at(&encode_epoch(record), 0).in_file(in_file)?;
+    file.sync_data().in_file(in_file)?;
+    disk.rename(TEMP_NAME, NAME).in_file(in_file)?;
+    disk.sync_dir().in_file(in_file)
+}
+
+/// Reads the epoch file, which is there.
+pub(crate) fn load<D: Disk>(disk: &D) -> Result<Result<EpochRecord, EpochFault>, StorageError> {
+    let in_file = || disk.describe(NAME);
+    let file = disk.open(NAME).in_file(in_file)?;
+    // One byte more than it should have shows that it is too long.
+    let mut bytes = vec![0; BYTES + 1];
+    let count = file.read_at(&mut bytes, 0).in_file(in_file)?;
+    Ok(decode_epoch(&bytes[..count]))
+}
+
+/// In words.
+pub(crate) fn describe_fault(fault: EpochFault) -> String {
+    match fault {
+        EpochFault::Length => format!("an epoch file that has not the {BYTES} bytes it must have"),
+        EpochFault::NotAnEpochFile => "something that is not an epoch file".to_owned(),
+        EpochFault::Checksum => "an epoch file whose checksum does not fit".to_owned(),
+        EpochFault::Future(version) => format!("an epoch file of format version {version}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> EpochRecord {
+        EpochRecord {
+            data_dir_id: 0x1122_3344_5566_7788,
+            ensemble_id: 42,
+            ensemble_confirmed: true,
+            may_vote: false,
+            accepted_epoch: Epoch(7),
+            current_epoch: Epoch(6),
+        }
+    }
+
+    #[test]
+    fn an_epoch_record_reads_back() {
+        assert_eq!(decode_epoch(&encode_epoch(&record())), Ok(record()));
+        let other = EpochRecord { ensemble_confirmed: false, may_vote: true, ..record() };
+        assert_eq!(decode_epoch(&encode_epoch(&other)), Ok(other));
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_other_length_of_an_epoch_file_is_noticed() {
+        let bytes = encode_epoch(&record());
+        for at in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x40;
+            assert!(
+                matches!(decode_epoch(&bytes), Err(EpochFault::NotAnEpochFile | EpochFault::Checksum)),
+                "{at}"
+            );
+        }
+        for length in 0..bytes.len() {
+            assert!(decode_epoch(&bytes[..length]).is_err());
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(decode_epoch(&longer).is_err());
+    }
+}

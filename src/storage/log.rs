@@ -1,0 +1,453 @@
+//! The log: a chain of segments, the last of which grows.
+
+use bytes::BufMut;
+
+use super::disk::{Disk, DiskFile, ReadAt};
+use super::error::{Damage, InFile, StorageError};
+use super::scan::{Ending, Entry, Scan, scan_segment};
+use super::segment::{
+    HeaderFault, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader, TXN_BYTES_MAX, record_bytes,
+    segment_name,
+};
+use super::spares::Spares;
+use super::table::Case;
+use crate::ids::Zxid;
+use crate::zab::Proposal;
+
+/// The name of a segment that is not yet part of the log.
+pub(crate) const TEMP_NAME: &str = "log.tmp";
+
+/// What the buffer keeps of its memory after a big group, bytes.
+const BUFFER_BYTES_KEPT: usize = 4 << 20;
+
+/// The log of a server, open to be written at its end.
+#[derive(Debug)]
+pub(crate) struct Log<D: Disk> {
+    disk: D,
+    spares: Spares<D>,
+    segment_bytes: u64,
+    /// Oldest first; each follows the one before. The last one is `active`.
+    segments: Vec<SegmentHeader>,
+    active: Active<D::File>,
+    next_id: u64,
+    /// The last record of the buffer, or of the file if the buffer is empty.
+    appended: Zxid,
+    /// The last record that is durable: `synced <= appended`.
+    synced: Zxid,
+}
+
+/// The segment that grows.
+#[derive(Debug)]
+struct Active<F> {
+    file: F,
+    /// Bytes of the file that are durable: where the buffer goes.
+    end: u64,
+    /// No record reaches beyond this.
+    capacity: u64,
+    /// All blocks of the file were written once.
+    filled: bool,
+    /// The checksum of the last record, those in the buffer included.
+    crc: u32,
+    /// Records that are not yet written.
+    buffer: Vec<u8>,
+}
+
+/// Where the log is to be cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cut {
+    /// the index of the segment that holds the new last record
+    segment: usize,
+    /// behind that record
+    end: u64,
+    /// its zxid
+    through: Zxid,
+}
+
+impl<D: Disk> Log<D> {
+    /// A new log behind `previous`. Any segment that is there is void from now on, but stays.
+    pub(crate) fn create(
+        disk: D,
+        spares: Spares<D>,
+        segment_bytes: u64,
+        previous: Zxid,
+        id: u64,
+    ) -> Result<Log<D>, StorageError> {
+        let header = SegmentHeader { id, base: true, previous, chain: 0 };
+        let active = start_segment(&disk, &spares, segment_bytes, header)?;
+        let segments = vec![header];
+        Ok(Log {
+            disk,
+            spares,
+            segment_bytes,
+            segments,
+            active,
+            next_id: id + 1,
+            appended: previous,
+            synced: previous,
+        })
+    }
+
+    /// The log that recovery found: its segments, and how the last one ends. Rewrites what a failed sync may have left
+    /// only in memory, and clears the wreck of an unfinished group.
+    pub(crate) fn resume(
+        disk: D,
+        spares: Spares<D>,
+        segment_bytes: u64,
+        segments: Vec<SegmentHeader>,
+        last: &Scan,
+        next_id: u64,
+    ) -> Result<Log<D>, StorageError> {
+        let name = segment_name(last.header.previous);
+        let in_file = || disk.describe(&name);
+        let file = disk.open(&name).in_file(in_file)?;
+        settle_tail(&file, last).in_file(in_file)?;
+        let size = file.size().in_file(in_file)?;
+        let active = Active {
+            file,
+            end: last.end,
+            capacity: size.max(segment_bytes),
+            filled: size >= segment_bytes,
+            crc: last.crc,
+            buffer: Vec::new(),
+        };
+        Ok(Log {
+            disk,
+            spares,
+            segment_bytes,
+            segments,
+            active,
+            next_id,
+            appended: last.last,
+            synced: last.last,
+        })
+    }
+
+    /// The last record that is durable.
+    pub(crate) fn synced(&self) -> Zxid {
+        self.synced
+    }
+
+    /// Adds to the log; durable after [`Log::sync`].
+    pub(crate) fn append(
+        &mut self,
+        previous: Zxid,
+        proposals: &[Proposal],
+        committed: Zxid,
+    ) -> Result<(), StorageError> {
+        if previous != self.appended {
+            return Err(StorageError::OutOfOrder { last: self.appended, zxid: previous });
+        }
+        if !self.active.filled && self.spares.is_ready() {
+            // Leave a segment that grows for one that is faster, as soon as there is one.
+            self.roll()?;
+        }
+        for proposal in proposals {
+            let (last, zxid) = (self.appended, proposal.zxid);
+            let bytes = proposal.txn.len();
+            if !zxid.may_follow(last) {
+                return Err(StorageError::OutOfOrder { last, zxid });
+            }
+            if bytes > TXN_BYTES_MAX {
+                return Err(StorageError::TooBig { zxid, bytes });
+            }
+            let size = record_bytes(bytes as u64);
+            if !self.active.has_room(size) {
+                self.roll()?;
+            }
+            let id = self.segments.last().expect("the log has an active segment").id;
+            self.active.push(RecordKind::Txn, id, zxid, last, committed, &proposal.txn);
+            self.appended = zxid;
+        }
+        Ok(())
+    }
+
+    /// Makes all that was appended durable: one write, one sync.
+    pub(crate) fn sync(&mut self) -> Result<Zxid, StorageError> {
+        assert!(self.synced <= self.appended);
+        if !self.active.buffer.is_empty() {
+            let name = self.active_name();
+            self.active.flush().in_file(|| self.disk.describe(&name))?;
+        }
+        self.synced = self.appended;
+        Ok(self.synced)
+    }
+
+    /// Writes down that everything is durable, so that the next start can tell damage to the last group of records
+    /// from a group that was never finished. The next record takes the place of the mark.
+    pub(crate) fn mark_end(&mut self) -> Result<(), StorageError> {
+        self.sync()?;
+        if !self.active.has_room(record_bytes(0)) {
+            return Ok(());
+        }
+        let header = *self.segments.last().expect("the log has an active segment");
+        let (end, crc) = (self.active.end, self.active.crc);
+        self.active.push(RecordKind::End, header.id, self.synced, self.synced, Zxid::ZERO, &[]);
+        let name = self.active_name();
+        self.active.flush().in_file(|| self.disk.describe(&name))?;
+        self.active.end = end;
+        self.active.crc = crc;
+        Ok(())
+    }
+
+    /// Goes on in a new segment; one without records is replaced.
+    fn roll(&mut self) -> Result<(), StorageError> {
+        self.sync()?;
+        let last = *self.segments.last().expect("the log has an active segment");
+        let id = self.take_id();
+        if self.synced == last.previous {
+            let header = SegmentHeader { id, ..last };
+            self.active = start_segment(&self.disk, &self.spares, self.segment_bytes, header)?;
+            self.segments.pop();
+            self.segments.push(header);
+        } else {
+            let header = SegmentHeader { id, base: false, previous: self.synced, chain: self.active.crc };
+            self.active = start_segment(&self.disk, &self.spares, self.segment_bytes, header)?;
+            self.segments.push(header);
+        }
+        Ok(())
+    }
+
+    /// Looks for the record to cut behind; `None` if there is no such record, nor a beginning of the log there.
+    pub(crate) fn find(&mut self, through: Zxid) -> Result<Option<Cut>, StorageError> {
+        self.sync()?;
+        let Some(segment) = self.segments.iter().rposition(|segment| segment.previous < through) else {
+            let begins_there = self.segments[0].previous == through;
+            return Ok(begins_there.then_some(Cut { segment: 0, end: SEGMENT_HEADER_BYTES, through }));
+        };
+        let mut end = None;
+        self.scan(segment, &mut |entry| {
+            if entry.zxid == through {
+                end = Some(entry.end);
+            }
+        })?;
+        Ok(end.map(|end| Cut { segment, end, through }))
+    }
+
+    /// Ends the log at `cut`. Later segments go first, the newest before the others, each durably; then the one that
+    /// is cut is replaced by a shorter one. So a crash leaves the log as it was, or shorter, or as it shall be.
+    pub(crate) fn cut(&mut self, cut: Cut) -> Result<(), StorageError> {
+        assert_eq!(self.synced, self.appended);
+        while self.segments.len() > cut.segment + 1 {
+            let segment = self.segments.pop().expect("more than one is left");
+            self.synced = segment.previous;
+            self.appended = segment.previous;
+            self.spares.put_away(&segment_name(segment.previous))?;
+            self.disk.sync_dir().in_file(|| self.disk.describe(""))?;
+        }
+        let header = self.segments[cut.segment];
+        let name = segment_name(header.previous);
+        let in_file = || self.disk.describe(&name);
+        let kept = self.scan(cut.segment, &mut |_| {})?;
+        if kept.end == cut.end {
+            let file = self.disk.open(&name).in_file(in_file)?;
+            let size = file.size().in_file(in_file)?;
+            let capacity = size.max(self.segment_bytes);
+            let filled = size >= self.segment_bytes;
+            self.active = Active { file, end: cut.end, capacity, filled, crc: kept.crc, buffer: Vec::new() };
+        } else {
+            self.rewrite(cut, header)?;
+        }
+        self.appended = cut.through;
+        self.synced = cut.through;
+        Ok(())
+    }
+
+    /// Replaces a segment by one that ends at `cut`. Its records are told to be of a new segment: nothing of the old
+    /// ones can ever be taken for theirs.
+    fn rewrite(&mut self, cut: Cut, header: SegmentHeader) -> Result<(), StorageError> {
+        let name = segment_name(header.previous);
+        let header = SegmentHeader { id: self.take_id(), ..header };
+        let in_file = || self.disk.describe(&name);
+        let file = self.disk.create(TEMP_NAME).in_file(|| self.disk.describe(TEMP_NAME))?;
+        let (page, crc) = header.encode();
+        file.write_at(&page, 0).in_file(in_file)?;
+        let capacity = self.segment_bytes.max(cut.end);
+        let mut active =
+            Active { file, end: page.len() as u64, capacity, filled: false, crc, buffer: Vec::new() };
+        let mut failed = None;
+        self.scan(cut.segment, &mut |entry: Entry| {
+            if entry.end > cut.end || failed.is_some() {
+                return;
+            }
+            active.push(RecordKind::Txn, header.id, entry.zxid, entry.previous, entry.committed, &entry.txn);
+            // One by one: each tells that those before it are durable, which they are once the file has its name.
+            failed = active.write().err();
+        })?;
+        failed.map_or(Ok(()), Err).in_file(in_file)?;
+        assert_eq!(active.end, cut.end);
+        active.file.sync_data().in_file(in_file)?;
+        self.disk.rename(TEMP_NAME, &name).in_file(in_file)?;
+        self.disk.sync_dir().in_file(in_file)?;
+        self.active = active;
+        self.segments[cut.segment] = header;
+        Ok(())
+    }
+
+    /// Begins anew behind `previous`: from now on only the new segment counts. The others are still there; see
+    /// [`Log::remove_void`].
+    pub(crate) fn restart(&mut self, previous: Zxid) -> Result<Vec<String>, StorageError> {
+        self.sync()?;
+        let header = SegmentHeader { id: self.take_id(), base: true, previous, chain: 0 };
+        self.active = start_segment(&self.disk, &self.spares, self.segment_bytes, header)?;
+        let name = segment_name(previous);
+        let void = self.segments.drain(..).map(|segment| segment_name(segment.previous));
+        let void = void.filter(|other| *other != name).collect();
+        self.segments.push(header);
+        self.appended = previous;
+        self.synced = previous;
+        Ok(void)
+    }
+
+    /// Puts away segments that no longer count.
+    pub(crate) fn remove_void(&self, names: &[String]) -> Result<(), StorageError> {
+        for name in names {
+            self.spares.put_away(name)?;
+        }
+        self.disk.sync_dir().in_file(|| self.disk.describe(""))
+    }
+
+    /// Puts away every segment of which nothing behind `through` is left; returns how many. The oldest goes first, each
+    /// durably: a crash never leaves a hole.
+    pub(crate) fn purge(&mut self, through: Zxid) -> Result<usize, StorageError> {
+        let mut count = 0;
+        while self.segments.len() > 1 && self.segments[1].previous <= through {
+            let segment = self.segments.remove(0);
+            self.spares.put_away(&segment_name(segment.previous))?;
+            self.disk.sync_dir().in_file(|| self.disk.describe(""))?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Shows all records behind `after`, in order.
+    pub(crate) fn replay(&self, after: Zxid, visit: &mut dyn FnMut(Entry)) -> Result<(), StorageError> {
+        let first = self.segments.iter().rposition(|segment| segment.previous <= after).unwrap_or(0);
+        for index in first..self.segments.len() {
+            self.scan(index, &mut |entry| {
+                if entry.zxid > after {
+                    visit(entry);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Reads a segment that was found whole before, and must be whole still.
+    fn scan(&self, index: usize, visit: &mut dyn FnMut(Entry)) -> Result<Scan, StorageError> {
+        let header = self.segments[index];
+        let name = segment_name(header.previous);
+        let in_file = || self.disk.describe(&name);
+        let file = self.disk.open(&name).in_file(in_file)?;
+        let damage = |offset, found| Damage { case: Case::LogDamaged, file: in_file(), offset, found };
+        let read = match scan_segment(&file, visit).in_file(in_file)? {
+            Ok(read) => read,
+            Err(fault) => return Err(StorageError::Damage(damage(0, describe_fault(fault)))),
+        };
+        let last = self.segments.get(index + 1).map_or(self.synced, |next| next.previous);
+        if let Ending::Damaged { offset, found } = read.ending {
+            return Err(StorageError::Damage(damage(offset, found)));
+        }
+        if read.header != header || read.last != last {
+            let found = format!("a segment that ends with {} instead of {last}", read.last);
+            return Err(StorageError::Damage(damage(read.end, found)));
+        }
+        Ok(read)
+    }
+
+    fn take_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    fn active_name(&self) -> String {
+        segment_name(self.segments.last().expect("the log has an active segment").previous)
+    }
+}
+
+impl<F: DiskFile> Active<F> {
+    /// True if the buffer can take a record of this size. An empty segment takes any.
+    fn has_room(&self, size: u64) -> bool {
+        let end = self.end + self.buffer.len() as u64;
+        end == SEGMENT_HEADER_BYTES || end + size <= self.capacity
+    }
+
+    /// Adds a record to the buffer.
+    fn push(&mut self, kind: RecordKind, id: u64, zxid: Zxid, previous: Zxid, committed: Zxid, txn: &[u8]) {
+        let header = RecordHeader {
+            kind,
+            txn_bytes: txn.len() as u32,
+            zxid,
+            previous,
+            committed,
+            segment_id: id,
+            durable: self.end,
+            chain: self.crc,
+        };
+        self.crc = header.encode(self.end + self.buffer.len() as u64, txn, &mut self.buffer);
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        self.file.write_at(&self.buffer, self.end)?;
+        self.end += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.write()?;
+        self.file.sync_data()
+    }
+}
+
+/// Makes a segment with this header part of the log: durable with its header before it gets its name.
+fn start_segment<D: Disk>(
+    disk: &D,
+    spares: &Spares<D>,
+    segment_bytes: u64,
+    header: SegmentHeader,
+) -> Result<Active<D::File>, StorageError> {
+    let name = segment_name(header.previous);
+    let in_file = || disk.describe(&name);
+    let (temp, file, filled) = match spares.take() {
+        Some(spare) => {
+            let file = disk.open(&spare).in_file(|| disk.describe(&spare))?;
+            (spare, file, true)
+        }
+        None => (TEMP_NAME.to_owned(), disk.create(TEMP_NAME).in_file(|| disk.describe(TEMP_NAME))?, false),
+    };
+    let (page, crc) = header.encode();
+    file.write_at(&page, 0).in_file(in_file)?;
+    file.sync_data().in_file(in_file)?;
+    disk.rename(&temp, &name).in_file(in_file)?;
+    disk.sync_dir().in_file(in_file)?;
+    Ok(Active { file, end: page.len() as u64, capacity: segment_bytes, filled, crc, buffer: Vec::new() })
+}
+
+/// Writes the last group once more, since a sync that failed may have left it in memory alone, and zeros over the wreck
+/// behind it, so that no later record can be followed by a stranger.
+fn settle_tail<F: DiskFile>(file: &F, last: &Scan) -> std::io::Result<()> {
+    let wreck_end = match &last.ending {
+        Ending::Torn { wreck_end, .. } => *wreck_end,
+        Ending::Clean | Ending::Damaged { .. } => last.end,
+    };
+    let mut tail = vec![0; (last.end - last.group) as usize];
+    if file.read_at(&mut tail, last.group)? < tail.len() {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    tail.put_bytes(0, (wreck_end - last.end) as usize);
+    if !tail.is_empty() {
+        file.write_at(&tail, last.group)?;
+    }
+    file.sync_data()
+}
+
+/// In words.
+pub(crate) fn describe_fault(fault: HeaderFault) -> String {
+    match fault {
+        HeaderFault::Short => "fewer bytes than the header of a segment has".to_owned(),
+        HeaderFault::NotASegment => "something that is not the header of a log segment".to_owned(),
+        HeaderFault::Checksum => "a segment header whose checksum does not fit".to_owned(),
+        HeaderFault::Future(version) => format!("a segment of format version {version}"),
+    }
+}

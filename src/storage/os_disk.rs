@@ -1,0 +1,193 @@
+//! A folder of the operating system.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::disk::{Disk, DiskFile, Disks, ReadAt};
+use super::error::{InFile, StorageError};
+
+/// The file whose lock tells that a server uses the folder. It holds the number of that server's process.
+const LOCK_NAME: &str = "zabra.lock";
+
+/// A folder, locked for this process as long as a handle of it lives.
+#[derive(Clone, Debug)]
+pub struct OsDisk {
+    folder: Arc<Folder>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// to sync the names in it
+    handle: File,
+    /// false: the operator prefers speed to durability (`forceSync=no`)
+    sync: bool,
+    /// released by the kernel when the process ends, however it ends
+    _lock: File,
+}
+
+/// An open file of an [`OsDisk`].
+#[derive(Debug)]
+pub struct OsFile {
+    file: File,
+    sync: bool,
+}
+
+impl OsDisk {
+    /// Makes the folder if it is missing, and locks it.
+    pub fn open(path: &Path) -> Result<OsDisk, StorageError> {
+        OsDisk::open_with(path, true)
+    }
+
+    fn open_with(path: &Path, sync: bool) -> Result<OsDisk, StorageError> {
+        let name = || path.display().to_string();
+        fs::create_dir_all(path).in_file(name)?;
+        let lock = lock(path)?;
+        let handle = File::open(path).in_file(name)?;
+        Ok(OsDisk { folder: Arc::new(Folder { path: path.to_owned(), handle, sync, _lock: lock }) })
+    }
+}
+
+/// Opens the two folders of a server, which may be the same. Without `sync` nothing is ever synced: a loss of power
+/// then loses what was acknowledged (ZooKeeper's `forceSync=no`).
+pub fn open_folders(data: &Path, log: &Path, sync: bool) -> Result<Disks<OsDisk>, StorageError> {
+    let data_disk = OsDisk::open_with(data, sync)?;
+    fs::create_dir_all(log).in_file(|| log.display().to_string())?;
+    let same = match (data.canonicalize(), log.canonicalize()) {
+        (Ok(data), Ok(log)) => data == log,
+        _ => data == log,
+    };
+    let log_disk = if same { data_disk.clone() } else { OsDisk::open_with(log, sync)? };
+    Ok(Disks { data: data_disk, log: log_disk })
+}
+
+/// Opens a single file to read, without a lock on its folder: for tools that look at a running server's files.
+pub fn open_file(path: &Path) -> io::Result<OsFile> {
+    Ok(OsFile { file: File::open(path)?, sync: false })
+}
+
+fn lock(folder: &Path) -> Result<File, StorageError> {
+    let path = folder.join(LOCK_NAME);
+    let name = || path.display().to_string();
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).in_file(name)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            // Only for the message: whatever is not readable there is "unknown".
+            let _ = file.read_to_string(&mut pid);
+            let pid = pid.trim().parse::<u32>().map_or_else(|_| "unknown".to_owned(), |pid| pid.to_string());
+            return Err(StorageError::Locked { folder: folder.display().to_string(), pid });
+        }
+        Err(error) => return Err(error.into()).in_file(name),
+    }
+    file.set_len(0).in_file(name)?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes()).in_file(name)?;
+    Ok(file)
+}
+
+impl ReadAt for OsFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match self.file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+impl DiskFile for OsFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.sync { self.file.sync_data() } else { Ok(()) }
+    }
+}
+
+impl Disk for OsDisk {
+    type File = OsFile;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder.path)? {
+            // Our own names are ASCII; a name that is not even UTF-8 is somebody else's.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<OsFile> {
+        let path = self.folder.path.join(name);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        Ok(OsFile { file, sync: self.folder.sync })
+    }
+
+    fn open(&self, name: &str) -> io::Result<OsFile> {
+        let file = OpenOptions::new().read(true).write(true).open(self.folder.path.join(name))?;
+        Ok(OsFile { file, sync: self.folder.sync })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.folder.path.join(from), self.folder.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.folder.path.join(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        if self.folder.sync { self.folder.handle.sync_all() } else { Ok(()) }
+    }
+
+    fn describe(&self, name: &str) -> String {
+        self.folder.path.join(name).display().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_server_on_a_folder_is_told_the_process_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = OsDisk::open(folder.path()).unwrap();
+        let error = OsDisk::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(first);
+        OsDisk::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn one_folder_for_both_purposes_is_locked_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let disks = open_folders(
+            folder.path(),
+            &folder.path().join("../").join(folder.path().file_name().unwrap()),
+            true,
+        );
+        let disks = disks.unwrap();
+        disks.data.create("a").unwrap();
+        assert!(disks.log.list().unwrap().contains(&"a".to_owned()));
+    }
+}

@@ -1,0 +1,157 @@
+//! Putting nodes in, taking them out and changing them, with everything that is derived: links, index, ephemerals,
+//! digest and sizes. Nothing else writes into the slab.
+
+use super::index::PathHash;
+use super::slab::{Node, NodeId};
+use super::{Tree, digest};
+
+/// Where a node goes.
+pub(super) struct Place {
+    /// None for the root.
+    pub parent: NodeId,
+    /// The sibling before it; none for the first child.
+    pub after: NodeId,
+    /// The index's hash of its path.
+    pub path_hash: PathHash,
+}
+
+impl Place {
+    /// Of the root, which is not in the index.
+    pub const ROOT: Place = Place { parent: NodeId::NONE, after: NodeId::NONE, path_hash: PathHash::NONE };
+}
+
+impl Tree {
+    /// The place of a new first child of `parent`.
+    pub(super) fn first_place(&self, parent: NodeId, path: &str) -> Place {
+        Place { parent, after: NodeId::NONE, path_hash: self.index.hash(path) }
+    }
+
+    /// True if the path of the place, which is not the root's, has a node already.
+    pub(super) fn is_taken(&self, place: &Place, path: &str) -> bool {
+        self.index.find(&self.slab, place.path_hash, path).is_some()
+    }
+
+    /// Puts a node in at a path that is not there yet. `data` is what its blob was made of, still warm. `None` if
+    /// there is no room.
+    pub(super) fn insert(
+        &mut self,
+        place: Place,
+        mut node: Node,
+        path: &str,
+        data: Option<&[u8]>,
+    ) -> Option<NodeId> {
+        let Place { parent, after, path_hash } = place;
+        node.parent = parent;
+        node.prev = after;
+        node.next = match after.some() {
+            Some(after) => self.slab.get(after).next,
+            None if parent.is_some() => self.slab.get(parent).first_child,
+            None => NodeId::NONE,
+        };
+        let next = node.next;
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.slab.reuse(id, node);
+                id
+            }
+            None => self.slab.push(node)?,
+        };
+        if parent.is_some() {
+            self.slab.get_mut(parent).num_children += 1;
+            self.link(parent, after, id);
+            self.link_back(next, id);
+            self.index.insert(path_hash, id);
+        }
+        self.count_in(id, path, data);
+        Some(id)
+    }
+
+    /// Takes a node out that has a parent and no children.
+    pub(super) fn remove(&mut self, id: NodeId, path: &str) {
+        self.count_out(id, path);
+        let hash = self.index.hash(path);
+        self.index.remove(hash, id);
+        let node = self.slab.get(id);
+        let (parent, prev, next, access) = (node.parent, node.prev, node.next, node.access);
+        self.link(parent, prev, next);
+        self.link_back(next, prev);
+        self.slab.get_mut(parent).num_children -= 1;
+        self.slab.free(id);
+        self.free.push(id);
+        self.acls.release(access);
+    }
+
+    /// Changes what [`digest::of_family`] covers.
+    pub(super) fn change_family(&mut self, id: NodeId, path: &str, change: impl FnOnce(&mut Node)) {
+        let before = self.family_digest(id, path);
+        change(self.slab.get_mut(id));
+        let after = self.family_digest(id, path);
+        self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+    }
+
+    /// Changes the data, and what else [`digest::of_content`] covers.
+    pub(super) fn change_content(
+        &mut self,
+        id: NodeId,
+        path: &str,
+        data: Option<&[u8]>,
+        change: impl FnOnce(&mut Node),
+    ) {
+        let before = self.content_digest(id, path);
+        let node = self.slab.get_mut(id);
+        self.data_bytes -= node.blob().data_len() as u64;
+        let blob = node.blob().with_data(&mut self.scratch, data);
+        self.data_bytes += blob.data_len() as u64;
+        node.set_blob(blob);
+        change(node);
+        let after = digest::of_content(&mut self.scratch, path, self.slab.get(id), data);
+        self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+    }
+
+    /// Makes `child` the one after `prev`, or the first.
+    fn link(&mut self, parent: NodeId, prev: NodeId, child: NodeId) {
+        match prev.some() {
+            Some(prev) => self.slab.get_mut(prev).next = child,
+            None => self.slab.get_mut(parent).first_child = child,
+        }
+    }
+
+    /// Makes `prev` the one before `child`, if there is a child.
+    fn link_back(&mut self, child: NodeId, prev: NodeId) {
+        if let Some(child) = child.some() {
+            self.slab.get_mut(child).prev = prev;
+        }
+    }
+
+    fn count_in(&mut self, id: NodeId, path: &str, data: Option<&[u8]>) {
+        let content = digest::of_content(&mut self.scratch, path, self.slab.get(id), data);
+        self.digest = self.digest.wrapping_add(content).wrapping_add(self.family_digest(id, path));
+        self.len += 1;
+        let blob = self.slab.get(id).blob();
+        self.data_bytes += (path.len() + blob.data_len()) as u64;
+        if blob.is_ephemeral() {
+            self.ephemerals.insert((blob.owner(), id));
+        }
+    }
+
+    fn count_out(&mut self, id: NodeId, path: &str) {
+        let digest = self.content_digest(id, path).wrapping_add(self.family_digest(id, path));
+        self.digest = self.digest.wrapping_sub(digest);
+        self.len -= 1;
+        let blob = self.slab.get(id).blob();
+        self.data_bytes -= (path.len() + blob.data_len()) as u64;
+        if blob.is_ephemeral() {
+            self.ephemerals.remove(&(blob.owner(), id));
+        }
+    }
+
+    fn content_digest(&mut self, id: NodeId, path: &str) -> u64 {
+        let node = self.slab.get(id);
+        digest::of_content(&mut self.scratch, path, node, node.blob().data())
+    }
+
+    fn family_digest(&mut self, id: NodeId, path: &str) -> u64 {
+        let node = self.slab.get(id);
+        digest::of_family(&mut self.scratch, path, node, self.acls.get(node.access))
+    }
+}

@@ -1,0 +1,189 @@
+//! Looking at the tree.
+
+use super::acl_table::Access;
+use super::image::Image;
+use super::slab::{Node, NodeId};
+use super::{Tree, path};
+use crate::ids::{SessionId, Zxid};
+use crate::jute::{Acl, AuthId, Stat};
+
+impl Tree {
+    /// The znode at `path`; as in ZooKeeper, the empty path is another name of the root.
+    pub fn node(&self, path: &str) -> Option<Znode<'_>> {
+        self.find(path).map(|id| self.znode(id))
+    }
+
+    /// The children of the znode at `path`, in no particular order; `None` if there is no such znode.
+    pub fn children(&self, path: &str) -> Option<impl Iterator<Item = &str>> {
+        self.node(path).map(|node| node.children())
+    }
+
+    /// The paths of the ephemerals of a session, sorted.
+    pub fn ephemerals(&self, session: SessionId) -> Vec<String> {
+        let mut paths: Vec<_> = self.ephemeral_ids(session).map(|id| self.slab.path(id)).collect();
+        paths.sort_unstable();
+        paths
+    }
+
+    /// How many ephemerals a session has.
+    pub fn ephemerals_of(&self, session: SessionId) -> usize {
+        self.ephemeral_ids(session).count()
+    }
+
+    /// Every session that has ephemerals, ascending.
+    pub fn ephemeral_owners(&self) -> impl Iterator<Item = SessionId> {
+        let mut last = None;
+        self.ephemerals
+            .iter()
+            .filter_map(move |&(owner, _)| (last.replace(owner) != Some(owner)).then_some(owner))
+    }
+
+    /// How many ephemerals there are.
+    pub fn ephemerals_count(&self) -> usize {
+        self.ephemerals.len()
+    }
+
+    /// How many znodes there are, the root and `/zookeeper` with its children included. ZooKeeper counts one more:
+    /// its root has two entries.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The bytes of all paths and all data.
+    pub fn approximate_data_size(&self) -> u64 {
+        self.data_bytes
+    }
+
+    /// A number for the whole content; see `digest.rs` for the exact bytes.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The tree as it is now, for another thread to write out while this one goes on. Costs a reference count for
+    /// every 16384 znodes.
+    pub fn image(&self) -> Image {
+        Image { slab: self.slab.clone(), accesses: self.acls.accesses(), len: self.len, digest: self.digest }
+    }
+
+    pub(super) fn find(&self, path: &str) -> Option<NodeId> {
+        if path == path::ROOT || path.is_empty() {
+            return Some(NodeId::ROOT);
+        }
+        self.index.find(&self.slab, self.index.hash(path), path)
+    }
+
+    pub(super) fn znode(&self, id: NodeId) -> Znode<'_> {
+        Znode { tree: self, node: self.slab.get(id) }
+    }
+
+    pub(super) fn ephemeral_ids(&self, session: SessionId) -> impl Iterator<Item = NodeId> {
+        self.ephemerals.range((session, NodeId(0))..=(session, NodeId::NONE)).map(|&(_, id)| id)
+    }
+}
+
+/// A znode, borrowed from its tree.
+#[derive(Clone, Copy)]
+pub struct Znode<'a> {
+    tree: &'a Tree,
+    node: &'a Node,
+}
+
+impl<'a> Znode<'a> {
+    /// What a client sees of the znode besides data and ACL.
+    pub fn stat(&self) -> Stat {
+        let node = self.node;
+        let num_children = node.num_children as i32;
+        Stat {
+            czxid: node.czxid,
+            mzxid: node.mzxid,
+            ctime_ms: node.ctime_ms,
+            mtime_ms: node.mtime_ms,
+            version: node.version,
+            // Creations and deletions; for each creation there was a deletion, unless the child is still there.
+            cversion: node.created_children.wrapping_mul(2).wrapping_sub(num_children),
+            aversion: self.aversion(),
+            ephemeral_owner: self.ephemeral_owner(),
+            data_length: self.node.blob().data_len() as i32,
+            num_children,
+            pzxid: node.pzxid,
+        }
+    }
+
+    /// The content; `None` is null, which is not the same as empty.
+    pub fn data(&self) -> Option<&'a [u8]> {
+        self.node.blob().data()
+    }
+
+    /// Who may do what.
+    pub fn acl(&self) -> &'a [Acl] {
+        &self.access().acl
+    }
+
+    /// True if one of the identities has one of the permissions.
+    pub fn permits(&self, perm: i32, ids: &[AuthId]) -> bool {
+        super::acl::permits(self.acl(), perm, ids)
+    }
+
+    /// The last name of the path; empty for the root.
+    pub fn name(&self) -> &'a str {
+        self.node.blob().name()
+    }
+
+    /// The names of the children, in no particular order.
+    pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let slab = &self.tree.slab;
+        std::iter::successors(self.node.first_child.some(), |&id| slab.get(id).next.some())
+            .map(|id| slab.get(id).blob().name())
+    }
+
+    /// How many children there are.
+    pub fn num_children(&self) -> u32 {
+        self.node.num_children
+    }
+
+    /// How many children there ever were: what ZooKeeper stores as `cversion`, and the number of the next sequential
+    /// child. [`Stat::cversion`] tells something else.
+    pub fn created_children(&self) -> i32 {
+        self.node.created_children
+    }
+
+    /// Changes of the data.
+    pub fn version(&self) -> i32 {
+        self.node.version
+    }
+
+    /// Changes of the ACL.
+    pub fn aversion(&self) -> i32 {
+        self.access().aversion
+    }
+
+    /// The session of an ephemeral; 0 if it is none.
+    pub fn ephemeral_owner(&self) -> SessionId {
+        self.node.blob().owner()
+    }
+
+    /// True if the znode goes with a session.
+    pub fn is_ephemeral(&self) -> bool {
+        self.node.blob().is_ephemeral()
+    }
+
+    /// The transaction that created the znode.
+    pub fn czxid(&self) -> Zxid {
+        self.node.czxid
+    }
+
+    /// The transaction that last set the data.
+    pub fn mzxid(&self) -> Zxid {
+        self.node.mzxid
+    }
+
+    /// The transaction that last created or deleted a child.
+    pub fn pzxid(&self) -> Zxid {
+        self.node.pzxid
+    }
+
+    fn access(&self) -> &'a Access {
+        self.tree.acls.get(self.node.access)
+    }
+}

@@ -1,0 +1,232 @@
+//! Looking: who should lead. Every server tells the others its newest state, and judges by the newest state of every
+//! server that it hears; nothing depends on having seen what lies between (rules 1 to 4 of docs/zab.md).
+
+use std::collections::BTreeMap;
+
+use super::core::{Core, Milestone, SavePurpose};
+use super::io::Output;
+use super::message::{Notification, PeerState, Vote};
+use crate::ids::{Epoch, ServerId, Tick};
+
+/// What the other servers said last; kept whatever the own role is.
+#[derive(Debug, Default)]
+pub struct Peers {
+    latest: BTreeMap<ServerId, Notification>,
+}
+
+impl Peers {
+    pub fn on_notification(&mut self, from: ServerId, notification: Notification) {
+        self.latest.insert(from, notification);
+    }
+
+    pub fn on_peer_gone(&mut self, peer: ServerId) {
+        self.latest.remove(&peer);
+    }
+
+    pub fn heard_of(&self, server: ServerId) -> bool {
+        self.latest.contains_key(&server)
+    }
+
+    fn newest_round(&self) -> u64 {
+        let looking = self.latest.values().filter(|peer| peer.state == PeerState::Looking);
+        looking.map(|peer| peer.round).max().unwrap_or(0)
+    }
+}
+
+/// What the election came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// this server is to lead
+    Lead,
+    /// another one is
+    Follow(ServerId),
+}
+
+/// One server's view of an election.
+#[derive(Debug)]
+pub struct Election {
+    /// Rises with every election that this server begins or joins.
+    round: u64,
+    vote: Vote,
+    /// The vote cannot be cast before the disk has done all it was asked for: only then is the end of the log known to
+    /// be durable, and no late completion of an older role can change it.
+    drained: bool,
+    /// A quorum agrees since; the others get a moment to bring a better vote.
+    agreed_since: Option<Tick>,
+    saving_may_vote: bool,
+}
+
+impl Election {
+    /// Begins a new round after `previous_round`.
+    pub fn new(core: &Core, previous_round: u64) -> Election {
+        Election {
+            round: previous_round + 1,
+            vote: core.own_vote(),
+            drained: false,
+            agreed_since: None,
+            saving_may_vote: false,
+        }
+    }
+
+    /// The round this server takes part in.
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// The vote of this server.
+    pub fn vote(&self) -> Vote {
+        self.vote
+    }
+
+    /// The election begins, a server said something or is gone, or time has passed: looks at everything again.
+    pub fn advance(&mut self, core: &mut Core, peers: &Peers) -> Option<Decision> {
+        if !self.drained {
+            if !core.disk_is_idle() {
+                return None;
+            }
+            self.drained = true;
+            assert_eq!(core.synced, core.history.last(), "with an idle disk the whole log is durable");
+            self.vote = core.own_vote();
+            self.announce(core);
+        }
+        self.maybe_become_voter(core, peers);
+        if self.saving_may_vote {
+            return None;
+        }
+        if let Some(leader) = established_leader(core, peers) {
+            return Some(Decision::Follow(leader));
+        }
+        self.revise_vote(core, peers);
+        self.decide(core, peers)
+    }
+
+    /// The disk has done something.
+    pub fn on_milestone(&mut self, core: &mut Core, peers: &Peers, milestone: Milestone) -> Option<Decision> {
+        if milestone == Milestone::EpochSaved(SavePurpose::MayVote) {
+            tracing::info!("this server's disk is empty as expected; it takes part in elections");
+            self.saving_may_vote = false;
+            self.announce(core);
+        }
+        self.advance(core, peers)
+    }
+
+    /// An empty disk may be a lost disk. It is a new one if every voter is empty (rule 4 of docs/zab.md).
+    fn maybe_become_voter(&mut self, core: &mut Core, peers: &Peers) {
+        if core.epoch.may_vote || self.saving_may_vote || !core.is_empty() {
+            return;
+        }
+        let own = core.config.id;
+        let all_empty = core
+            .quorum
+            .voters()
+            .all(|voter| voter == own || peers.latest.get(&voter).is_some_and(|peer| peer.empty));
+        if all_empty {
+            self.saving_may_vote = true;
+            let record = super::EpochRecord { may_vote: true, ..core.epoch.clone() };
+            core.save_epoch(record, SavePurpose::MayVote);
+        }
+    }
+
+    /// Joins a newer round, and takes the greatest vote among those heard in it (rules 1 and 2 of docs/zab.md).
+    fn revise_vote(&mut self, core: &mut Core, peers: &Peers) {
+        let mut changed = false;
+        if peers.newest_round() > self.round {
+            self.round = peers.newest_round();
+            self.vote = core.own_vote();
+            changed = true;
+        }
+        let candidate_is_gone = self.vote.server_id != core.config.id && !peers.heard_of(self.vote.server_id);
+        if candidate_is_gone {
+            self.round += 1;
+            self.vote = core.own_vote();
+            changed = true;
+        }
+        let best = self.votes_of_round(peers).filter(|vote| self.is_candidate(core, peers, vote)).max();
+        if let Some(best) = best
+            && (best > self.vote || !core.may_vote() && self.vote.server_id == core.config.id)
+        {
+            self.vote = best;
+            changed = true;
+        }
+        if changed {
+            self.agreed_since = None;
+            self.announce(core);
+        }
+    }
+
+    fn votes_of_round<'a>(&'a self, peers: &'a Peers) -> impl Iterator<Item = Vote> + 'a {
+        let looking = peers.latest.values().filter(|peer| peer.state == PeerState::Looking && peer.may_vote);
+        looking.filter(|peer| peer.round == self.round).map(|peer| peer.vote)
+    }
+
+    /// Only a voter that can be heard is worth a vote: a server that died since stays in the votes of those who have
+    /// not noticed.
+    fn is_candidate(&self, core: &Core, peers: &Peers, vote: &Vote) -> bool {
+        core.quorum.is_voter(vote.server_id)
+            && (vote.server_id == core.config.id || peers.heard_of(vote.server_id))
+    }
+
+    /// A quorum wants the same server. Unless everybody that can be heard does, a moment passes first, so that a server
+    /// with more may still be chosen (rule 3 of docs/zab.md). Safety does not depend on it.
+    fn decide(&mut self, core: &mut Core, peers: &Peers) -> Option<Decision> {
+        if !core.may_vote() {
+            return None;
+        }
+        let own = core.config.id;
+        let supporters =
+            peers.latest.iter().filter(|(_, peer)| self.supports(peer)).map(|(server, _)| *server);
+        if !core.quorum.has(supporters.chain([own])) {
+            self.agreed_since = None;
+            return None;
+        }
+        let since = *self.agreed_since.get_or_insert(core.now);
+        let voters_heard =
+            peers.latest.iter().filter(|(server, peer)| core.quorum.is_voter(**server) && peer.may_vote);
+        let unanimous = voters_heard.clone().all(|(_, peer)| self.supports(peer));
+        if !unanimous && core.now.ms_since(since) < core.config.settle_ms {
+            return None;
+        }
+        Some(if self.vote.server_id == own { Decision::Lead } else { Decision::Follow(self.vote.server_id) })
+    }
+
+    /// True for a vote for the same server in this round, and for the candidate that already leads on it or a follower
+    /// of it.
+    fn supports(&self, peer: &Notification) -> bool {
+        peer.may_vote && peer.round == self.round && peer.vote == self.vote
+    }
+
+    fn announce(&self, core: &mut Core) {
+        let notification = Notification {
+            state: PeerState::Looking,
+            round: self.round,
+            vote: self.vote,
+            may_vote: core.may_vote(),
+            empty: core.is_empty(),
+            epoch: Epoch(0),
+        };
+        announce(core, &notification);
+    }
+}
+
+/// Tells every other voter the state of this server.
+pub fn announce(core: &mut Core, notification: &Notification) {
+    let others: Vec<ServerId> = core.quorum.voters().filter(|voter| *voter != core.config.id).collect();
+    for to in others {
+        core.output(Output::Notify { to, notification: notification.clone() });
+    }
+}
+
+/// A leader that says so itself, and that enough voters follow, this server included: joined without an election
+/// (rule 3 of docs/zab.md).
+fn established_leader(core: &Core, peers: &Peers) -> Option<ServerId> {
+    let leaders = peers.latest.iter().filter(|(server, peer)| {
+        peer.state == PeerState::Leading && peer.vote.server_id == **server && core.quorum.is_voter(**server)
+    });
+    leaders.map(|(leader, _)| *leader).find(|leader| {
+        let behind_it = peers.latest.iter().filter(|(_, peer)| {
+            peer.may_vote && peer.state != PeerState::Looking && peer.vote.server_id == *leader
+        });
+        let own = core.may_vote().then_some(core.config.id);
+        core.quorum.has(behind_it.map(|(server, _)| *server).chain(own))
+    })
+}

@@ -1,0 +1,486 @@
+//! Leading: discovery of a new epoch, synchronization of the learners, broadcast (rules 5 to 17 of docs/zab.md).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::core::{Core, Milestone, SavePurpose};
+use super::io::{EpochRecord, LinkId, Output, Role};
+use super::learner::{Learner, Stage};
+use super::message::{HistorySummary, Message, Proposal};
+use crate::ids::{Epoch, ServerId, Tick, Zxid};
+
+/// How far the leader itself has come. It only goes forward.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// waits until a quorum said which epochs it has promised
+    CollectingEpochs,
+    /// the new epoch is on its way to the own epoch file
+    SavingAcceptedEpoch,
+    /// waits until a quorum has promised the new epoch
+    CollectingPromises,
+    /// the own history becomes that of the new epoch
+    SavingCurrentEpoch,
+    /// waits until a quorum has that history
+    Synchronizing,
+    /// decided transactions can be made
+    Established,
+}
+
+/// No ensemble is ahead of one of its servers by so many elections: such an epoch would only use up the others.
+pub const EPOCH_JUMP_MAX: u32 = 1 << 24;
+
+/// Why a leader gives up.
+pub type StepDown = String;
+
+/// The state of a server that leads, or is about to.
+#[derive(Debug)]
+pub struct Leader {
+    epoch: Epoch,
+    phase: Phase,
+    learners: BTreeMap<LinkId, Learner>,
+    /// When the way to establishment last went on: a message other than a pong, or a piece of a snapshot.
+    progress: Tick,
+    /// When a quorum was last heard of.
+    quorum_heard: Tick,
+    last_ping: Tick,
+    ping: u64,
+    /// A ping must go out with the next flush, because a barrier waits for it.
+    ping_due: bool,
+    /// Barriers that were asked for, each with the ping whose answers prove it.
+    barriers: VecDeque<(u64, u64)>,
+    role_told: bool,
+}
+
+impl Leader {
+    /// Elected; `links` are connections of learners that were quicker.
+    pub fn new(core: &mut Core, links: Vec<Learner>) -> Leader {
+        assert!(
+            core.disk_is_idle() && core.synced == core.history.last(),
+            "a candidate's whole log is durable"
+        );
+        Leader {
+            epoch: Epoch(0),
+            phase: Phase::CollectingEpochs,
+            learners: links.into_iter().map(|learner| (learner.link, learner)).collect(),
+            progress: core.now,
+            quorum_heard: core.now,
+            last_ping: core.now,
+            ping: 0,
+            ping_due: true,
+            barriers: VecDeque::new(),
+            role_told: false,
+        }
+    }
+
+    /// The epoch, once it is established.
+    pub fn established_epoch(&self) -> Option<Epoch> {
+        (self.phase == Phase::Established).then_some(self.epoch)
+    }
+
+    /// All connections, to be closed when the role ends.
+    pub fn links(&self) -> impl Iterator<Item = LinkId> + '_ {
+        self.learners.keys().copied()
+    }
+
+    /// The connections of learners that are up to date.
+    pub fn active_links(&self) -> Vec<LinkId> {
+        self.learners
+            .values()
+            .filter(|learner| learner.stage == Stage::Active)
+            .map(|learner| learner.link)
+            .collect()
+    }
+
+    /// A learner connected.
+    pub fn on_link_up(&mut self, core: &mut Core, server: ServerId, link: LinkId) {
+        let older: Vec<LinkId> = self
+            .learners
+            .values()
+            .filter(|learner| learner.server == server)
+            .map(|learner| learner.link)
+            .collect();
+        for link in older {
+            self.drop_learner(core, link, "the server connected again");
+        }
+        self.learners.insert(link, Learner::new(server, link, core.now));
+        self.ping_due = true;
+    }
+
+    /// A learner's connection is closed.
+    pub fn on_link_down(&mut self, link: LinkId) {
+        self.learners.remove(&link);
+    }
+
+    /// A snapshot that is being sent moves on: the learner lives.
+    pub fn on_link_progress(&mut self, core: &Core, link: LinkId) {
+        if let Some(learner) = self.learners.get_mut(&link) {
+            learner.heard = core.now;
+            self.progress = core.now;
+        }
+    }
+
+    /// A learner said something.
+    pub fn on_message(&mut self, core: &mut Core, link: LinkId, message: Message) -> Result<(), StepDown> {
+        let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
+        learner.heard = core.now;
+        if !matches!(message, Message::Pong { .. }) {
+            self.progress = core.now;
+        }
+        match (message, learner.stage.clone()) {
+            (Message::FollowerInfo { accepted_epoch, may_vote }, Stage::Connected) => {
+                learner.accepted_epoch = accepted_epoch;
+                learner.may_vote = may_vote;
+                learner.stage = Stage::Introduced;
+                self.on_follower_info(core, link)
+            }
+            (Message::AckEpoch { promised, current_epoch, history }, Stage::Promising) => {
+                self.on_ack_epoch(core, link, promised, current_epoch, history)
+            }
+            (Message::AckNewLeader { epoch }, Stage::SentNewLeader { target }) if epoch == self.epoch => {
+                learner.stage = Stage::Synced;
+                learner.on_ack(target);
+                self.on_ack_new_leader(core, link);
+                Ok(())
+            }
+            (Message::Ack { through }, _) if through <= learner.sent => {
+                learner.on_ack(through);
+                self.maybe_commit(core);
+                Ok(())
+            }
+            (Message::Pong { sequence }, _) if sequence <= self.ping => {
+                learner.pong = learner.pong.max(sequence);
+                self.maybe_pass_barriers(core);
+                Ok(())
+            }
+            (message, stage) => {
+                let reason = format!("a learner in stage {stage:?} may not say {message:?}");
+                self.drop_learner(core, link, &reason);
+                Ok(())
+            }
+        }
+    }
+
+    /// Rule 5 of docs/zab.md: a new epoch is newer than any that a quorum has promised. A voter that promised a newer one elsewhere
+    /// could never take part in this one, so a still newer epoch must be found for all.
+    fn on_follower_info(&mut self, core: &mut Core, link: LinkId) -> Result<(), StepDown> {
+        let learner = &self.learners[&link];
+        if learner.accepted_epoch.0.saturating_sub(core.epoch.accepted_epoch.0) > EPOCH_JUMP_MAX {
+            self.drop_learner(core, link, "the epoch it says it has promised cannot be true");
+            return Ok(());
+        }
+        let unsettled = matches!(self.phase, Phase::SavingAcceptedEpoch | Phase::CollectingPromises);
+        let taken = learner.accepted_epoch > self.epoch || learner.accepted_epoch == self.epoch && unsettled;
+        core.epoch_heard = core.epoch_heard.max(learner.accepted_epoch);
+        if self.phase != Phase::CollectingEpochs && learner.may_vote && taken {
+            return Err(format!("server {} has promised epoch {}", learner.server, learner.accepted_epoch));
+        }
+        match self.phase {
+            Phase::CollectingEpochs => self.maybe_choose_epoch(core),
+            Phase::SavingAcceptedEpoch => Ok(()),
+            _ => {
+                self.send_leader_info(core, link);
+                Ok(())
+            }
+        }
+    }
+
+    /// Chooses the epoch once a quorum has said what it promised.
+    pub fn maybe_choose_epoch(&mut self, core: &mut Core) -> Result<(), StepDown> {
+        let introduced =
+            self.learners.values().filter(|learner| learner.may_vote && learner.stage != Stage::Connected);
+        let servers = introduced.clone().map(|learner| learner.server);
+        if self.phase != Phase::CollectingEpochs || !core.quorum.has(servers.chain([core.config.id])) {
+            return Ok(());
+        }
+        let newest = introduced.map(|learner| learner.accepted_epoch).max().unwrap_or_default();
+        let newest = newest.max(core.epoch.accepted_epoch).max(core.epoch_heard);
+        let Some(next) = newest.0.checked_add(1) else {
+            return Err("the epochs are used up".to_string());
+        };
+        self.epoch = Epoch(next);
+        self.phase = Phase::SavingAcceptedEpoch;
+        let record = EpochRecord { accepted_epoch: self.epoch, ..core.epoch.clone() };
+        core.save_epoch(record, SavePurpose::AcceptedEpoch);
+        Ok(())
+    }
+
+    fn send_leader_info(&mut self, core: &mut Core, link: LinkId) {
+        let learner = self.learners.get_mut(&link).expect("the learner just spoke");
+        learner.stage = Stage::Promising;
+        core.send(link, Message::LeaderInfo { epoch: self.epoch });
+    }
+
+    /// Rule 7 of docs/zab.md: whoever has more than the candidate must lead in its place.
+    fn on_ack_epoch(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        promised: bool,
+        current_epoch: Epoch,
+        history: HistorySummary,
+    ) -> Result<(), StepDown> {
+        let learner = self.learners.get_mut(&link).expect("the learner just spoke");
+        let learner_last = history.epoch_ends.last().copied().unwrap_or(Zxid::ZERO);
+        let own = (core.epoch.current_epoch, core.history.last());
+        if self.phase == Phase::CollectingPromises && learner.may_vote && (current_epoch, learner_last) > own
+        {
+            return Err(format!("server {} has more: epoch {current_epoch}, {learner_last}", learner.server));
+        }
+        learner.promised = promised;
+        learner.current_epoch = current_epoch;
+        learner.history = history;
+        learner.stage = Stage::Promised;
+        match self.phase {
+            Phase::CollectingPromises => self.maybe_take_epoch(core),
+            Phase::Synchronizing | Phase::Established => learner.begin_sync(core),
+            Phase::CollectingEpochs | Phase::SavingAcceptedEpoch | Phase::SavingCurrentEpoch => {}
+        }
+        Ok(())
+    }
+
+    /// With a quorum of promises no older leader can decide anything more: the own history is that of the epoch.
+    fn maybe_take_epoch(&mut self, core: &mut Core) {
+        let promised = self
+            .learners
+            .values()
+            .filter(|learner| learner.may_vote && learner.promised && learner.stage == Stage::Promised);
+        if !core.quorum.has(promised.map(|learner| learner.server).chain([core.config.id])) {
+            return;
+        }
+        self.phase = Phase::SavingCurrentEpoch;
+        let mut record = EpochRecord { current_epoch: self.epoch, ..core.epoch.clone() };
+        if record.ensemble_id == 0 {
+            record.ensemble_id = core.config.new_ensemble_id;
+        }
+        core.save_epoch(record, SavePurpose::CurrentEpoch);
+    }
+
+    /// The disk has done something.
+    pub fn on_milestone(&mut self, core: &mut Core, milestone: Milestone) -> Result<(), StepDown> {
+        match milestone {
+            Milestone::Synced => self.maybe_commit(core),
+            Milestone::EpochSaved(SavePurpose::AcceptedEpoch) if self.phase == Phase::SavingAcceptedEpoch => {
+                self.phase = Phase::CollectingPromises;
+                let introduced = self.learners.values().filter(|learner| learner.stage == Stage::Introduced);
+                for link in introduced.map(|learner| learner.link).collect::<Vec<_>>() {
+                    self.send_leader_info(core, link);
+                }
+                self.maybe_take_epoch(core);
+            }
+            Milestone::EpochSaved(SavePurpose::CurrentEpoch) if self.phase == Phase::SavingCurrentEpoch => {
+                self.phase = Phase::Synchronizing;
+                for learner in self.learners.values_mut().filter(|learner| learner.stage == Stage::Promised) {
+                    learner.begin_sync(core);
+                }
+                self.maybe_establish(core);
+            }
+            Milestone::EpochSaved(_) | Milestone::Installed(_) | Milestone::InstallFailed => {}
+        }
+        self.maybe_tell_role(core);
+        Ok(())
+    }
+
+    fn on_ack_new_leader(&mut self, core: &mut Core, link: LinkId) {
+        match self.phase {
+            Phase::Established => {
+                self.activate(core, link);
+                self.maybe_commit(core);
+            }
+            _ => self.maybe_establish(core),
+        }
+    }
+
+    /// Rule 12 of docs/zab.md: a quorum has the history, so all of it is decided, and the leader is the only one of its epoch.
+    fn maybe_establish(&mut self, core: &mut Core) {
+        let synced = self.learners.values().filter(|learner| learner.counts()).map(|learner| learner.server);
+        if self.phase != Phase::Synchronizing || !core.quorum.has(synced.chain([core.config.id])) {
+            return;
+        }
+        self.phase = Phase::Established;
+        tracing::info!(epoch = %self.epoch, last_zxid = %core.history.last(), "established as leader");
+        core.commit(core.history.last());
+        let ready: Vec<LinkId> = self
+            .learners
+            .values()
+            .filter(|learner| learner.stage == Stage::Synced)
+            .map(|learner| learner.link)
+            .collect();
+        for link in ready {
+            self.activate(core, link);
+        }
+        let waiting = self.learners.values_mut().filter(|learner| learner.stage == Stage::Promised);
+        waiting.for_each(|learner| learner.begin_sync(core));
+        if !core.epoch.ensemble_confirmed {
+            let record = EpochRecord { ensemble_confirmed: true, ..core.epoch.clone() };
+            core.save_epoch(record, SavePurpose::Confirmed);
+        }
+        self.maybe_tell_role(core);
+    }
+
+    /// UPTODATE carries the newest commit point that the learner can have, not the one of its acknowledgement (the
+    /// third ambiguity of the ZAB paper).
+    fn activate(&mut self, core: &mut Core, link: LinkId) {
+        let learner = self.learners.get_mut(&link).expect("the learner is known");
+        assert_eq!(learner.stage, Stage::Synced, "only a learner with the history serves clients");
+        learner.stage = Stage::Active;
+        learner.told_committed = core.committed.min(learner.sent);
+        core.send(link, Message::UpToDate { committed: learner.told_committed });
+        tracing::info!(server = %learner.server, "a follower is up to date");
+    }
+
+    /// Leading is told when the whole initial history is applied.
+    fn maybe_tell_role(&mut self, core: &mut Core) {
+        if self.phase == Phase::Established && !self.role_told && core.delivered == core.committed {
+            self.role_told = true;
+            core.output(Output::Role(Role::Leading { epoch: self.epoch }));
+        }
+    }
+
+    /// The zxid that the next transaction will get.
+    pub fn next_zxid(&self, core: &Core) -> Option<Zxid> {
+        let last = core.history.last();
+        if self.phase != Phase::Established || !self.role_told {
+            None
+        } else if last.epoch() == self.epoch {
+            last.next().filter(|next| next.counter() <= core.config.epoch_txns_max)
+        } else {
+            Some(Zxid::new(self.epoch, 1))
+        }
+    }
+
+    /// Proposes a transaction with the zxid that `next_zxid` told. It goes to the disk and the learners at once and in
+    /// parallel, with the next flush (rule 14 of docs/zab.md).
+    pub fn propose(&mut self, core: &mut Core, txn: Bytes) -> Zxid {
+        let zxid = self.next_zxid(core).expect("only an established leader proposes");
+        core.append(Proposal { zxid, txn });
+        zxid
+    }
+
+    /// Rule 15 of docs/zab.md: decided is what a quorum has on its disk, if this leader's epoch proposed it or anything behind it.
+    fn maybe_commit(&mut self, core: &mut Core) {
+        if self.phase != Phase::Established {
+            return;
+        }
+        let acked = self.learners.values().filter(|learner| learner.counts());
+        let acked =
+            acked.map(|learner| (learner.server, learner.acked)).chain([(core.config.id, core.synced)]);
+        if let Some(through) = core.quorum.reached_by_quorum(acked)
+            && through.epoch() == self.epoch
+        {
+            core.commit(through);
+        }
+        core.deliver();
+    }
+
+    /// Asks for proof that no newer leader has decided anything until now (rule 17 of docs/zab.md). `Output::Barrier` answers.
+    pub fn barrier(&mut self, token: u64) {
+        self.barriers.push_back((token, self.ping + 1));
+        self.ping_due = true;
+    }
+
+    fn maybe_pass_barriers(&mut self, core: &mut Core) {
+        if self.barriers.is_empty() {
+            return;
+        }
+        let answered = self.learners.values().filter(|learner| learner.counts());
+        let answered =
+            answered.map(|learner| (learner.server, learner.pong)).chain([(core.config.id, self.ping)]);
+        let Some(through) = core.quorum.reached_by_quorum(answered) else { return };
+        while let Some((token, ping)) = self.barriers.front().copied() {
+            if ping > through {
+                break;
+            }
+            self.barriers.pop_front();
+            core.output(Output::Barrier { token });
+        }
+    }
+
+    /// Time has passed: the learners are pinged, silent ones dropped, and a leader without a quorum steps down
+    /// (rule 16 of docs/zab.md).
+    pub fn on_tick(&mut self, core: &mut Core) -> Result<(), StepDown> {
+        let silence_ms = core.config.peer_timeout_ms;
+        let silent = self.learners.values().filter(|learner| core.now.ms_since(learner.heard) > silence_ms);
+        for link in silent.map(|learner| learner.link).collect::<Vec<_>>() {
+            self.drop_learner(core, link, "nothing was heard of it for too long");
+        }
+        self.note_quorum(core);
+        let patience_ms =
+            if self.phase == Phase::Established { silence_ms } else { core.config.discovery_timeout_ms() };
+        if core.now.ms_since(self.quorum_heard) > patience_ms {
+            return Err(format!("no quorum was heard of for {patience_ms} ms"));
+        }
+        if self.phase != Phase::Established && core.now.ms_since(self.progress) > core.config.sync_timeout_ms
+        {
+            return Err(format!("no progress to a quorum within {} ms", core.config.sync_timeout_ms));
+        }
+        if core.now.ms_since(self.last_ping) >= core.config.heartbeat_ms {
+            self.ping_due = true;
+        }
+        Ok(())
+    }
+
+    /// Takes note of when a quorum was last heard of; once established, of voters that have this leader's history.
+    fn note_quorum(&mut self, core: &Core) {
+        let established = self.phase == Phase::Established;
+        let heard = self.learners.values().filter(|learner| learner.counts() || !established);
+        let heard = heard.map(|learner| (learner.server, learner.heard)).chain([(core.config.id, core.now)]);
+        if let Some(heard) = core.quorum.reached_by_quorum(heard) {
+            self.quorum_heard = self.quorum_heard.max(heard);
+        }
+    }
+
+    /// Sends what has gathered.
+    pub fn flush(&mut self, core: &mut Core) {
+        core.flush_appends();
+        // A barrier's ping goes ahead of proposals, so that a sync is not answered behind a later write.
+        if std::mem::take(&mut self.ping_due) {
+            self.send_pings(core);
+        }
+        let ensemble_id = core.epoch.ensemble_id;
+        let mut lost = Vec::new();
+        for learner in self.learners.values_mut() {
+            if !learner.pump(core, self.epoch, ensemble_id) {
+                lost.push(learner.link);
+            }
+        }
+        for link in lost {
+            self.drop_learner(core, link, "it lacks transactions that are no longer at hand");
+        }
+        let wanted = self.learners.values().filter_map(Learner::wanted_after).min();
+        core.wanted_after = wanted.unwrap_or(Zxid(u64::MAX));
+    }
+
+    fn send_pings(&mut self, core: &mut Core) {
+        self.ping += 1;
+        self.last_ping = core.now;
+        self.note_quorum(core);
+        let age = core.now.ms_since(self.quorum_heard);
+        let quorum_age_ms =
+            if self.phase == Phase::Established { age.min(u64::from(u32::MAX)) as u32 } else { 0 };
+        for learner in self.learners.values() {
+            let committed = learner.told_committed;
+            core.send(learner.link, Message::Ping { sequence: self.ping, quorum_age_ms, committed });
+        }
+        self.maybe_pass_barriers(core);
+    }
+
+    fn drop_learner(&mut self, core: &mut Core, link: LinkId, reason: &str) {
+        if let Some(learner) = self.learners.remove(&link) {
+            tracing::warn!(server = %learner.server, reason, "dropping a learner");
+            core.output(Output::CloseLink { link, reason: reason.to_string() });
+        }
+    }
+
+    /// What must hold after every step.
+    pub fn check_invariants(&self, core: &Core) {
+        assert!(
+            self.phase != Phase::Established || core.epoch.current_epoch == self.epoch,
+            "an established leader holds its epoch"
+        );
+        for learner in self.learners.values() {
+            assert!(learner.sent <= core.history.last(), "a learner is sent what is in the log");
+            assert!(learner.acked <= learner.sent, "a learner acknowledges what it was sent");
+        }
+    }
+}

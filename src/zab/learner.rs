@@ -1,0 +1,196 @@
+//! What a leader knows of one learner, and what it sends it next.
+
+use std::collections::VecDeque;
+
+use super::core::Core;
+use super::io::{LinkId, Output};
+use super::message::{HistorySummary, Message};
+use super::sync_plan::{SyncPlan, sync_plan};
+use crate::ids::{Epoch, ServerId, Tick, Zxid};
+
+/// How far the learner has come. It only goes forward.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// connected; FOLLOWERINFO is to come
+    Connected,
+    /// FOLLOWERINFO came
+    Introduced,
+    /// LEADERINFO is sent; ACKEPOCH is to come
+    Promising,
+    /// ACKEPOCH came; synchronization is to begin
+    Promised,
+    /// history is being sent; NEWLEADER follows when the learner was sent everything through `target`
+    Syncing {
+        /// the end of the leader's log when it began
+        target: Zxid,
+    },
+    /// NEWLEADER is sent; its ACK is to come
+    SentNewLeader {
+        /// what the learner has on its disk when it acknowledges
+        target: Zxid,
+    },
+    /// the learner has the leader's history on its disk
+    Synced,
+    /// UPTODATE is sent
+    Active,
+}
+
+/// One learner, for as long as its connection lasts.
+#[derive(Debug)]
+pub struct Learner {
+    pub server: ServerId,
+    pub link: LinkId,
+    pub stage: Stage,
+    /// False: nothing the learner says is counted (rule 4 of docs/zab.md).
+    pub may_vote: bool,
+    /// What the learner had promised when it came.
+    pub accepted_epoch: Epoch,
+    /// The epoch whose history the learner held when it came.
+    pub current_epoch: Epoch,
+    /// The learner promised the leader's epoch to this leader alone.
+    pub promised: bool,
+    pub history: HistorySummary,
+    /// When something was last heard of it.
+    pub heard: Tick,
+    /// The newest ping it answered.
+    pub pong: u64,
+    /// Everything through this zxid was sent, or is in the snapshot that was sent.
+    pub sent: Zxid,
+    /// Everything through this zxid is on its disk.
+    pub acked: Zxid,
+    /// The newest commit point it was told.
+    pub told_committed: Zxid,
+    /// Batches on their way to its disk: the last zxid of each, and its bytes.
+    in_flight: VecDeque<(Zxid, usize)>,
+    in_flight_bytes: usize,
+}
+
+impl Learner {
+    pub fn new(server: ServerId, link: LinkId, now: Tick) -> Learner {
+        Learner {
+            server,
+            link,
+            stage: Stage::Connected,
+            may_vote: false,
+            accepted_epoch: Epoch(0),
+            current_epoch: Epoch(0),
+            promised: false,
+            history: HistorySummary::default(),
+            heard: now,
+            pong: 0,
+            sent: Zxid::ZERO,
+            acked: Zxid::ZERO,
+            told_committed: Zxid::ZERO,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+        }
+    }
+
+    /// True if the learner has the leader's history, so that its acknowledgements count (rule 11 of docs/zab.md).
+    pub fn counts(&self) -> bool {
+        self.may_vote && matches!(self.stage, Stage::Synced | Stage::Active)
+    }
+
+    /// Begins the synchronization by the plan (rule 9 of docs/zab.md). Waits if a snapshot would be older than what the learner may
+    /// have acknowledged.
+    pub fn begin_sync(&mut self, core: &mut Core) {
+        assert_eq!(self.stage, Stage::Promised, "a learner is synchronized once");
+        let plan = sync_plan(&core.history, &self.history);
+        let (truncate_to, snapshot_zxid, sent) = match plan {
+            SyncPlan::Diff { after } => (None, None, after),
+            SyncPlan::Trunc { through } | SyncPlan::TruncThenDiff { through } => {
+                (Some(through), None, through)
+            }
+            SyncPlan::Snap => {
+                // A floor above everything is that of a server that distrusts its state: its log may hold anything.
+                let hides = self.history.floor == Zxid(u64::MAX);
+                let learner_last = self.history.epoch_ends.last().copied().unwrap_or(Zxid::ZERO);
+                if (learner_last > core.delivered || hides) && core.delivered < core.history.last() {
+                    return;
+                }
+                (None, Some(core.delivered), core.delivered)
+            }
+        };
+        tracing::info!(server = %self.server, ?plan, "synchronizing a learner");
+        core.send(self.link, Message::Sync { truncate_to, snapshot_zxid });
+        if let Some(zxid) = snapshot_zxid {
+            core.output(Output::SendSnapshot { link: self.link, zxid });
+        }
+        self.sent = sent;
+        self.acked = Zxid::ZERO;
+        self.stage = Stage::Syncing { target: core.history.last() };
+    }
+
+    /// What follows this zxid is still needed to synchronize the learner.
+    pub fn wanted_after(&self) -> Option<Zxid> {
+        matches!(self.stage, Stage::Syncing { .. } | Stage::SentNewLeader { .. }).then_some(self.sent)
+    }
+
+    /// Sends what the learner lacks, as far as its window allows, then NEWLEADER when it is due, then the commit point
+    /// if it is news. False if the learner needs transactions that are no longer at hand.
+    #[must_use]
+    pub fn pump(&mut self, core: &mut Core, epoch: Epoch, ensemble_id: u64) -> bool {
+        if !matches!(
+            self.stage,
+            Stage::Syncing { .. } | Stage::SentNewLeader { .. } | Stage::Synced | Stage::Active
+        ) {
+            return true;
+        }
+        if self.sent < core.history.before_recent() {
+            return false;
+        }
+        self.send_proposals(core);
+        if let Stage::Syncing { target } = self.stage
+            && self.sent >= target
+        {
+            core.send(self.link, Message::NewLeader { epoch, ensemble_id });
+            self.stage = Stage::SentNewLeader { target };
+        }
+        if self.stage == Stage::Active && core.committed.min(self.sent) > self.told_committed {
+            self.told_committed = core.committed.min(self.sent);
+            core.send(self.link, Message::Commit { through: self.told_committed });
+        }
+        true
+    }
+
+    fn send_proposals(&mut self, core: &mut Core) {
+        while self.sent < core.history.last() {
+            if self.in_flight_bytes >= core.config.unacked_bytes_max {
+                return;
+            }
+            let mut bytes = 0;
+            let batch_bytes_max = core.config.batch_bytes_max;
+            let proposals: Vec<_> = core
+                .history
+                .range(self.sent, Zxid(u64::MAX))
+                .take_while(|proposal| {
+                    let fits = bytes == 0 || bytes + proposal.txn.len() <= batch_bytes_max;
+                    bytes += if fits { proposal.txn.len().max(1) } else { 0 };
+                    fits
+                })
+                .cloned()
+                .collect();
+            let Some(newest) = proposals.last() else { return };
+            let previous = std::mem::replace(&mut self.sent, newest.zxid);
+            self.in_flight.push_back((self.sent, bytes));
+            self.in_flight_bytes += bytes;
+            let committed = core.committed.min(self.sent);
+            if self.stage == Stage::Active {
+                self.told_committed = self.told_committed.max(committed);
+            }
+            core.send(self.link, Message::Proposals { previous, proposals, committed });
+        }
+    }
+
+    /// The learner has everything through this zxid on its disk.
+    pub fn on_ack(&mut self, through: Zxid) {
+        self.acked = self.acked.max(through);
+        while let Some((end, bytes)) = self.in_flight.front() {
+            if *end > self.acked {
+                break;
+            }
+            self.in_flight_bytes -= bytes;
+            self.in_flight.pop_front();
+        }
+    }
+}
