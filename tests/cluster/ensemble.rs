@@ -1,0 +1,433 @@
+//! An ensemble of servers: what happens to them, and what they do.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+
+use rand::rngs::StdRng;
+use zabra::ids::{ServerId, Tick};
+use zabra::prep::Limits;
+use zabra::replica::{Config, Image, Input, Output, PeerMessage, Replica, ZabConfig};
+use zabra::storage::SnapshotEncoder;
+use zabra::zab::{LinkId, Message, Role};
+
+use super::client::Read;
+use super::clients::Clients;
+use super::coverage::Coverage;
+use super::disk::{Disk, End, HASH_SEED};
+use super::judge::Judge;
+use super::network::{Arrival, Network};
+use super::trace::Trace;
+
+pub const HEARTBEAT_MS: u64 = 40;
+pub const PEER_TIMEOUT_MS: u64 = 240;
+const WALL_MS: i64 = 1_700_000_000_000;
+
+/// How much of a snapshot travels in one message, bytes.
+const CHUNK_BYTES: usize = 300;
+
+/// What differs between runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub servers: u8,
+    pub recent_bytes_max: usize,
+    pub snapshot_txns: u64,
+    pub epoch_txns_max: u32,
+    pub sync_timeout_ms: u64,
+}
+
+pub struct Server {
+    pub id: ServerId,
+    pub disk: Disk,
+    pub replica: Option<Replica>,
+    pub role: Role,
+    /// A stopped process: it does nothing, and what comes in waits.
+    pub paused: bool,
+    incarnation: u64,
+    follow: Option<ServerId>,
+    inbox: VecDeque<Input>,
+}
+
+pub struct Ensemble {
+    pub settings: Settings,
+    pub now: u64,
+    pub servers: BTreeMap<ServerId, Server>,
+    pub clients: Clients,
+    pub network: Network,
+    pub judge: Judge,
+    pub coverage: Coverage,
+    pub trace: Trace,
+}
+
+/// Whoever panics while it lives wants to know what happened.
+impl Drop for Ensemble {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.trace);
+        }
+    }
+}
+
+impl Ensemble {
+    /// Servers with empty disks, none of them started.
+    pub fn new(settings: Settings, trace: Trace) -> Ensemble {
+        let servers = (1..=settings.servers).map(ServerId).map(|id| {
+            let server = Server {
+                id,
+                disk: Disk::new(u64::from(id.0), true),
+                replica: None,
+                role: Role::Looking,
+                paused: false,
+                incarnation: 0,
+                follow: None,
+                inbox: VecDeque::new(),
+            };
+            (id, server)
+        });
+        Ensemble {
+            settings,
+            now: 0,
+            servers: servers.collect(),
+            clients: Clients::default(),
+            network: Network::default(),
+            judge: Judge::default(),
+            coverage: Coverage::default(),
+            trace,
+        }
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = ServerId> + use<> {
+        (1..=self.settings.servers).map(ServerId)
+    }
+
+    pub fn note(&mut self, line: String) {
+        self.trace.note(self.now, line);
+    }
+
+    pub fn server(&mut self, id: ServerId) -> &mut Server {
+        self.servers.get_mut(&id).expect("a server of the ensemble")
+    }
+
+    pub fn runs(&self, id: ServerId) -> bool {
+        self.servers[&id].replica.is_some()
+    }
+
+    fn config(&self, id: ServerId) -> Config {
+        Config {
+            zab: ZabConfig {
+                id,
+                voters: self.ids().collect(),
+                heartbeat_ms: HEARTBEAT_MS,
+                peer_timeout_ms: PEER_TIMEOUT_MS,
+                sync_timeout_ms: self.settings.sync_timeout_ms,
+                settle_ms: 20,
+                recent_bytes_max: self.settings.recent_bytes_max,
+                batch_bytes_max: 400,
+                unacked_bytes_max: 2_000,
+                epoch_txns_max: self.settings.epoch_txns_max,
+                new_ensemble_id: 77 + u64::from(id.0),
+            },
+            hash_seed: HASH_SEED,
+            secret_seed: [id.0; 32],
+            started_wall_ms: 1_000_000 + self.servers[&id].incarnation * 1_000,
+            session_timeout_ms_min: 500,
+            session_timeout_ms_max: 60_000,
+            expiry_bucket_ms: 100,
+            park_ms_max: 2_000,
+            limits: Limits { frame_bytes_max: 1 << 20, txn_bytes_max: 2 << 20 },
+            snapshot_txns: self.settings.snapshot_txns,
+            snapshot_log_bytes: 1 << 30,
+        }
+    }
+
+    pub fn start(&mut self, id: ServerId) {
+        let (config, now) = (self.config(id), Tick(self.now));
+        let recent_bytes_max = self.settings.recent_bytes_max;
+        let server = self.server(id);
+        assert!(server.replica.is_none(), "the server runs already");
+        let (recovered, state, snapshot) = server.disk.start(recent_bytes_max);
+        if recovered.epoch.current_epoch.0 > 0 {
+            self.coverage.count("recovery of a server with data");
+        }
+        if let Err(fault) = self.judge.on_start(&self.servers[&id], &state, snapshot) {
+            panic!("{fault}");
+        }
+        let (applied, synced) = (state.zxid(), self.server(id).disk.synced);
+        if synced > applied {
+            self.coverage.count("recovery with a tail that may not be decided");
+        }
+        let server = self.server(id);
+        server.replica = Some(Replica::new(config, recovered, state, now));
+        server.role = Role::Looking;
+        server.follow = None;
+        self.note(format!("server {id} starts: applied {applied}, log through {synced}"));
+        self.flush(id);
+    }
+
+    /// A server's process ends, and what was on its way to the disk is left to chance.
+    pub fn kill(&mut self, id: ServerId, end: End, chance: &mut StdRng) {
+        self.note(format!("server {id} is killed ({end:?})"));
+        self.server(id).disk.crash(end, chance);
+        self.gone(id, end);
+    }
+
+    /// The power of a server fails once its disk has carried out the `kept` oldest operations.
+    pub fn kill_keeping(&mut self, id: ServerId, kept: usize) {
+        self.note(format!("server {id} is killed"));
+        self.server(id).disk.crash_keeping(kept);
+        self.gone(id, End::Process);
+    }
+
+    /// What others notice of it.
+    fn gone(&mut self, id: ServerId, end: End) {
+        let server = self.server(id);
+        server.replica = None;
+        server.paused = false;
+        server.incarnation += 1;
+        server.inbox.clear();
+        for link in self.network.links_of(id) {
+            match end {
+                End::Process => self.network.close(id, link, 0),
+                End::Power => self.network.vanish(id, link),
+            }
+        }
+        self.judge.on_stop(id);
+        self.clients.on_server_down(id);
+        let others: Vec<ServerId> = self.ids().filter(|other| *other != id).collect();
+        self.network.forget(id);
+        for other in others {
+            self.input(other, Input::PeerGone { peer: id });
+        }
+    }
+
+    /// Replaces a dead server's disk by an empty one.
+    pub fn wipe(&mut self, id: ServerId) {
+        self.note(format!("server {id} loses its disk"));
+        let server = self.server(id);
+        assert!(server.replica.is_none(), "only a dead server is wiped");
+        server.disk = Disk::new(u64::from(id.0) + 1000 * (server.incarnation + 1), false);
+    }
+
+    pub fn pause(&mut self, id: ServerId) {
+        self.note(format!("server {id} is stopped"));
+        self.server(id).paused = true;
+    }
+
+    pub fn resume(&mut self, id: ServerId) {
+        self.note(format!("server {id} goes on"));
+        self.server(id).paused = false;
+        let inbox = std::mem::take(&mut self.server(id).inbox);
+        self.input(id, Input::Tick);
+        for input in inbox {
+            self.input(id, input);
+        }
+        self.flush(id);
+    }
+
+    /// Something happens to a server, and it does what there is to do.
+    pub fn input(&mut self, id: ServerId, input: Input) {
+        let (now, wall_ms) = (Tick(self.now), WALL_MS + self.now as i64);
+        let server = self.server(id);
+        let Some(replica) = &mut server.replica else { return };
+        if server.paused {
+            return server.inbox.push_back(input);
+        }
+        let mut outputs = Vec::new();
+        replica.step(now, wall_ms, input, &mut outputs);
+        self.after(id, outputs);
+    }
+
+    /// Lets a server send and write what has gathered.
+    pub fn flush(&mut self, id: ServerId) {
+        let server = self.server(id);
+        let Some(replica) = server.replica.as_mut().filter(|_| !server.paused) else { return };
+        let mut outputs = Vec::new();
+        replica.flush(&mut outputs);
+        self.after(id, outputs);
+    }
+
+    fn after(&mut self, id: ServerId, outputs: Vec<Output>) {
+        let server = &self.servers[&id];
+        let replica = server.replica.as_ref().expect("it did something just now");
+        if let Err(fault) = self.judge.on_step(server, replica, &mut self.coverage) {
+            panic!("{fault}");
+        }
+        for output in outputs {
+            self.carry_out(id, output);
+        }
+    }
+
+    fn carry_out(&mut self, id: ServerId, output: Output) {
+        if let Err(fault) = self.judge.on_output(&self.servers[&id], &output, &mut self.coverage) {
+            panic!("{fault}");
+        }
+        self.trace.output(self.now, id, &output);
+        match output {
+            Output::Disk { seq, op } => self.server(id).disk.submit(seq, op),
+            Output::WriteSnapshot { image } => self.server(id).disk.begin_snapshot(&image),
+            Output::Notify { to, notification } => self.network.notify(id, to, notification),
+            Output::Follow(leader) => {
+                self.server(id).follow = leader;
+                for link in self.network.dialled_by(id) {
+                    self.network.close(id, link, 0);
+                }
+            }
+            Output::Send { link, message } => self.network.send(id, link, message),
+            Output::StreamSnapshot { link, image } => self.stream(id, link, &image),
+            Output::CloseLink { link, .. } => self.network.close(id, link, 0),
+            Output::Role(role) => self.server(id).role = role,
+            Output::Halt { reason } => panic!("server {id} halts: {reason}"),
+            Output::Connected { conn, response } => {
+                self.clients.on_connected(id, conn, response, &mut self.coverage);
+            }
+            Output::Reply { conn, xid, zxid, result } => {
+                self.clients.on_reply(id, conn, xid, zxid, result, &mut self.coverage);
+            }
+            Output::Event { conns, event } => self.clients.on_event(id, &conns, &event, &mut self.coverage),
+            Output::CloseConn { conn, .. } => self.clients.on_closed(id, conn),
+        }
+        for line in self.clients.told.drain(..) {
+            self.trace.client(self.now, line);
+        }
+    }
+
+    fn stream(&mut self, id: ServerId, link: LinkId, image: &Image) {
+        let encoder = SnapshotEncoder::new(image.zxid(), image.digest(), image.blocks());
+        let file: Vec<u8> =
+            encoder.expect("memory is enough").flat_map(|piece| piece.expect("it is")).collect();
+        let count = file.chunks(CHUNK_BYTES).count();
+        for (index, chunk) in file.chunks(CHUNK_BYTES).enumerate() {
+            let message = Message::SnapshotChunk { data: chunk.to_vec().into(), last: index + 1 == count };
+            self.network.send(id, link, PeerMessage::Zab(message));
+        }
+    }
+
+    /// What arrives next on a connection, arrives.
+    pub fn arrive(&mut self, arrival: Arrival) -> Option<ServerId> {
+        let (from, to, input) = self.network.arrive(arrival)?;
+        self.trace.arrival(self.now, from, to, &input);
+        self.input(to, input);
+        Some(to)
+    }
+
+    /// A server's disk carries out its oldest operations. If it fails, the process ends.
+    pub fn do_disk(&mut self, id: ServerId, count: usize) {
+        let server = self.server(id);
+        if server.replica.is_none() || server.paused {
+            return;
+        }
+        match server.disk.perform(count) {
+            Ok(inputs) => inputs.into_iter().for_each(|input| {
+                self.trace.disk_done(self.now, id, &self.servers[&id].disk, &input);
+                self.input(id, input);
+            }),
+            Err(_) => self.end_with_disk(id),
+        }
+    }
+
+    /// A server ends because its disk failed.
+    pub fn end_with_disk(&mut self, id: ServerId) {
+        self.coverage.count("failed disk");
+        self.note(format!("server {id} ends: its disk failed"));
+        self.server(id).disk.end();
+        self.gone(id, End::Process);
+    }
+
+    /// True if a server may answer reads.
+    pub fn serves(&self, id: ServerId) -> bool {
+        let server = &self.servers[&id];
+        !server.paused && server.replica.as_ref().is_some_and(Replica::serves)
+    }
+
+    /// A client reads from its server, which serves.
+    pub fn read(&mut self, index: usize, id: ServerId, read: Read) {
+        let server = self.servers.get_mut(&id).expect("a server of the ensemble");
+        let replica = server.replica.as_mut().expect("the server runs");
+        self.clients.read(index, replica, read, &mut self.coverage);
+    }
+
+    /// A server's background work goes on.
+    pub fn do_background(&mut self, id: ServerId) {
+        let server = self.server(id);
+        if server.replica.is_none() || server.paused {
+            return;
+        }
+        if let Some(written) = server.disk.write_snapshot() {
+            self.coverage.count("snapshot written");
+            self.input(id, written);
+        }
+    }
+
+    /// A server's disk does what it does when there is nothing else to do.
+    pub fn do_idle(&mut self, id: ServerId) {
+        let server = self.server(id);
+        if server.replica.is_some() && !server.paused && server.disk.idle().is_err() {
+            self.end_with_disk(id);
+        }
+    }
+
+    /// Lets time pass, and the connections that should be there come up.
+    pub fn tick(&mut self, ms: u64) {
+        let beats = (self.now + ms) / HEARTBEAT_MS - self.now / HEARTBEAT_MS;
+        self.now += ms;
+        for id in self.ids() {
+            if beats > 0 {
+                let heard = self.clients.heard(id);
+                self.input(id, Input::Heard(heard));
+            }
+            self.input(id, Input::Tick);
+            self.flush(id);
+        }
+        for from in self.ids() {
+            for to in self.ids().filter(|to| *to != from) {
+                self.tell(from, to);
+            }
+        }
+        for id in self.ids() {
+            self.maybe_dial(id);
+        }
+    }
+
+    fn maybe_dial(&mut self, id: ServerId) {
+        let server = &self.servers[&id];
+        let Some(leader) = server.follow else { return };
+        let is_there = |id: ServerId| self.runs(id) && !self.servers[&id].paused;
+        let is_cut = self.network.is_cut(id, leader) || self.network.is_cut(leader, id);
+        if !self.network.dialled_by(id).is_empty() || !is_there(id) || !is_there(leader) || is_cut {
+            return;
+        }
+        let link = self.network.connect(id, leader);
+        self.input(id, Input::LinkUp { link, peer: leader, dialled: true });
+        self.input(leader, Input::LinkUp { link, peer: id, dialled: false });
+        self.flush(id);
+    }
+
+    /// Tells the newest notification, the same again if there is nothing new, and notices silence.
+    fn tell(&mut self, from: ServerId, to: ServerId) {
+        let alive = self.runs(from) && !self.servers[&from].paused && self.runs(to);
+        if alive && !self.network.is_cut(from, to) {
+            if let Some(notification) = self.network.told(from, to, self.now) {
+                self.input(to, Input::Notification { from, notification });
+            }
+        } else if self.network.fell_silent(from, to, self.now, PEER_TIMEOUT_MS) {
+            self.input(to, Input::PeerGone { peer: from });
+        }
+    }
+
+    /// The established leader of the newest epoch.
+    pub fn leader(&self) -> Option<ServerId> {
+        let leaders = self.servers.values().filter(|server| server.replica.is_some() && !server.paused);
+        let leaders = leaders.filter_map(|server| match server.role {
+            Role::Leading { epoch } => Some((epoch, server.id)),
+            Role::Following { .. } | Role::Looking => None,
+        });
+        leaders.max().map(|(_, id)| id)
+    }
+
+    /// Every running server serves, and all have applied the same and all of their logs.
+    pub fn is_quiet(&self) -> bool {
+        let replicas = self.servers.values().filter_map(|server| server.replica.as_ref());
+        let statuses: Vec<_> = replicas.map(|replica| (replica.serves(), replica.status())).collect();
+        statuses.iter().all(|(serves, status)| *serves && status.zxid == status.last_logged)
+            && statuses.windows(2).all(|pair| pair[0].1.zxid == pair[1].1.zxid)
+    }
+}
