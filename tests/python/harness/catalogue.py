@@ -1,0 +1,282 @@
+"""Odd requests by hand, each a small program for the differential test: what random ones would meet too seldom."""
+
+from . import jute
+from .jute import Acl
+from .randomops import AUTH, BATCH, CLOSE, RECONNECT, STEAL, UNKNOWN_OP, WRONG_PASSWORD, DIGESTS, Step, WatchesAgain
+
+_ODD_PATHS = [
+    "/",
+    "",
+    None,
+    "a",
+    "/o/",
+    "//o",
+    "/o//x",
+    "/o/.",
+    "/o/./x",
+    "/o/..",
+    "/o/../x",
+    "/.",
+    "/..",
+    "/o/.x",
+    "/o/..x",
+    "/o/x.",
+    "/o/\0",
+    "/o/\x01",
+    "/o/\x1f",
+    "/o/ ",
+    "/o/\x7f",
+    "/o/\x9f",
+    "/o/\xa0",
+    "/o/\ud7ff",
+    "/o/\ue000",
+    "/o/\uf8ff",
+    "/o/\uf900",
+    "/o/\uffef",
+    "/o/\ufff0",
+    "/o/\U0001f980",
+    "/zookeeper",
+    "/zookeeper/quota",
+    "/zookeeper/x",
+    "/zookeeperx",
+    "/o/" + "long" * 500,
+]
+
+_ODD_ACLS = [
+    [],
+    None,
+    [Acl(0, "world", "anyone")],
+    [Acl(-1, "world", "anyone")],
+    [Acl(1 << 20, "world", "anyone")],
+    [Acl(31, "world", "")],
+    [Acl(31, "world", None)],
+    [Acl(31, "World", "anyone")],
+    [Acl(31, "auth", "")],
+    [Acl(31, "auth", "ignored")],
+    [Acl(31, "digest", "")],
+    [Acl(31, "digest", "a:")],
+    [Acl(31, "digest", ":b")],
+    [Acl(31, "digest", ":")],
+    [Acl(31, "digest", "a:b")],
+    [Acl(31, "digest", "a:b:c")],
+    [Acl(31, "digest", None)],
+    [Acl(31, "ip", "127.0.0.1")],
+    [Acl(31, "ip", "127.0.0.1/0")],
+    [Acl(31, "ip", "127.0.0.1/32")],
+    [Acl(31, "ip", "127.0.0.1/-1")],
+    [Acl(31, "ip", "127.0.0.1/33")],
+    [Acl(31, "ip", "127.0.0.1/x")],
+    [Acl(31, "ip", "127.0.0")],
+    [Acl(31, "ip", "127.0.0.256")],
+    [Acl(31, "ip", "localhost")],
+    [Acl(31, "ip", "")],
+    [Acl(31, "sasl", "u")],
+    [Acl(31, "x509", "CN=u")],
+    [Acl(31, "super", "")],
+    [Acl(31, "", "")],
+    [Acl(31, None, None)],
+    [Acl(1, "world", "anyone"), Acl(1, "world", "anyone"), Acl(2, "world", "anyone")],
+]
+
+
+def _alone(slot, ops):
+    return [Step(BATCH, slot, (op,)) for op in ops]
+
+
+def _together(slot, ops):
+    return [Step(BATCH, slot, tuple(ops))]
+
+
+def _paths():
+    steps = _alone(0, [jute.create("/o", b"o")])
+    for path in _ODD_PATHS:
+        reads = [jute.exists(path), jute.get_data(path), jute.get_children(path), jute.get_children2(path)]
+        steps += _alone(0, [*reads, jute.get_acl(path), jute.sync(path)])
+        # what may not be made away with is only asked for, not written
+        writes = [jute.create(path, b"1"), jute.create2(path, b"2"), jute.create(path, b"3", flags=jute.SEQUENTIAL)]
+        writes += [jute.set_data(path, b"4"), jute.multi([jute.check(path, -1)]), jute.delete(path)]
+        steps += _alone(0, writes)
+        steps += _alone(0, [jute.multi([op]) for op in writes if op.code != jute.MULTI])
+    return steps
+
+
+def _acls():
+    steps = _alone(0, [jute.create("/acl", b"")])
+    for acl in _ODD_ACLS:
+        steps += _alone(0, [jute.create("/acl/n", b"", acl), jute.get_acl("/acl/n"), jute.delete("/acl/n")])
+        steps += _alone(0, [jute.multi([jute.create("/acl/n", b"", acl), jute.delete("/acl/n")])])
+        steps += _alone(0, [jute.create("/acl/s"), jute.set_acl("/acl/s", acl), jute.get_acl("/acl/s")])
+        steps += _alone(0, [jute.delete("/acl/s")])
+    return steps
+
+
+def _permissions():
+    """Every operation against every single permission, by a session without and with the credentials."""
+    steps = []
+    alice = Acl(jute.ALL, "digest", DIGESTS["alice"])
+    for perms in range(32):
+        path = f"/perm{perms}"
+        acl = [Acl(perms, "world", "anyone"), alice]
+        steps += _alone(0, [jute.create(path), jute.create(path + "/c"), jute.set_acl(path, acl)])
+        ops = [
+            jute.exists(path),
+            jute.get_data(path),
+            jute.get_children2(path),
+            jute.get_acl(path),
+            jute.set_data(path, b"x"),
+            jute.multi([jute.check(path, -1)]),
+            jute.create(path + "/d"),
+            jute.delete(path + "/c"),
+            jute.set_acl(path, acl),
+            jute.get_acl(path),
+        ]
+        steps += _alone(1, ops) + _alone(2, ops)
+    return [Step(AUTH, 2, (jute.auth("digest", b"alice:secret"),)), *steps]
+
+
+def _authentication():
+    private = [Acl(jute.ALL, "auth", "")]
+    attempts = [
+        jute.auth("digest", b"alice:secret"),
+        jute.auth("digest", b"bob:hunter2"),
+        jute.auth("digest", b"alice:secret"),
+        jute.auth("digest", b"nocolon"),
+        jute.auth("digest", b""),
+        jute.auth("digest", b":"),
+        jute.auth("digest", b"a:b:c"),
+        jute.auth("ip", b"10.1.1.1"),
+        jute.auth("world", b"anyone"),
+        jute.auth("", b""),
+        jute.auth(None, b""),
+    ]
+    steps = []
+    for number, attempt in enumerate(attempts):
+        path = f"/auth{number}"
+        steps += [Step(AUTH, 0, (attempt,)), *_alone(0, [jute.create(path, b"", private), jute.get_acl(path)])]
+        steps += _alone(1, [jute.get_data(path), jute.delete(path)])
+        steps += _alone(0, [jute.get_data(path), jute.delete(path)])
+    return steps
+
+
+def _sequences():
+    node = lambda name, flags=jute.SEQUENTIAL: jute.create(f"/seq/{name}", b"", flags=flags)
+    ops = [jute.create("/seq"), node("a-"), node("b-"), node(""), jute.delete("/seq/a-0000000000"), node("a-")]
+    ops += [node("plain", 0), node("a-"), jute.create("/seq/plain/"), node("e-", 3), jute.delete("/seq/plain")]
+    ops += [jute.multi([node("m-"), node("m-"), jute.check("/seq", 5)]), node("m-")]
+    ops += [jute.multi([node("m-"), jute.delete("/seq/m-0000000008"), node("m-")]), node("m-")]
+    ops += [jute.create2("/seq/0000000010", b""), node(""), jute.get_children2("/seq"), jute.exists("/seq")]
+    return _alone(0, ops) + [Step(CLOSE, 0)] + _alone(1, [jute.get_children2("/seq")]) + _together(1, ops[1:])
+
+
+def _ephemerals():
+    steps = _alone(0, [jute.create("/eph"), jute.create2("/eph/e", b"", flags=jute.EPHEMERAL)])
+    steps += _alone(1, [jute.create("/eph/e/child"), jute.get_data("/eph/e", True), jute.get_children("/eph", True)])
+    steps += _alone(1, [jute.create("/eph/e/child-", flags=jute.EPHEMERAL_SEQUENTIAL), jute.exists("/eph/e", True)])
+    steps += [Step(RECONNECT, 0), *_alone(1, [jute.exists("/eph/e")]), Step(STEAL, 0)]
+    steps += [Step(CLOSE, 0), *_alone(1, [jute.exists("/eph/e"), jute.get_children2("/eph")])]
+    in_multi = [jute.create("/eph/m", flags=1), jute.create("/eph/m/c"), jute.create("/eph/x")]
+    steps += _alone(1, [jute.multi(in_multi), jute.multi(in_multi[:1]), jute.multi([jute.delete("/eph/m")])])
+    return steps
+
+
+def _watches():
+    both = [jute.get_data("/w", True), jute.get_children("/w", True), jute.exists("/w/none", True)]
+    steps = _alone(0, [jute.create("/w"), jute.create("/w/c")])
+    changes = [
+        jute.set_data("/w", b"1"),
+        jute.create("/w/none"),
+        jute.delete("/w/none"),
+        jute.multi([jute.set_data("/w", b"2"), jute.create("/w/none"), jute.delete("/w/c"), jute.create("/w/c")]),
+        jute.multi([jute.set_data("/w", b"2"), jute.check("/w", 99)]),
+        jute.set_acl("/w", jute.OPEN_ACL),
+        jute.multi([jute.delete("/w/none"), jute.delete("/w/c"), jute.delete("/w")]),
+        jute.create("/w"),
+    ]
+    # The event of a write comes after the reply to a sync that was sent before that write.
+    behind_sync = [jute.get_data("/w", True), jute.sync("/w"), jute.set_data("/w", b"0")]
+    steps += _together(0, [*behind_sync, jute.get_data("/w")])
+    steps += _together(0, [*behind_sync, jute.delete("/none")])
+    for change in changes:
+        steps += _together(1, both) + _together(2, [*both, *both]) + _alone(0, [change])
+        steps += _together(0, [*both, change, *both])
+    return steps
+
+
+def _watches_again():
+    steps = _alone(0, [jute.create("/again"), jute.create("/again/c")])
+    lists = [
+        WatchesAgain(since, data, exist, child)
+        for since in ("start", "now", "last connect")
+        for data, exist, child in [
+            (("/again", "/again/none"), ("/again", "/again/none"), ("/again", "/again/none")),
+            ((), ("/again/none",), ()),
+            (("/again/",), ("", "relative"), ("/again/",)),
+        ]
+    ]
+    for again in lists:
+        steps += _alone(1, [again]) + [Step(RECONNECT, 1, (again,))]
+        steps += _alone(0, [jute.create("/again/none"), jute.set_data("/again", b""), jute.delete("/again/none")])
+    return steps
+
+
+def _values():
+    """Null against empty, the biggest and the smallest of each number."""
+    ops = [jute.create("/v", None), jute.get_data("/v"), jute.set_data("/v", b""), jute.get_data("/v")]
+    ops += [jute.set_data("/v", None), jute.get_data("/v"), jute.exists("/v")]
+    ops += [jute.set_data("/v", b"x" * 1_000_000), jute.exists("/v"), jute.set_data("/v", b"")]
+    for version in (-(2**31), -2, -1, 0, 1, 2**31 - 1):
+        ops += [jute.set_data("/v", b"", version), jute.set_acl("/v", jute.OPEN_ACL, version)]
+        ops += [jute.multi([jute.check("/v", version)]), jute.delete("/v", version), jute.create("/v")]
+    for flags in (-(2**31), -1, 4, 5, 6, 7, 8, 2**31 - 1):
+        ops += [jute.create("/v/f", b"", flags=flags), jute.create2("/v/f", b"", flags=flags)]
+        ops += [jute.get_children2("/v")]
+        if flags != 4:  # there ZooKeeper makes a container, which Zabra does not have yet
+            ops += [jute.multi([jute.create("/v/g", b"", flags=flags)])]
+    return _alone(0, ops)
+
+
+def _multis():
+    good = [jute.create("/mu/a"), jute.set_data("/mu", b"x"), jute.check("/mu", -1), jute.delete("/mu/a")]
+    bad = [jute.check("/mu", 99), jute.create("/mu"), jute.delete("/mu/none"), jute.create("/mu/x", b"", [])]
+    steps = _alone(0, [jute.create("/mu"), jute.multi([]), jute.multi(good), jute.multi([jute.ping()])])
+    for position in range(len(good) + 1):
+        for failing in bad:
+            steps += _alone(0, [jute.multi([*good[:position], failing, *good[position:]])])
+    sequence = [jute.create("/mu/s-", flags=2)] * 3
+    steps += _together(0, [jute.multi(sequence), jute.multi([*sequence, bad[0]]), jute.multi(sequence), *sequence])
+    steps += _alone(0, [jute.multi([jute.create("/mu/d"), jute.create("/mu/d/d"), jute.delete("/mu/d")])])
+    steps += _alone(0, [jute.multi([jute.get_data("/mu")]), jute.multi([*good, jute.get_children("/mu")])])
+    steps += _alone(0, [jute.multi([jute.raw(code, b"")]) for code in (0, 7, 9, 99, 100, -11)])
+    return steps
+
+
+def _bodies():
+    """Every request with its body cut at every place."""
+    steps = _alone(0, [jute.create("/b", b"x")])
+    requests = [
+        jute.create("/b/c", b"d"),
+        jute.delete("/b/none", 5),
+        jute.get_data("/b"),
+        jute.set_data("/b", b"y", 77),
+        jute.set_acl("/b", jute.OPEN_ACL, 77),
+        jute.sync("/b"),
+        jute.set_watches(0, ["/b"], ["/b"], ["/b"]),
+        jute.multi([jute.check("/b", 0), jute.set_data("/b", b"z", 77)]),
+    ]
+    for op in requests:
+        steps += _alone(0, [jute.raw(op.code, op.body[:cut], f"cut {op!r}") for cut in range(len(op.body))])
+        steps += _alone(0, [jute.raw(op.code, op.body + b"\0" * 7, f"long {op!r}")])
+    return steps
+
+
+def _sessions():
+    steps = _alone(0, [jute.create("/ses"), jute.create("/ses/e", flags=1)])
+    steps += [Step(WRONG_PASSWORD, 0), Step(STEAL, 0), Step(RECONNECT, 0), Step(UNKNOWN_OP, 0, (jute.raw(99, b""),))]
+    return [*steps, *_alone(1, [jute.exists("/ses/e")]), Step(CLOSE, 0), *_alone(1, [jute.exists("/ses/e")])]
+
+
+def catalogue():
+    """Name -> program."""
+    programs = [_paths, _acls, _permissions, _authentication, _sequences, _ephemerals, _watches]
+    programs += [_watches_again, _values, _multis, _bodies, _sessions]
+    return {program.__name__.strip("_"): program() for program in programs}

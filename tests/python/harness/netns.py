@@ -1,0 +1,110 @@
+"""A network namespace per server on one bridge, so that servers can be cut off from each other and clients not.
+
+    test process (bridge, 10.x.y.1) --- zbNs1 (10.x.y.11)
+                                    \\-- zbNs2 (10.x.y.12) ...
+
+Needs root. All names carry the process id, so runs do not disturb each other; `close` takes everything away.
+"""
+
+import itertools
+import os
+import shutil
+import subprocess
+
+from .server import Address
+
+_networks = itertools.count()
+_CLIENT_PORT, _QUORUM_PORT, _ELECTION_PORT = 2181, 2888, 3888
+
+
+def unavailable():
+    """Why namespaces cannot be used here; empty if they can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    for tool in ("ip", "nft"):
+        if not shutil.which(tool):
+            return f"network namespaces need the program {tool}"
+    probe = f"zbprobe{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
+    if made.returncode != 0:
+        return f"ip netns add failed: {made.stderr.strip()}"
+    ruled = subprocess.run(
+        ["ip", "netns", "exec", probe, "nft", "add table inet probe"], capture_output=True, text=True
+    )
+    subprocess.run(["ip", "netns", "del", probe], check=False)
+    return f"nft failed: {ruled.stderr.strip()}" if ruled.returncode else ""
+
+
+class Network:
+    """A bridge and the namespaces that hang on it."""
+
+    def __init__(self):
+        number = next(_networks)
+        self._tag = f"{os.getpid() % 0xFFFFF:x}{number:x}"
+        self._bridge = f"zb{self._tag}"
+        self._subnet = f"10.{100 + os.getpid() % 100}.{(os.getpid() // 100 + number) % 250}"
+        self._namespaces = {}
+        _ip("link", "add", self._bridge, "type", "bridge")
+        _ip("addr", "add", f"{self._subnet}.1/24", "dev", self._bridge)
+        _ip("link", "set", self._bridge, "up")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def addresses(self, size):
+        """Makes a namespace for each of `size` servers."""
+        return [self._add(server_id) for server_id in range(1, size + 1)]
+
+    def isolate(self, server_id):
+        """Cuts the server off from every other server, silently in both directions; clients still reach it."""
+        others = ", ".join(self._host(other) for other in self._namespaces if other != server_id)
+        self._nft(
+            server_id,
+            "add table inet zabra",
+            "add chain inet zabra in { type filter hook input priority 0; }",
+            "add chain inet zabra out { type filter hook output priority 0; }",
+            f"add rule inet zabra in ip saddr {{ {others} }} counter drop",
+            f"add rule inet zabra out ip daddr {{ {others} }} counter drop",
+        )
+
+    def heal(self, server_id):
+        """Ends what `isolate` began; returns how many packets it swallowed."""
+        listing = self._nft(server_id, "list table inet zabra")
+        words = listing.split()
+        dropped = sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
+        self._nft(server_id, "delete table inet zabra")
+        return dropped
+
+    def close(self):
+        """Removes namespaces and bridge."""
+        for namespace in self._namespaces.values():
+            subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
+        self._namespaces.clear()
+        subprocess.run(["ip", "link", "del", self._bridge], check=False, capture_output=True)
+
+    def _host(self, server_id):
+        return f"{self._subnet}.{10 + server_id}"
+
+    def _add(self, server_id):
+        namespace, outside = f"zbns{self._tag}s{server_id}", f"zv{self._tag}s{server_id}"
+        _ip("netns", "add", namespace)
+        self._namespaces[server_id] = namespace
+        _ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        _ip("link", "set", outside, "master", self._bridge, "up")
+        _ip("-n", namespace, "addr", "add", f"{self._host(server_id)}/24", "dev", "eth0")
+        _ip("-n", namespace, "link", "set", "eth0", "up")
+        _ip("-n", namespace, "link", "set", "lo", "up")
+        return Address(server_id, self._host(server_id), _CLIENT_PORT, _QUORUM_PORT, _ELECTION_PORT, namespace)
+
+    def _nft(self, server_id, *commands):
+        argv = ["ip", "netns", "exec", self._namespaces[server_id], "nft", "; ".join(commands)]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def _ip(*arguments):
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")

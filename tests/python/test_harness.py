@@ -1,0 +1,206 @@
+"""The tests' own tools: a checker that finds nothing wrong in what is wrong would prove nothing."""
+
+from dataclasses import replace
+
+import pytest
+
+from harness import jute
+from harness.differences import KNOWN_DIFFERENCES
+from harness.differential import Parting, shrink
+from harness.normal import Normalizer
+from harness.randomops import BATCH, ProgramMaker, Step
+from harness.rawclient import Event, Reply
+from harness.target import REPOSITORY
+from harness.verdict import Node, check, check_ephemerals, differences
+from harness.workload import CAS, COUNTER, DELETE, EPHEMERAL, EPHEMERALS, SEQUENCE, SHARED, UNIQUE
+from harness.workload import Sent, SessionLoss, Worker
+
+STAT = jute.Stat(1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1)
+
+
+class Story:
+    """A worker's history and the matching state of the servers, made by hand."""
+
+    def __init__(self):
+        self.worker = Worker(0, [("nowhere", 1)], 0)
+        self.worker.session.session_id = 7
+        self.nodes = {SHARED: Node(b"0", STAT), "/load/c0/counter": Node(b"-1", STAT)}
+        self.zxid = 1
+
+    def sent(self, kind, number, path, error=jute.OK, value=None, target=0, connection=1):
+        one = Sent(kind, number, path, connection, 7, float(number), error, value, number + 0.5, target)
+        self.worker.history.sent.append(one)
+        return one
+
+    def node(self, path, data=b"", version=0, owner=0):
+        self.zxid += 1
+        stat = STAT._replace(czxid=self.zxid, mzxid=self.zxid, version=version, ephemeral_owner=owner)
+        self.nodes[path] = Node(data, stat)
+
+    def wrong(self):
+        return check([self.worker], self.nodes)
+
+
+@pytest.fixture
+def story():
+    """A history in which all is well: two creates, two sequential ones, one set, one CAS, one delete."""
+    story = Story()
+    for number in (1, 2):
+        story.sent(UNIQUE, number, f"/load/c0/u{number}", value=f"/load/c0/u{number}")
+        story.node(f"/load/c0/u{number}", b"%d" % number)
+    for number in (3, 4):
+        story.sent(SEQUENCE, number, "/load/c0/s-", value=f"/load/c0/s-{number}")
+        story.node(f"/load/c0/s-{number}", b"%d" % number)
+    story.sent(COUNTER, 5, "/load/c0/counter", value=STAT._replace(version=1))
+    story.node("/load/c0/counter", b"5", version=1)
+    story.sent(CAS, 6, SHARED, value=STAT._replace(version=1), target=1)
+    story.node(SHARED, b"1", version=1)
+    story.sent(UNIQUE, 7, "/load/c0/u7", value="/load/c0/u7")
+    story.sent(DELETE, 8, "/load/c0/u7")
+    assert story.wrong() == []
+    return story
+
+
+def test_a_lost_write_is_found(story):
+    del story.nodes["/load/c0/u1"]
+    assert any("lost write: /load/c0/u1" in text for text in story.wrong())
+
+
+def test_a_lost_sequential_write_is_found(story):
+    del story.nodes["/load/c0/s-4"]
+    assert any("lost write: /load/c0/s-4" in text for text in story.wrong())
+
+
+def test_a_lost_delete_is_found(story):
+    story.node("/load/c0/u7", b"7")
+    assert any("lost delete" in text for text in story.wrong())
+
+
+def test_a_write_applied_twice_is_found(story):
+    story.node("/load/c0/s-9", b"4")
+    assert any("applied twice" in text for text in story.wrong())
+
+
+def test_a_write_applied_twice_is_found_when_the_first_was_deleted(story):
+    story.sent(DELETE, 10, "/load/c0/s-4")
+    del story.nodes["/load/c0/s-4"]
+    assert story.wrong() == []
+    story.node("/load/c0/s-9", b"4")
+    assert any("applied twice" in text for text in story.wrong())
+
+
+def test_a_set_applied_twice_is_found(story):
+    story.node("/load/c0/counter", b"5", version=2)
+    assert any("counter has version 2" in text for text in story.wrong())
+
+
+def test_creates_out_of_order_are_found(story):
+    story.node("/load/c0/u1", b"1")
+    assert any("out of order" in text for text in story.wrong())
+
+
+def test_an_unanswered_write_may_or_may_not_be_there_but_stays_as_seen(story):
+    story.sent(UNIQUE, 11, "/load/c0/u11", error=None)
+    assert story.wrong() == []
+    story.worker.history.observed["/load/c0/u11"] = True
+    assert any("was there and is gone" in text for text in story.wrong())
+    story.worker.history.observed["/load/c0/u11"] = False
+    assert story.wrong() == []
+    story.node("/load/c0/u11", b"11")
+    assert any("came later" in text for text in story.wrong())
+
+
+def test_a_hole_in_the_unanswered_writes_of_a_connection_is_found(story):
+    for number in (11, 12):
+        story.sent(UNIQUE, number, f"/load/c0/u{number}", error=None)
+    story.node("/load/c0/u12", b"12")
+    assert any("no prefix" in text for text in story.wrong())
+
+
+def test_a_compare_and_set_that_two_won_is_found(story):
+    story.sent(CAS, 12, SHARED, value=STAT._replace(version=1), target=1)
+    assert any("was made 2 times" in text for text in story.wrong())
+
+
+def test_a_version_that_nobody_made_is_found(story):
+    story.node(SHARED, b"2", version=2)
+    assert any("nobody made version 2" in text for text in story.wrong())
+    story.sent(CAS, 13, SHARED, error=None, target=2)
+    assert story.wrong() == []
+
+
+def test_versions_against_real_time_are_found(story):
+    story.sent(CAS, 1, SHARED, value=STAT._replace(version=2), target=2)
+    story.node(SHARED, b"2", version=2)
+    assert any("after a newer one was acknowledged" in text for text in story.wrong())
+
+
+def test_a_session_lost_in_spite_of_its_pings_is_found(story):
+    story.worker.history.losses.append(SessionLoss(9, silent_s=20.0, timeout_s=15.0))
+    assert story.wrong() == []
+    story.worker.history.losses.append(SessionLoss(9, silent_s=2.0, timeout_s=15.0))
+    assert any("lost its session" in text for text in story.wrong())
+
+
+def test_ephemerals_must_live_as_long_as_their_sessions(story):
+    path = EPHEMERALS + "/c0-7"
+    story.sent(EPHEMERAL, 14, path, value=path)
+    assert check_ephemerals([story.worker], [], story.nodes) == [f"{path} is gone although its session lives"]
+    story.node(path, owner=7)
+    assert check_ephemerals([story.worker], [], story.nodes) == []
+    assert check_ephemerals([story.worker], [story.worker], story.nodes) == [f"{path} outlived its session"]
+
+
+def test_servers_that_differ_are_found(story):
+    other = dict(story.nodes)
+    assert differences({1: story.nodes, 2: other}) == []
+    other["/load/c0/u1"] = Node(b"other", STAT)
+    assert len(differences({1: story.nodes, 2: other})) == 1
+
+
+def test_zxids_are_compared_by_pattern_and_by_order():
+    def shown(*zxids):
+        normal = Normalizer()
+        return [normal.stat(STAT._replace(czxid=zxid, mzxid=zxid, pzxid=zxid)) for zxid in zxids], normal.order()
+
+    assert shown(5, 9, 5) == shown(1 << 32, 2 << 32, 1 << 32)
+    assert shown(5, 9, 5)[0] != shown(5, 9, 9)[0]
+    assert shown(5, 9)[0] == shown(9, 5)[0] and shown(5, 9)[1] != shown(9, 5)[1]
+
+
+def test_a_header_tells_the_last_change_it_includes():
+    normal = Normalizer()
+    reply = lambda code, zxid, error=0: Reply(1, zxid, error, b"", code)
+    normal.message(reply(jute.DELETE, 10))
+    failed = normal.message(reply(jute.DELETE, 11, jute.NO_NODE))
+    assert failed[-1] == ("through", "z1")
+    assert normal.message(Event(10, 1, 3, "/x"))[-1] == "z1"
+
+
+def test_programs_are_the_same_every_time():
+    first, second, other = (ProgramMaker(seed, "/p").program(30) for seed in (1, 1, 2))
+    assert first == second != other
+
+
+@pytest.mark.parametrize("difference", KNOWN_DIFFERENCES, ids=lambda one: one.name)
+def test_a_difference_is_kept_out_in_one_way_and_documented(difference):
+    assert sum(bool(way) for way in (difference.rewrite, difference.without, difference.where)) == 1
+    if difference.documented:
+        document = REPOSITORY / "docs" / "compatibility.md"
+        if not document.exists():
+            pytest.skip(f"no {document}")
+        assert difference.documented in " ".join(document.read_text().split())
+
+
+def test_a_failing_program_shrinks_to_what_fails():
+    ops = [jute.get_data(f"/{number}") for number in range(20)]
+    program = [Step(BATCH, 0, tuple(ops[start : start + 4])) for start in range(0, 20, 4)]
+
+    def parts(candidate):
+        for index, step in enumerate(candidate):
+            if ops[9] in step.ops:
+                return Parting(index, step, [], [], ("a", "b"))
+        return None
+
+    shorter, parting = shrink(program, parts)
+    assert shorter == [replace(program[2], ops=(ops[9],))] and parting.index == 0
