@@ -1,0 +1,28 @@
+//! Any bytes as what another server sends: the first frame, a notification, a message of a link. What can be decoded
+//! must be encoded to frames that can be decoded.
+
+#![no_main]
+
+use bytes::{Bytes, BytesMut};
+use libfuzzer_sys::fuzz_target;
+use zabra::jute::next_frame;
+use zabra::server::peer::{decode, decode_hello, decode_notification, encode, encode_notification};
+
+const FRAME_BYTES_MAX: usize = 8 << 20;
+
+fuzz_target!(|data: &[u8]| {
+    let bytes = Bytes::copy_from_slice(data);
+    let _ = decode_hello(bytes.clone());
+    let mut wire = BytesMut::new();
+    if let Ok(notification) = decode_notification(bytes.clone()) {
+        encode_notification(&notification, &mut wire);
+        let frame = next_frame(&mut wire, FRAME_BYTES_MAX).expect("short").expect("whole");
+        assert_eq!(decode_notification(frame), Ok(notification));
+    }
+    if let Ok(message) = decode(bytes) {
+        encode(message, &mut wire);
+        while let Some(frame) = next_frame(&mut wire, FRAME_BYTES_MAX).expect("within the bound") {
+            decode(frame).expect("what was encoded");
+        }
+    }
+});
