@@ -50,6 +50,8 @@ struct Active<F> {
     crc: u32,
     /// Records that are not yet written.
     buffer: Vec<u8>,
+    /// How many groups of records went to the file.
+    groups: u64,
 }
 
 /// Where the log is to be cut.
@@ -109,6 +111,7 @@ impl<D: Disk> Log<D> {
             filled: size >= segment_bytes,
             crc: last.crc,
             buffer: Vec::new(),
+            groups: 0,
         };
         Ok(Log {
             disk,
@@ -137,7 +140,7 @@ impl<D: Disk> Log<D> {
         if previous != self.appended {
             return Err(StorageError::OutOfOrder { last: self.appended, zxid: previous });
         }
-        if !self.active.filled && self.spares.is_ready() {
+        if !self.active.filled && self.spares.filling_pays() && self.spares.is_ready() {
             // Leave a segment that grows for one that is faster, as soon as there is one.
             self.roll()?;
         }
@@ -152,7 +155,7 @@ impl<D: Disk> Log<D> {
             }
             let size = record_bytes(bytes as u64);
             if !self.active.has_room(size) {
-                self.roll()?;
+                self.leave_full()?;
             }
             let id = self.segments.last().expect("the log has an active segment").id;
             self.active.push(RecordKind::Txn, id, zxid, last, committed, &proposal.txn);
@@ -187,6 +190,19 @@ impl<D: Disk> Log<D> {
         self.active.end = end;
         self.active.crc = crc;
         Ok(())
+    }
+
+    /// Goes on in a new segment because the next record has no room in this one, which grew to its full length by now:
+    /// what is missing is filled up, so that it can be used again one day.
+    fn leave_full(&mut self) -> Result<(), StorageError> {
+        let active = &mut self.active;
+        let end = active.end + active.buffer.len() as u64;
+        self.spares.note_group_size(end / (active.groups + 1));
+        let missing = self.segment_bytes.saturating_sub(end);
+        if !active.filled {
+            active.buffer.put_bytes(0, missing as usize);
+        }
+        self.roll()
     }
 
     /// Goes on in a new segment; one without records is replaced.
@@ -243,7 +259,8 @@ impl<D: Disk> Log<D> {
             let size = file.size().in_file(in_file)?;
             let capacity = size.max(self.segment_bytes);
             let filled = size >= self.segment_bytes;
-            self.active = Active { file, end: cut.end, capacity, filled, crc: kept.crc, buffer: Vec::new() };
+            self.active =
+                Active { file, end: cut.end, capacity, filled, crc: kept.crc, buffer: Vec::new(), groups: 0 };
         } else {
             self.rewrite(cut, header)?;
         }
@@ -262,8 +279,15 @@ impl<D: Disk> Log<D> {
         let (page, crc) = header.encode();
         file.write_at(&page, 0).in_file(in_file)?;
         let capacity = self.segment_bytes.max(cut.end);
-        let mut active =
-            Active { file, end: page.len() as u64, capacity, filled: false, crc, buffer: Vec::new() };
+        let mut active = Active {
+            file,
+            end: page.len() as u64,
+            capacity,
+            filled: false,
+            crc,
+            buffer: Vec::new(),
+            groups: 0,
+        };
         let mut failed = None;
         self.scan(cut.segment, &mut |entry: Entry| {
             if entry.end > cut.end || failed.is_some() {
@@ -389,6 +413,7 @@ impl<F: DiskFile> Active<F> {
     fn write(&mut self) -> std::io::Result<()> {
         self.file.write_at(&self.buffer, self.end)?;
         self.end += self.buffer.len() as u64;
+        self.groups += 1;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         Ok(())
@@ -421,7 +446,15 @@ fn start_segment<D: Disk>(
     file.sync_data().in_file(in_file)?;
     disk.rename(&temp, &name).in_file(in_file)?;
     disk.sync_dir().in_file(in_file)?;
-    Ok(Active { file, end: page.len() as u64, capacity: segment_bytes, filled, crc, buffer: Vec::new() })
+    Ok(Active {
+        file,
+        end: page.len() as u64,
+        capacity: segment_bytes,
+        filled,
+        crc,
+        buffer: Vec::new(),
+        groups: 0,
+    })
 }
 
 /// Writes the last group once more, since a sync that failed may have left it in memory alone, and zeros over the wreck

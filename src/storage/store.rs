@@ -31,7 +31,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             segment_bytes: 64 << 20,
-            spare_segments_max: 2,
+            spare_segments_max: 3,
             snapshots_kept: 3,
             snapshot_step_bytes: 8 << 20,
         }

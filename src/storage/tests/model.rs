@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::harness::{Pair, Step};
+use super::harness::{OPTIONS, Pair, Step};
+use crate::storage::Disk;
 use crate::storage::testing::SimWorld;
 
 fn step() -> impl Strategy<Value = Step> {
@@ -61,7 +62,7 @@ fn purging_keeps_three_snapshots_and_the_log_that_the_oldest_needs() {
     }
     let (mut snapshots, mut segments) = (0, 0);
     for disk in [world.disks().data, world.disks().log] {
-        for name in crate::storage::Disk::list(&disk).unwrap() {
+        for name in disk.list().unwrap() {
             snapshots += usize::from(name.starts_with("snapshot."));
             segments += usize::from(name.starts_with("log."));
         }
@@ -83,5 +84,47 @@ fn a_snapshot_that_an_installation_overtakes_is_thrown_away() {
     }
     pair.run(&Step::Install { keep: 3, add: 0 }).unwrap();
     assert!(!writer.finish().unwrap());
+    pair.run(&Step::Reopen).unwrap();
+}
+
+/// The spares that lie ready, by their names.
+fn spares(world: &SimWorld) -> Vec<String> {
+    let mut names = world.disks().log.list().unwrap();
+    names.retain(|name| name.starts_with("spare."));
+    names
+}
+
+#[test]
+fn large_groups_are_not_worth_a_filled_segment() {
+    let world = SimWorld::default();
+    let mut pair = Pair::new(&world);
+    pair.run(&Step::Epoch).unwrap();
+    pair.run(&Step::PrepareSpare).unwrap();
+    assert_eq!(spares(&world).len(), 1);
+    // One group of 5 segments: the spare is used up, and every full segment had one large group at most.
+    pair.run(&Step::Append { lengths: vec![50_000; 5], new_epoch: false }).unwrap();
+    pair.run(&Step::PrepareSpare).unwrap();
+    assert!(spares(&world).is_empty());
+    // Small groups again: it pays again.
+    for _ in 0..200 {
+        pair.run(&Step::Append { lengths: vec![200], new_epoch: false }).unwrap();
+    }
+    pair.run(&Step::PrepareSpare).unwrap();
+    assert_eq!(spares(&world).len(), 1);
+}
+
+#[test]
+fn a_segment_that_grew_to_its_full_length_is_used_again() {
+    let world = SimWorld::default();
+    let mut pair = Pair::new(&world);
+    pair.run(&Step::Epoch).unwrap();
+    for _ in 0..8 {
+        for _ in 0..3 {
+            pair.run(&Step::Append { lengths: vec![3000], new_epoch: false }).unwrap();
+        }
+        pair.run(&Step::Snapshot).unwrap();
+        pair.run(&Step::Purge).unwrap();
+    }
+    assert_eq!(spares(&world).len(), OPTIONS.spare_segments_max);
     pair.run(&Step::Reopen).unwrap();
 }
