@@ -11,6 +11,8 @@ const DIGESTS_MAX: usize = 16_384;
 #[derive(Debug, Default)]
 pub struct Digests {
     recent: VecDeque<(Zxid, u64)>,
+    /// The last one that was compared: all transactions of a batch carry the same.
+    compared: Option<(Zxid, u64)>,
 }
 
 /// Two servers that applied the same transactions and are not equal.
@@ -39,11 +41,18 @@ impl Digests {
     }
 
     /// Compares with what the leader has at `zxid`. What is not known here is not compared.
-    pub fn compare(&self, zxid: Zxid, leader: u64) -> Result<(), Mismatch> {
+    pub fn compare(&mut self, zxid: Zxid, leader: u64) -> Result<(), Mismatch> {
+        if self.compared == Some((zxid, leader)) {
+            return Ok(());
+        }
         let index = self.recent.partition_point(|(known, _)| *known < zxid);
         match self.recent.get(index) {
             Some((known, own)) if *known == zxid && *own != leader => {
                 Err(Mismatch { zxid, own: *own, leader })
+            }
+            Some((known, _)) if *known == zxid => {
+                self.compared = Some((zxid, leader));
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -51,7 +60,7 @@ impl Digests {
 
     /// Begins anew with another state.
     pub fn clear(&mut self) {
-        self.recent.clear();
+        *self = Digests::default();
     }
 }
 
@@ -65,6 +74,8 @@ mod tests {
         digests.push(Zxid(5), 50);
         digests.push(Zxid(7), 70);
         assert_eq!(digests.compare(Zxid(5), 50), Ok(()));
+        assert_eq!(digests.compare(Zxid(5), 50), Ok(()));
+        assert_eq!(digests.compare(Zxid(5), 51), Err(Mismatch { zxid: Zxid(5), own: 50, leader: 51 }));
         assert_eq!(digests.compare(Zxid(6), 1), Ok(()));
         assert_eq!(digests.compare(Zxid(8), 1), Ok(()));
         assert_eq!(digests.compare(Zxid(7), 71), Err(Mismatch { zxid: Zxid(7), own: 70, leader: 71 }));
