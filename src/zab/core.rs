@@ -57,7 +57,7 @@ pub struct Core {
     pub epoch: EpochRecord,
     /// The durable end of the log.
     pub synced: Zxid,
-    /// The newest zxid known to be decided.
+    /// The newest zxid known to be decided; of a follower, known to be decided once it is on the own disk.
     pub committed: Zxid,
     /// The newest zxid given to the state; at most `committed` and at most `synced`.
     pub delivered: Zxid,

@@ -50,6 +50,8 @@ pub struct Follower {
     heard: Tick,
     began: Tick,
     told_ack: Zxid,
+    /// What was decided at UPTODATE: clients are served when it is applied.
+    up_to_date: Zxid,
     role_told: bool,
     /// What this server says counts with the leader.
     counted: bool,
@@ -71,6 +73,7 @@ impl Follower {
             heard: core.now,
             began: core.now,
             told_ack: Zxid::ZERO,
+            up_to_date: Zxid::ZERO,
             role_told: false,
             counted: false,
             held: Vec::new(),
@@ -276,12 +279,13 @@ impl Follower {
             core.save_epoch(confirmed, SavePurpose::Confirmed);
         }
         self.stage = Stage::Active;
+        self.up_to_date = committed;
         core.commit(committed);
         self.maybe_tell_role(core);
         Ok(())
     }
 
-    /// Rule 15 of docs/zab.md. The leader tells of nothing it has not sent before.
+    /// Rule 15 of docs/zab.md: decided once it is on the own disk. The leader tells of nothing it has not sent before.
     fn on_commit(&mut self, core: &mut Core, through: Zxid) -> Result<(), Leave> {
         if through > core.history.last() {
             return Err(format!(
@@ -306,7 +310,7 @@ impl Follower {
 
     /// Serving is told when everything that was decided at UPTODATE is applied.
     fn maybe_tell_role(&mut self, core: &mut Core) {
-        if self.stage == Stage::Active && !self.role_told && core.delivered == core.committed {
+        if self.stage == Stage::Active && !self.role_told && core.delivered >= self.up_to_date {
             self.role_told = true;
             let link = self.link.expect("an active follower has a connection");
             tracing::info!(leader = %self.leader, epoch = %self.epoch, "following");

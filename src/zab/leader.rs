@@ -362,15 +362,25 @@ impl Leader {
         if self.phase != Phase::Established {
             return;
         }
-        let acked = self.learners.values().filter(|learner| learner.counts());
-        let acked =
-            acked.map(|learner| (learner.server, learner.acked)).chain([(core.config.id, core.synced)]);
-        if let Some(through) = core.quorum.reached_by_quorum(acked)
-            && through.epoch() == self.epoch
-        {
+        if let Some(through) = self.decided(core, |learner| learner.acked) {
             core.commit(through);
         }
         core.deliver();
+    }
+
+    /// What is decided if every learner that counts has on its disk what `on_disk` says.
+    fn decided(&self, core: &Core, on_disk: impl Fn(&Learner) -> Zxid) -> Option<Zxid> {
+        let learners = self.learners.values().filter(|learner| learner.counts());
+        let on_disks = learners.map(|learner| (learner.server, on_disk(learner)));
+        let through = core.quorum.reached_by_quorum(on_disks.chain([(core.config.id, core.synced)]))?;
+        (through.epoch() == self.epoch).then_some(through)
+    }
+
+    /// What a learner may take for decided as far as it is on its own disk: with it, a quorum has that (rule 15 of
+    /// docs/zab.md).
+    fn decided_with(&self, core: &Core, link: LinkId) -> Zxid {
+        let on_disk = |learner: &Learner| if learner.link == link { learner.sent } else { learner.acked };
+        self.decided(core, on_disk).unwrap_or_default().max(core.committed)
     }
 
     /// Asks for proof that no newer leader has decided anything until now (rule 17 of docs/zab.md). `Output::Barrier` answers.
@@ -439,8 +449,9 @@ impl Leader {
         }
         let ensemble_id = core.epoch.ensemble_id;
         let mut lost = Vec::new();
-        for learner in self.learners.values_mut() {
-            if !learner.pump(core, self.epoch, ensemble_id) {
+        let decided: Vec<Zxid> = self.learners.keys().map(|link| self.decided_with(core, *link)).collect();
+        for (learner, decided) in self.learners.values_mut().zip(decided) {
+            if !learner.pump(core, self.epoch, ensemble_id, decided) {
                 lost.push(learner.link);
             }
         }

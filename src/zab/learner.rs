@@ -126,10 +126,10 @@ impl Learner {
         matches!(self.stage, Stage::Syncing { .. } | Stage::SentNewLeader { .. }).then_some(self.sent)
     }
 
-    /// Sends what the learner lacks, as far as its window allows, then NEWLEADER when it is due, then the commit point
-    /// if it is news. False if the learner needs transactions that are no longer at hand.
+    /// Sends what the learner lacks, as far as its window allows, then NEWLEADER when it is due, then what is decided if
+    /// it is news. False if the learner needs transactions that are no longer at hand.
     #[must_use]
-    pub fn pump(&mut self, core: &mut Core, epoch: Epoch, ensemble_id: u64) -> bool {
+    pub fn pump(&mut self, core: &mut Core, epoch: Epoch, ensemble_id: u64, decided: Zxid) -> bool {
         if !matches!(
             self.stage,
             Stage::Syncing { .. } | Stage::SentNewLeader { .. } | Stage::Synced | Stage::Active
@@ -139,21 +139,21 @@ impl Learner {
         if self.sent < core.history.before_recent() {
             return false;
         }
-        self.send_proposals(core);
+        self.send_proposals(core, decided);
         if let Stage::Syncing { target } = self.stage
             && self.sent >= target
         {
             core.send(self.link, Message::NewLeader { epoch, ensemble_id });
             self.stage = Stage::SentNewLeader { target };
         }
-        if self.stage == Stage::Active && core.committed.min(self.sent) > self.told_committed {
-            self.told_committed = core.committed.min(self.sent);
+        if self.stage == Stage::Active && decided.min(self.sent) > self.told_committed {
+            self.told_committed = decided.min(self.sent);
             core.send(self.link, Message::Commit { through: self.told_committed });
         }
         true
     }
 
-    fn send_proposals(&mut self, core: &mut Core) {
+    fn send_proposals(&mut self, core: &mut Core, decided: Zxid) {
         while self.sent < core.history.last() {
             if self.in_flight_bytes >= core.config.unacked_bytes_max {
                 return;
@@ -174,7 +174,7 @@ impl Learner {
             let previous = std::mem::replace(&mut self.sent, newest.zxid);
             self.in_flight.push_back((self.sent, bytes));
             self.in_flight_bytes += bytes;
-            let committed = core.committed.min(self.sent);
+            let committed = decided.min(self.sent);
             if self.stage == Stage::Active {
                 self.told_committed = self.told_committed.max(committed);
             }
