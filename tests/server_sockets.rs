@@ -70,6 +70,14 @@ fn a_server_ends_soon_and_cleanly_when_it_is_told_to() {
 }
 
 #[test]
+fn a_log_that_nobody_watches_has_no_colours() {
+    let folder = tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), "clientPort=0");
+    let line = server.wait_for("INFO");
+    assert!(!line.contains('\u{1b}'), "{line:?}");
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order_and_each_read_sees_the_writes_before_it() {
     let folder = tempdir().expect("a folder");
     let (_server, addr) = Server::standalone(folder.path(), "");

@@ -36,6 +36,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_zabra"))
             .args(["server", "--exit-with-stdin"])
             .arg(&file)
+            .env_remove("NO_COLOR")
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
