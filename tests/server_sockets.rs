@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rustix::process::{Signal, kill_process};
 use server::{Client, PATIENCE, Server, free_port, new_session};
 use tempfile::tempdir;
 use zabra::ids::{SessionId, Zxid};
@@ -63,7 +64,7 @@ fn a_server_ends_soon_and_cleanly_when_it_is_told_to() {
     let (server, addr) = Server::standalone(folder.path(), "");
     let mut client = Client::connect(addr, 10_000);
     let asked = Instant::now();
-    rustix::process::kill_process(server.pid(), rustix::process::Signal::TERM).expect("a signal");
+    kill_process(server.pid(), Signal::TERM).expect("a signal");
     assert!(client.read_to_end().is_empty());
     assert!(server.end().success());
     assert!(asked.elapsed() < PATIENCE / 3, "{:?}", asked.elapsed());
@@ -372,6 +373,22 @@ fn an_address_gets_no_more_connections_than_allowed() {
             break;
         }
         assert!(Instant::now() < ended, "nobody is let in any more");
+    }
+}
+
+#[test]
+fn connections_closed_before_another_is_opened_do_not_count_against_it() {
+    for limit in ["maxClientCnxns=1", "maxClientCnxns=0\nmaxCnxns=2"] {
+        let folder = tempdir().expect("a folder");
+        let (server, addr) = Server::standalone(folder.path(), limit);
+        let first = Client::connect(addr, 10_000);
+        // All this comes to the server at once, beginning with something to accept.
+        kill_process(server.pid(), Signal::STOP).expect("it can be stopped");
+        let _stranger = Client::dial_from([127, 0, 0, 2].into(), addr);
+        drop(first);
+        let mut second = Client::dial(addr);
+        kill_process(server.pid(), Signal::CONT).expect("it goes on");
+        assert_ne!(second.open_session(&new_session(10_000)).session_id, SessionId(0), "{limit}");
     }
 }
 

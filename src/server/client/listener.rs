@@ -71,8 +71,7 @@ type Permit = Option<OwnedSemaphorePermit>;
 
 /// Lets clients in until the task is aborted.
 pub async fn listen(context: Arc<ClientContext>, threads: ClientThreads, listener: TcpListener) {
-    let conns_max = context.settings.conns_max as usize;
-    let permits = Arc::new(Semaphore::new(conns_max));
+    let permits = Arc::new(Semaphore::new(context.settings.conns_max as usize));
     loop {
         let (stream, from) = match listener.accept().await {
             Ok((stream, from)) => (stream, net::canonical(from)),
@@ -82,36 +81,43 @@ pub async fn listen(context: Arc<ClientContext>, threads: ClientThreads, listene
                 continue;
             }
         };
-        let permit = match conns_max {
-            0 => None,
-            _ => match Arc::clone(&permits).try_acquire_owned() {
-                Ok(permit) => Some(permit),
-                Err(_) => {
-                    refuse(
-                        &context,
-                        from,
-                        &format!("there are {conns_max} connections, as many as maxCnxns allows"),
-                    );
-                    continue;
-                }
-            },
-        };
-        let per_address_max = context.settings.conns_per_address_max;
-        match context.conns.open(from, per_address_max) {
-            Some(conn) => {
-                if net::tune_client(&stream).is_ok() {
-                    threads.serve(Arc::clone(&context), conn, stream, permit);
-                } else {
-                    context.conns.remove(&conn);
-                }
+        let mut admitted = admit(&context, &permits, from);
+        if admitted.is_err() {
+            // Connections that their clients closed before they opened this one count until their tasks have run, and
+            // these run before this goes on.
+            tokio::task::yield_now().await;
+            admitted = admit(&context, &permits, from);
+        }
+        match admitted {
+            Ok((conn, permit)) if net::tune_client(&stream).is_ok() => {
+                threads.serve(Arc::clone(&context), conn, stream, permit);
             }
-            None => refuse(
-                &context,
-                from,
-                &format!("its address has {per_address_max} connections, as many as maxClientCnxns allows"),
-            ),
+            Ok((conn, _)) => context.conns.remove(&conn),
+            Err(why) => refuse(&context, from, &why),
         }
     }
+}
+
+/// A place for another connection, or why there is none.
+fn admit(
+    context: &ClientContext,
+    permits: &Arc<Semaphore>,
+    from: SocketAddr,
+) -> Result<(Arc<Conn>, Permit), String> {
+    let conns_max = context.settings.conns_max;
+    let permit = match conns_max {
+        0 => None,
+        _ => Some(
+            Arc::clone(permits)
+                .try_acquire_owned()
+                .map_err(|_| format!("there are {conns_max} connections, as many as maxCnxns allows"))?,
+        ),
+    };
+    let per_address_max = context.settings.conns_per_address_max;
+    let conn = context.conns.open(from, per_address_max).ok_or_else(|| {
+        format!("its address has {per_address_max} connections, as many as maxClientCnxns allows")
+    })?;
+    Ok((conn, permit))
 }
 
 fn refuse(context: &ClientContext, from: SocketAddr, why: &str) {
