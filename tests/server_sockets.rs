@@ -393,6 +393,22 @@ fn connections_closed_before_another_is_opened_do_not_count_against_it() {
 }
 
 #[test]
+fn a_start_that_gets_by_with_damage_warns_of_it() {
+    let folder = tempdir().expect("a folder");
+    let (server, addr) = Server::standalone(folder.path(), "");
+    let _client = Client::connect(addr, 10_000);
+    server.kill();
+    let snapshot = folder.path().join("data/snapshot.1");
+    std::fs::write(&snapshot, b"no snapshot").expect("a file");
+    let mut server = Server::start(folder.path(), "clientPort=0");
+    let line = server.wait_for(snapshot.to_str().expect("text"));
+    assert!(
+        line.contains(" WARN ") && line.contains("goes without a snapshot. The log makes up for it"),
+        "{line}"
+    );
+}
+
+#[test]
 fn four_letter_words_are_answered_on_the_client_port() {
     let folder = tempdir().expect("a folder");
     let (_server, addr) = Server::standalone(folder.path(), "");
