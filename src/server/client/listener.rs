@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -12,6 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::conn::Conn;
 use super::{ClientContext, connection};
 use crate::server::net::{self, ACCEPT_PAUSE};
+
+/// How long a client that finds no place has to wait for threads to notice that others have left. All who come behind it
+/// wait as well.
+const GIVE_WAY: Duration = Duration::from_millis(1);
 
 /// The threads that serve clients, each with a runtime of its own. None: the thread that accepts serves them too,
 /// which spares every write two hops between threads.
@@ -51,6 +56,16 @@ impl ClientThreads {
         }
     }
 
+    /// Lets the tasks of connections run that have something to do: all of them if they share this thread, as far as
+    /// they come in a moment if they have their own.
+    async fn give_way(&self) {
+        if self.runtimes.is_empty() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(GIVE_WAY).await;
+        }
+    }
+
     fn next_runtime(&self) -> Option<&Handle> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         (!self.runtimes.is_empty()).then(|| &self.runtimes[turn % self.runtimes.len()])
@@ -83,9 +98,8 @@ pub async fn listen(context: Arc<ClientContext>, threads: ClientThreads, listene
         };
         let mut admitted = admit(&context, &permits, from);
         if admitted.is_err() {
-            // Connections that their clients closed before they opened this one count until their tasks have run, and
-            // these run before this goes on.
-            tokio::task::yield_now().await;
+            // Connections that their clients closed before they opened this one count until their tasks have run.
+            threads.give_way().await;
             admitted = admit(&context, &permits, from);
         }
         match admitted {
