@@ -143,7 +143,15 @@ impl Lane {
             }
         };
         let server = &self.settings.servers[self.server];
-        connected.map_err(|error| io::Error::new(error.kind(), format!("{server}: {error}")))
+        connected.map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                    "; is it one more than the server's maxClientCnxns or maxCnxns?"
+                }
+                _ => "",
+            };
+            io::Error::new(error.kind(), format!("{server}: {error}{hint}"))
+        })
     }
 
     /// Opens a connection; the session goes on if there was one and the ensemble still has it.
@@ -170,10 +178,7 @@ impl Lane {
                 break content;
             }
             if stream.read_buf(&mut bytes).await? == 0 {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the server closed the connection; is it one more than its maxClientCnxns or maxCnxns?",
-                ));
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         };
         let response = decode_connect_response(&content).map_err(io::Error::other)?;
@@ -389,6 +394,23 @@ mod tests {
         LocalSet::new().run_until(run).await;
         let recorder = recorder.into_inner();
         assert_eq!((recorder.first_failure, recorder.answered), (None, 100));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_let_in_learns_which_limit_it_may_be() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap().to_string();
+        let settings = LaneSettings {
+            servers: vec![server.clone()],
+            in_flight: 1,
+            session_timeout: Duration::from_secs(10),
+        };
+        let mut lane = Lane::new(Rc::new(settings), 0);
+        let (connected, accepted) =
+            tokio::join!(lane.connect_in_time(), async { listener.accept().await.map(drop) });
+        accepted.unwrap();
+        let error = connected.unwrap_err().to_string();
+        assert!(error.starts_with(&server) && error.contains("maxClientCnxns"), "{error}");
     }
 
     #[tokio::test]
