@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rustix::process::{Signal, kill_process};
 use server::{Client, PATIENCE, Server, free_port, new_session};
 use tempfile::tempdir;
 use zabra::ids::{SessionId, Zxid};
@@ -63,10 +64,18 @@ fn a_server_ends_soon_and_cleanly_when_it_is_told_to() {
     let (server, addr) = Server::standalone(folder.path(), "");
     let mut client = Client::connect(addr, 10_000);
     let asked = Instant::now();
-    rustix::process::kill_process(server.pid(), rustix::process::Signal::TERM).expect("a signal");
+    kill_process(server.pid(), Signal::TERM).expect("a signal");
     assert!(client.read_to_end().is_empty());
     assert!(server.end().success());
     assert!(asked.elapsed() < PATIENCE / 3, "{:?}", asked.elapsed());
+}
+
+#[test]
+fn a_log_that_nobody_watches_has_no_colours() {
+    let folder = tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), "clientPort=0");
+    let line = server.wait_for("INFO");
+    assert!(!line.contains('\u{1b}'), "{line:?}");
 }
 
 #[test]
@@ -365,6 +374,38 @@ fn an_address_gets_no_more_connections_than_allowed() {
         }
         assert!(Instant::now() < ended, "nobody is let in any more");
     }
+}
+
+#[test]
+fn connections_closed_before_another_is_opened_do_not_count_against_it() {
+    for limit in ["maxClientCnxns=1", "maxClientCnxns=0\nmaxCnxns=2"] {
+        let folder = tempdir().expect("a folder");
+        let (server, addr) = Server::standalone(folder.path(), limit);
+        let first = Client::connect(addr, 10_000);
+        // All this comes to the server at once, beginning with something to accept.
+        kill_process(server.pid(), Signal::STOP).expect("it can be stopped");
+        let _stranger = Client::dial_from([127, 0, 0, 2].into(), addr);
+        drop(first);
+        let mut second = Client::dial(addr);
+        kill_process(server.pid(), Signal::CONT).expect("it goes on");
+        assert_ne!(second.open_session(&new_session(10_000)).session_id, SessionId(0), "{limit}");
+    }
+}
+
+#[test]
+fn a_start_that_gets_by_with_damage_warns_of_it() {
+    let folder = tempdir().expect("a folder");
+    let (server, addr) = Server::standalone(folder.path(), "");
+    let _client = Client::connect(addr, 10_000);
+    server.kill();
+    let snapshot = folder.path().join("data/snapshot.1");
+    std::fs::write(&snapshot, b"no snapshot").expect("a file");
+    let mut server = Server::start(folder.path(), "clientPort=0");
+    let line = server.wait_for(snapshot.to_str().expect("text"));
+    assert!(
+        line.contains(" WARN ") && line.contains("goes without a snapshot. The log makes up for it"),
+        "{line}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `zabra log`: what a segment of the log holds, and whether all of it verifies.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,12 +30,7 @@ pub struct LogArgs {
 impl LogArgs {
     /// Prints to the standard output.
     pub fn run(&self) -> anyhow::Result<ExitCode> {
-        let mut out = BufWriter::new(io::stdout().lock());
-        let sound = super::until_reader_leaves(self.print(&mut out).and_then(|sound| {
-            out.flush()?;
-            Ok(sound)
-        }))?;
-        Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        super::print_findings(|out| self.print(out))
     }
 
     /// True if everything verifies.

@@ -1,6 +1,7 @@
 //! The subcommands of `zabra`, one file each.
 
-use std::io;
+use std::io::{self, BufWriter, StdoutLock, Write};
+use std::process::ExitCode;
 
 pub mod bench;
 pub mod ensemble;
@@ -10,16 +11,22 @@ pub mod shell;
 pub mod snapshot;
 pub mod stdin_end;
 
-/// The reader of our output may leave before its end (`zabra log ... | head`): that is no failure.
-fn until_reader_leaves(result: anyhow::Result<bool>) -> anyhow::Result<bool> {
+/// Lets `print` write to the standard output. It tells whether all it printed is sound, which becomes the exit code. The
+/// reader may leave before the end (`zabra log ... | head`): that is no failure.
+fn print_findings(
+    print: impl FnOnce(&mut BufWriter<StdoutLock>) -> anyhow::Result<bool>,
+) -> anyhow::Result<ExitCode> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = print(&mut out).and_then(|sound| Ok(out.flush().map(|()| sound)?));
     match result {
-        Err(error)
-            if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) =>
-        {
-            Ok(true)
-        }
-        other => other,
+        Ok(false) => Ok(ExitCode::FAILURE),
+        Err(error) if !is_broken_pipe(&error) => Err(error),
+        _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// A moment of the wall clock, ms since 1970, as ISO 8601 writes it.

@@ -1,5 +1,6 @@
 //! `zabra server`: one server.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,6 +45,12 @@ pub struct ServerArgs {
     exit_with_stdin: bool,
 }
 
+/// Colours are for people: a log that goes to a file or to another program has none, nor does one of a person who wants
+/// none (<https://no-color.org>).
+fn wants_colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 impl ServerArgs {
     /// Runs the server until it is told to end.
     pub fn run(&self) -> anyhow::Result<ExitCode> {
@@ -51,6 +58,7 @@ impl ServerArgs {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
+            .with_ansi(wants_colours())
             .with_target(false)
             .init();
         let Some(settings) = self.settings() else { return Ok(ExitCode::from(EXIT_CONFIG)) };

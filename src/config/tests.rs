@@ -45,7 +45,7 @@ fn every_key_reaches_its_setting() {
                 globalOutstandingLimit=2000\njute.maxbuffer=0x3fffff\nquorumListenOnAllIPs=true\n\
                 4lw.commands.whitelist=stat, ruok\ncnxTimeout=700\npeerHeartbeatMs=20\npeerTimeoutMs=200\n\
                 parkTimeoutMs=300\nclientThreads=4\nrecentTxnBytesMax=1\nlogSegmentBytes=8192\n\
-                snapshotBytesOfLogMax=16384\nserver.2=b:2888:3888:observer\nserver.1=[::1]:2888:3888\n";
+                snapshotBytesOfLogMax=16384\nserver.2=b:2888:3888\nserver.1=[::1]:2888:3888\n";
     let settings = settings(text);
     let expected = Settings {
         data_dir: PathBuf::from("/d"),
@@ -58,7 +58,6 @@ fn every_key_reaches_its_setting() {
                 host: "::1".to_string(),
                 quorum_port: 2888,
                 election_port: 3888,
-                peer_type: PeerType::Participant,
                 client: None,
             },
             ServerAddr {
@@ -66,7 +65,6 @@ fn every_key_reaches_its_setting() {
                 host: "b".to_string(),
                 quorum_port: 2888,
                 election_port: 3888,
-                peer_type: PeerType::Observer,
                 client: None,
             },
         ],
@@ -98,7 +96,7 @@ fn every_key_reaches_its_setting() {
         client_threads: 4,
     };
     assert_eq!(settings, expected);
-    assert_eq!(settings.voters(), [ServerId(1)]);
+    assert_eq!(settings.voters(), [ServerId(1), ServerId(2)]);
     assert_eq!(settings.peers().map(|peer| peer.id).collect::<Vec<_>>(), [ServerId(2)]);
     assert_eq!((settings.init_limit_ms(), settings.sync_limit_ms()), (20_000, 7000));
 }
@@ -115,6 +113,16 @@ fn what_is_wrong_is_told_all_at_once() {
          zoo.cfg:5: server.1: server 1 is on line 3 already: every id stands once\n\
          zoo.cfg:6: forceSync=maybe: expected true, false, yes or no\n\
          zoo.cfg: dataDir is not set: expected the folder that holds the data"
+    );
+}
+
+#[test]
+fn an_observer_is_refused_with_its_line_and_what_to_do() {
+    let servers = "server.1=a:1:2\nserver.2=b:1:2:participant\nserver.3=c:1:2\nserver.4=d:1:2:observer\n";
+    assert_eq!(
+        error(&format!("dataDir=/d\nclientPort=9\n{servers}")),
+        "zoo.cfg:6: server.4=d:1:2:observer: observers are not supported yet: remove this line from the files of all servers, \
+         or the role, and the server is a participant, which votes"
     );
 }
 

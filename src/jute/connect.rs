@@ -1,5 +1,7 @@
 //! The first frame each way.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::writer::{put_bool, put_buffer};
@@ -12,8 +14,8 @@ pub const PASSWORD_BYTES: usize = 16;
 /// The version of the protocol; there has been no other.
 const PROTOCOL_VERSION: i32 = 0;
 
-/// The first frame of a client.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The first frame of a client. Its `Debug` does not show the password: whoever knows it can take the session over.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConnectRequest {
     /// 0
     pub protocol_version: i32,
@@ -29,8 +31,8 @@ pub struct ConnectRequest {
     pub read_only: Option<bool>,
 }
 
-/// The answer to it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The answer to it. Its `Debug` does not show the password either.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConnectResponse {
     /// the negotiated session timeout, ms; 0 tells that the session has expired
     pub timeout_ms: i32,
@@ -40,6 +42,28 @@ pub struct ConnectResponse {
     pub password: Bytes,
     /// present if the request had it
     pub read_only: Option<bool>,
+}
+
+impl fmt::Debug for ConnectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectRequest")
+            .field("protocol_version", &self.protocol_version)
+            .field("last_zxid_seen", &self.last_zxid_seen)
+            .field("timeout_ms", &self.timeout_ms)
+            .field("session_id", &self.session_id)
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ConnectResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectResponse")
+            .field("timeout_ms", &self.timeout_ms)
+            .field("session_id", &self.session_id)
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The read-only byte at the end of either record; clients before 3.4 end without it.
@@ -92,5 +116,30 @@ pub fn encode_connect_response(response: &ConnectResponse, out: &mut BytesMut) {
     put_buffer(out, &response.password);
     if let Some(read_only) = response.read_only {
         put_bool(out, read_only);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let (session_id, password) = (SessionId(7), Bytes::from_static(b"swordfishswordfi"));
+        let response =
+            ConnectResponse { timeout_ms: 5, session_id, password: password.clone(), read_only: Some(true) };
+        let last_zxid_seen = Zxid(3);
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen,
+            timeout_ms: 5,
+            session_id,
+            password,
+            read_only: Some(true),
+        };
+        for shown in [format!("{response:?}"), format!("{request:?}")] {
+            assert!(shown.contains("timeout_ms: 5") && shown.contains("read_only: Some(true)"), "{shown}");
+            assert!(!shown.contains("swordfish") && !shown.contains("password"), "{shown}");
+        }
     }
 }

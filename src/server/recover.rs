@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use crate::config::Settings;
 use crate::ids::Zxid;
 use crate::replica::{State, ZabRecovered};
-use crate::storage::{Disk, Disks, Options, OsDisk, Storage, open_folders};
+use crate::storage::{Disk, Disks, Note, Options, OsDisk, Storage, open_folders};
 use crate::zab::{EpochRecord, HistorySummary, Proposal};
 
 /// A file of this name in the data directory says that a server which has no data was given none on purpose, so that
@@ -25,7 +25,7 @@ pub struct Recovered<D: Disk = OsDisk> {
     /// the server never ran on these disks before
     pub is_new: bool,
     /// for the operator
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// Opens the folders and brings the state up to everything that is known to be decided. `new_data_dir_id` names the
@@ -46,8 +46,12 @@ pub fn recover(
     let new = EpochRecord { data_dir_id: new_data_dir_id, may_vote, ..EpochRecord::default() };
     let recent_bytes_max = usize::try_from(settings.recent_txn_bytes_max).unwrap_or(usize::MAX);
     let recovered = recover_from(disks, options, hash_seed, recent_bytes_max, new)?;
-    for note in &recovered.notes {
-        tracing::info!("{note}");
+    for Note { got_by, text } in &recovered.notes {
+        if *got_by {
+            tracing::warn!("{text}");
+        } else {
+            tracing::info!("{text}");
+        }
     }
     if recovered.is_new && may_vote {
         std::fs::remove_file(&initialize).with_context(|| format!("removing {}", initialize.display()))?;

@@ -14,6 +14,8 @@ pub(crate) const TEMP_NAME: &str = "epoch.tmp";
 const MAGIC: [u8; 8] = *b"ZABRAEPO";
 const BYTES: usize = 44;
 const CRC_AT: usize = 40;
+/// No version of the format has more.
+const BYTES_MAX: usize = 4096;
 const FLAG_CONFIRMED: u32 = 1;
 const FLAG_MAY_VOTE: u32 = 2;
 
@@ -49,7 +51,7 @@ pub fn encode_epoch(record: &EpochRecord) -> Vec<u8> {
 
 /// Reads the contents of the epoch file.
 pub fn decode_epoch(bytes: &[u8]) -> Result<EpochRecord, EpochFault> {
-    if bytes.len() < CRC_AT + 4 {
+    if !(CRC_AT + 4..=BYTES_MAX).contains(&bytes.len()) {
         return Err(EpochFault::Length);
     }
     if bytes[0..8] != MAGIC {
@@ -92,8 +94,8 @@ pub(crate) fn save<D: Disk>(disk: &D, record: &EpochRecord) -> Result<(), Storag
 pub(crate) fn load<D: Disk>(disk: &D) -> Result<Result<EpochRecord, EpochFault>, StorageError> {
     let in_file = || disk.describe(NAME);
     let file = disk.open(NAME).in_file(in_file)?;
-    // One byte more than it should have shows that it is too long.
-    let mut bytes = vec![0; BYTES + 1];
+    // All of it, since the checksum of a newer version is behind more; and a byte that shows that it is too long.
+    let mut bytes = vec![0; BYTES_MAX + 1];
     let count = file.read_at(&mut bytes, 0).in_file(in_file)?;
     Ok(decode_epoch(&bytes[..count]))
 }
@@ -111,6 +113,7 @@ pub(crate) fn describe_fault(fault: EpochFault) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::testing::SimWorld;
 
     fn record() -> EpochRecord {
         EpochRecord {
@@ -128,6 +131,25 @@ mod tests {
         assert_eq!(decode_epoch(&encode_epoch(&record())), Ok(record()));
         let other = EpochRecord { ensemble_confirmed: false, may_vote: true, ..record() };
         assert_eq!(decode_epoch(&encode_epoch(&other)), Ok(other));
+    }
+
+    #[test]
+    fn an_epoch_file_of_a_newer_version_is_told_from_damage_however_long_it_is() {
+        let disk = SimWorld::default().disk("data");
+        for (more, expected) in [
+            (1, EpochFault::Future(2)),
+            (BYTES_MAX - BYTES, EpochFault::Future(2)),
+            (BYTES_MAX - BYTES + 1, EpochFault::Length),
+        ] {
+            let mut bytes = encode_epoch(&record());
+            bytes[8] = 2;
+            bytes.truncate(CRC_AT);
+            bytes.resize(CRC_AT + more, 7);
+            let crc = crc32fast::hash(&bytes);
+            bytes.extend_from_slice(&crc.to_le_bytes());
+            disk.create(NAME).unwrap().write_at(&bytes, 0).unwrap();
+            assert_eq!(load(&disk).unwrap(), Err(expected), "{more} bytes more");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use disk::{Disk, DiskFile, Disks, ReadAt};
 pub use epoch_file::{EPOCH_VERSION, EpochFault, decode_epoch, encode_epoch};
 pub use error::{Damage, StorageError};
 pub use os_disk::{OsDisk, OsFile, open_file, open_folders};
-pub use recovery::Recovered;
+pub use recovery::{Note, Recovered};
 pub use scan::{Ending, Entry, Scan, decode_segment, scan_segment};
 pub use segment::{
     HeaderFault, RECORD_HEADER_BYTES, RecordFault, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES,

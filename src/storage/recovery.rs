@@ -31,7 +31,16 @@ pub struct Recovered<D: Disk> {
     /// everything through this zxid is known to be committed
     pub committed: Zxid,
     /// for the operator
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+}
+
+/// Something that the operator should know about a start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// something was damaged or lost, and the start got by without it
+    pub got_by: bool,
+    /// which file, what was found there, and what it means; one line
+    pub text: String,
 }
 
 /// What lies in the folders, unjudged.
@@ -50,7 +59,7 @@ struct Survey {
     unfinished: Disks<Vec<String>>,
     /// No segment or spare was ever given this id or a higher one.
     next_id: u64,
-    notes: Vec<String>,
+    notes: Vec<Note>,
 }
 
 /// Where something is wrong.
@@ -184,10 +193,13 @@ fn survey_data<D: Disk>(disks: &Disks<D>, survey: &mut Survey) -> Result<(), Sto
             Named::Received(_) | Named::Unfinished => survey.unfinished.data.push(name),
             Named::Other if name == epoch_file::NAME => survey.epoch = Some(epoch_file::load(&disks.data)?),
             Named::Other if name == epoch_file::TEMP_NAME => survey.unfinished.data.push(name),
-            Named::Other if name == "version-2" => survey.notes.push(format!(
-                "{} holds data of Apache ZooKeeper, which is not read",
-                disks.data.describe(&name)
-            )),
+            Named::Other if name == "version-2" => {
+                let text = format!(
+                    "{} holds data of Apache ZooKeeper, which is not read",
+                    disks.data.describe(&name)
+                );
+                survey.notes.push(Note { got_by: false, text });
+            }
             Named::Other => {}
         }
     }
@@ -364,10 +376,17 @@ fn report<D: Disk>(
     if !case.starts() {
         return Err(StorageError::Damage(Damage { case, file, offset, found }));
     }
-    survey.notes.push(format!("{file}, byte {offset}: {found}. {}", case.remedy()));
-    let fell_back = matches!(case, Case::OlderSnapshot | Case::LogAlone);
-    if let Some(Trouble { file, offset, found }) = log.trouble.as_ref().filter(|_| fell_back) {
-        survey.notes.push(format!("{file}, byte {offset}: {found}. {}", Case::TornTail.remedy()));
+    let zxid = choice.zxid;
+    let instead = match case {
+        Case::OlderSnapshot => format!(" The start goes back to the snapshot of {zxid}."),
+        Case::LogAlone => " The start goes without a snapshot.".to_owned(),
+        _ => String::new(),
+    };
+    let text = format!("{file}, byte {offset}: {found}.{instead} {}", case.remedy());
+    survey.notes.push(Note { got_by: case.gets_by(), text });
+    if let Some(Trouble { file, offset, found }) = log.trouble.as_ref().filter(|_| !instead.is_empty()) {
+        let text = format!("{file}, byte {offset}: {found}. {}", Case::TornTail.remedy());
+        survey.notes.push(Note { got_by: true, text });
     }
     Ok(())
 }

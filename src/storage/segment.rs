@@ -52,6 +52,8 @@ pub enum HeaderFault {
     NotASegment,
     /// its checksum does not fit
     Checksum,
+    /// its id is the last number there is, so no segment could come behind it
+    Id,
     /// a newer release wrote it, in this version of the format
     Future(u32),
 }
@@ -73,7 +75,7 @@ impl SegmentHeader {
 
     /// Reads a header page; gives its checksum too.
     pub fn decode(page: &[u8]) -> Result<(SegmentHeader, u32), HeaderFault> {
-        if page.len() < SEGMENT_CRC_AT + 4 {
+        if page.len() < SEGMENT_HEADER_BYTES as usize {
             return Err(HeaderFault::Short);
         }
         if page[0..8] != SEGMENT_MAGIC {
@@ -94,6 +96,9 @@ impl SegmentHeader {
             previous: Zxid(u64_at(page, 24)),
             chain: u32_at(page, 32),
         };
+        if header.id == u64::MAX {
+            return Err(HeaderFault::Id);
+        }
         Ok((header, crc))
     }
 }
@@ -308,7 +313,15 @@ mod tests {
                 Err(HeaderFault::NotASegment | HeaderFault::Checksum)
             ));
         }
-        assert_eq!(SegmentHeader::decode(&page[..20]), Err(HeaderFault::Short));
+        assert_eq!(SegmentHeader::decode(&page[..page.len() - 1]), Err(HeaderFault::Short));
+    }
+
+    #[test]
+    fn no_segment_has_an_id_that_none_can_follow() {
+        let last = SegmentHeader { id: u64::MAX - 1, ..header() };
+        assert_eq!(SegmentHeader::decode(&last.encode().0).map(|read| read.0), Ok(last));
+        let (page, _) = SegmentHeader { id: u64::MAX, ..header() }.encode();
+        assert_eq!(SegmentHeader::decode(&page), Err(HeaderFault::Id));
     }
 
     #[test]

@@ -133,6 +133,11 @@ impl Case {
         }
     }
 
+    /// True if something is damaged or unfinished, and the server starts without it.
+    pub fn gets_by(self) -> bool {
+        matches!(self, Case::TornTail | Case::OlderSnapshot | Case::LogAlone)
+    }
+
     /// What the operator should do.
     pub fn remedy(self) -> &'static str {
         match self {

@@ -1,13 +1,14 @@
 //! A server process of its own, and a client that speaks the protocol byte by byte.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use socket2::{Domain, Socket, Type};
 use zabra::ids::{SessionId, Xid, Zxid};
 use zabra::jute::{
     ConnectRequest, ConnectResponse, Reader, ReplyHeader, Request, decode_connect_response,
@@ -36,6 +37,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_zabra"))
             .args(["server", "--exit-with-stdin"])
             .arg(&file)
+            .env_remove("NO_COLOR")
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -117,6 +119,14 @@ impl Client {
         let stream = TcpStream::connect(addr).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         Client { stream }
+    }
+
+    /// The same from another address of this machine.
+    pub fn dial_from(from: IpAddr, addr: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::new(from, 0).into()).expect("an address of this machine");
+        socket.connect(&addr.into()).expect("the server listens");
+        Client { stream: socket.into() }
     }
 
     /// Connects with a new session.

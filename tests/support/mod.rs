@@ -1,4 +1,7 @@
 //! Servers for tests, started as processes of their own and ended with the test.
+//!
+//! The tests that need Apache ZooKeeper are ignored unless they are asked for. The step `apache` of `./test` asks for them
+//! where the package is installed, and elsewhere is skipped with the reason.
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
@@ -18,13 +21,10 @@ pub struct ApacheZooKeeper {
 }
 
 impl ApacheZooKeeper {
-    /// Starts one; `None`, with a word about it, where the package is not installed. It may not serve yet: whoever
-    /// connects tries again until it does.
-    pub fn start() -> Option<ApacheZooKeeper> {
-        if !std::path::Path::new("/usr/share/java/zookeeper.jar").exists() {
-            eprintln!("skipped: Apache ZooKeeper is not installed (apt-get install zookeeper)");
-            return None;
-        }
+    /// Starts one. It may not serve yet: whoever connects tries again until it does.
+    pub fn start() -> ApacheZooKeeper {
+        let jar = std::path::Path::new("/usr/share/java/zookeeper.jar");
+        assert!(jar.exists(), "Apache ZooKeeper is not installed: apt-get install zookeeper");
         let port = free_port();
         let data = TempDir::new().expect("a folder for the server's data");
         let process = Command::new("java")
@@ -37,7 +37,7 @@ impl ApacheZooKeeper {
             .stderr(Stdio::null())
             .spawn()
             .expect("java starts");
-        Some(ApacheZooKeeper { process, port, _data: data })
+        ApacheZooKeeper { process, port, _data: data }
     }
 
     /// The id of its process.

@@ -103,19 +103,23 @@ impl Lane {
         mut pace: Option<Pace>,
         recorder: &RefCell<Recorder>,
     ) {
+        let mut unconnected_since = None;
         while !recorder.borrow().is_over(Instant::now()) {
             let mut stream = match self.stream.take() {
                 Some(stream) => stream,
-                None => match timeout(CONNECT_TIMEOUT, self.connect()).await {
-                    Ok(Ok(stream)) => stream,
-                    Ok(Err(_)) | Err(_) => {
-                        recorder.borrow_mut().on_trouble("cannot connect", 1, Instant::now());
+                None => match self.connect_in_time().await {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        let now = Instant::now();
+                        let since = *unconnected_since.get_or_insert(now);
+                        recorder.borrow_mut().on_no_connection(&error, since, now);
                         self.server = (self.server + 1) % self.settings.servers.len();
                         sleep(RECONNECT_PAUSE).await;
                         continue;
                     }
                 },
             };
+            unconnected_since = None;
             match self.drive(&mut stream, source, &mut pace, recorder).await {
                 Ok(()) => {
                     self.stream = Some(stream);
@@ -128,6 +132,26 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Opens a connection, or tells to which server it could not and why.
+    async fn connect_in_time(&mut self) -> io::Result<TcpStream> {
+        let connected = match timeout(CONNECT_TIMEOUT, self.connect()).await {
+            Ok(connected) => connected,
+            Err(_) => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {CONNECT_TIMEOUT:?}")))
+            }
+        };
+        let server = &self.settings.servers[self.server];
+        connected.map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                    "; is it one more than the server's maxClientCnxns or maxCnxns?"
+                }
+                _ => "",
+            };
+            io::Error::new(error.kind(), format!("{server}: {error}{hint}"))
+        })
     }
 
     /// Opens a connection; the session goes on if there was one and the ensemble still has it.
@@ -350,6 +374,43 @@ mod tests {
                 stream.write_all_buf(&mut output).await?;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_preparation_goes_on_when_a_server_lets_it_in_late() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let servers = vec![listener.local_addr().unwrap().to_string()];
+        let settings = LaneSettings { servers, in_flight: 3, session_timeout: Duration::from_secs(10) };
+        let layout = Rc::new(Layout { root: "/r".to_owned(), keys: 100, value: vec![1; 10] });
+        let recorder = RefCell::new(Recorder::for_preparation());
+        let run = async {
+            tokio::task::spawn_local(async move {
+                drop(listener.accept().await?);
+                serve(listener, 1000).await
+            });
+            let mut lane = Lane::new(Rc::new(settings), 0);
+            lane.run(&mut Stripe::new(layout, 0, 1, false), None, &recorder).await;
+        };
+        LocalSet::new().run_until(run).await;
+        let recorder = recorder.into_inner();
+        assert_eq!((recorder.first_failure, recorder.answered), (None, 100));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_let_in_learns_which_limit_it_may_be() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap().to_string();
+        let settings = LaneSettings {
+            servers: vec![server.clone()],
+            in_flight: 1,
+            session_timeout: Duration::from_secs(10),
+        };
+        let mut lane = Lane::new(Rc::new(settings), 0);
+        let (connected, accepted) =
+            tokio::join!(lane.connect_in_time(), async { listener.accept().await.map(drop) });
+        accepted.unwrap();
+        let error = connected.unwrap_err().to_string();
+        assert!(error.starts_with(&server) && error.contains("maxClientCnxns"), "{error}");
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What is measured while a load runs.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -12,6 +13,8 @@ use crate::jute::ErrorCode;
 pub const WINDOW: Duration = Duration::from_millis(100);
 /// Longer latencies are counted as this one.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
+/// How long a preparation tries to connect: a server at its limits may be slow, and connections may still be closing.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// Longer than any preparation.
 const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -97,7 +100,16 @@ impl Recorder {
         self.on_trouble(&name, 1, now);
     }
 
-    /// `count` requests came to nothing, or an attempt to connect did.
+    /// An attempt to connect failed, as all have since `since`.
+    pub fn on_no_connection(&mut self, error: &io::Error, since: Instant, now: Instant) {
+        if !self.fails_fast {
+            self.on_trouble("cannot connect", 1, now);
+        } else if now - since >= CONNECT_PATIENCE {
+            self.on_trouble(&format!("cannot connect: {error}"), 1, now);
+        }
+    }
+
+    /// `count` requests came to nothing.
     pub fn on_trouble(&mut self, what: &str, count: u64, now: Instant) {
         if count == 0 {
             return;
@@ -152,6 +164,17 @@ pub struct Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_preparation_gives_up_connecting_after_a_while_and_says_why() {
+        let mut recorder = Recorder::for_preparation();
+        let (since, error) = (Instant::now(), io::Error::other("a:2181: refused"));
+        recorder.on_no_connection(&error, since, since + CONNECT_PATIENCE - Duration::from_millis(1));
+        assert!(!recorder.is_over(since));
+        recorder.on_no_connection(&error, since, since + CONNECT_PATIENCE);
+        assert!(recorder.is_over(since));
+        assert_eq!(recorder.first_failure.as_deref(), Some("cannot connect: a:2181: refused"));
+    }
 
     #[test]
     fn the_emptiest_window_and_the_longest_gap_are_found_within_the_measurement() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use super::EnsembleArgs;
-use crate::config::{Format, ListenAddr, PeerType, ServerAddr, Source, parse_text};
+use crate::config::{Format, ListenAddr, ServerAddr, Source, parse_text};
 use crate::ids::ServerId;
 
 /// The clients' port of the first server if nothing else is asked for.
@@ -42,7 +42,6 @@ impl ServerPlan {
             host: self.client.ip().to_string(),
             quorum_port: self.quorum_port,
             election_port: self.election_port,
-            peer_type: PeerType::Participant,
             client: Some(ListenAddr { host: Some(self.client.ip().to_string()), port: self.client.port() }),
         }
     }

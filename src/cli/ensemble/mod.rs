@@ -33,7 +33,7 @@ Examples:
 What it prints, one line for every change (programs may read them):
   server 1: started, pid 4711, clients 127.0.0.1:2181, log DIR/server-1/server.log
   server 1: restarted, pid 4712, clients 127.0.0.1:2181, log DIR/server-1/server.log
-  server 3: leader                            or follower, observer, standalone
+  server 3: leader                            or follower, standalone
   server 3: not serving
   server 3: ended, signal 9                   or exit code 1
   serving: 127.0.0.1:2181,127.0.0.1:2182,127.0.0.1:2183
@@ -42,9 +42,8 @@ What it prints, one line for every change (programs may read them):
 `serving`, with the connect string for clients, comes once.
 
 With --json each line is an object. \"event\" is started, restarted, leader, follower,
-observer, standalone, not_serving, ended, serving, stopping or stopped; \"ms\" are the
-milliseconds since the start; server, pid, clients, log, exit_code, signal and connect
-hold the rest.
+standalone, not_serving, ended, serving, stopping or stopped; \"ms\" are the milliseconds
+since the start; server, pid, clients, log, exit_code, signal and connect hold the rest.
 
 To see a failover, kill -9 the pid of the leader: another server takes over, and the killed
 one is restarted and follows. Ctrl-C or SIGTERM ends all servers; they end as well when this

@@ -50,7 +50,6 @@ fn mode_in(answer: &str) -> Option<Mode> {
     match answer.lines().find_map(|line| line.strip_prefix("Mode: "))?.trim() {
         "leader" => Some(Mode::Leader),
         "follower" => Some(Mode::Follower),
-        "observer" => Some(Mode::Observer),
         "standalone" => Some(Mode::Standalone),
         _ => None,
     }

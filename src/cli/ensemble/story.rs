@@ -17,7 +17,6 @@ pub(super) enum Event {
     Restarted { server: u8, pid: u32, clients: String, log: String },
     Leader { server: u8 },
     Follower { server: u8 },
-    Observer { server: u8 },
     Standalone { server: u8 },
     NotServing { server: u8 },
     Ended { server: u8, exit_code: Option<i32>, signal: Option<i32> },
@@ -37,7 +36,6 @@ impl std::fmt::Display for Event {
             }
             Event::Leader { server } => write!(f, "server {server}: leader"),
             Event::Follower { server } => write!(f, "server {server}: follower"),
-            Event::Observer { server } => write!(f, "server {server}: observer"),
             Event::Standalone { server } => write!(f, "server {server}: standalone"),
             Event::NotServing { server } => write!(f, "server {server}: not serving"),
             Event::Ended { server, exit_code: Some(code), .. } => {
@@ -59,7 +57,6 @@ impl std::fmt::Display for Event {
 pub(super) enum Mode {
     Leader,
     Follower,
-    Observer,
     Standalone,
 }
 
@@ -68,7 +65,6 @@ impl Mode {
         match self {
             Mode::Leader => Event::Leader { server },
             Mode::Follower => Event::Follower { server },
-            Mode::Observer => Event::Observer { server },
             Mode::Standalone => Event::Standalone { server },
         }
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -12,6 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::conn::Conn;
 use super::{ClientContext, connection};
 use crate::server::net::{self, ACCEPT_PAUSE};
+
+/// How long a client that finds no place has to wait for threads to notice that others have left. All who come behind it
+/// wait as well.
+const GIVE_WAY: Duration = Duration::from_millis(1);
 
 /// The threads that serve clients, each with a runtime of its own. None: the thread that accepts serves them too,
 /// which spares every write two hops between threads.
@@ -51,6 +56,16 @@ impl ClientThreads {
         }
     }
 
+    /// Lets the tasks of connections run that have something to do: all of them if they share this thread, as far as
+    /// they come in a moment if they have their own.
+    async fn give_way(&self) {
+        if self.runtimes.is_empty() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(GIVE_WAY).await;
+        }
+    }
+
     fn next_runtime(&self) -> Option<&Handle> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         (!self.runtimes.is_empty()).then(|| &self.runtimes[turn % self.runtimes.len()])
@@ -71,8 +86,7 @@ type Permit = Option<OwnedSemaphorePermit>;
 
 /// Lets clients in until the task is aborted.
 pub async fn listen(context: Arc<ClientContext>, threads: ClientThreads, listener: TcpListener) {
-    let conns_max = context.settings.conns_max as usize;
-    let permits = Arc::new(Semaphore::new(conns_max));
+    let permits = Arc::new(Semaphore::new(context.settings.conns_max as usize));
     loop {
         let (stream, from) = match listener.accept().await {
             Ok((stream, from)) => (stream, net::canonical(from)),
@@ -82,36 +96,42 @@ pub async fn listen(context: Arc<ClientContext>, threads: ClientThreads, listene
                 continue;
             }
         };
-        let permit = match conns_max {
-            0 => None,
-            _ => match Arc::clone(&permits).try_acquire_owned() {
-                Ok(permit) => Some(permit),
-                Err(_) => {
-                    refuse(
-                        &context,
-                        from,
-                        &format!("there are {conns_max} connections, as many as maxCnxns allows"),
-                    );
-                    continue;
-                }
-            },
-        };
-        let per_address_max = context.settings.conns_per_address_max;
-        match context.conns.open(from, per_address_max) {
-            Some(conn) => {
-                if net::tune_client(&stream).is_ok() {
-                    threads.serve(Arc::clone(&context), conn, stream, permit);
-                } else {
-                    context.conns.remove(&conn);
-                }
+        let mut admitted = admit(&context, &permits, from);
+        if admitted.is_err() {
+            // Connections that their clients closed before they opened this one count until their tasks have run.
+            threads.give_way().await;
+            admitted = admit(&context, &permits, from);
+        }
+        match admitted {
+            Ok((conn, permit)) if net::tune_client(&stream).is_ok() => {
+                threads.serve(Arc::clone(&context), conn, stream, permit);
             }
-            None => refuse(
-                &context,
-                from,
-                &format!("its address has {per_address_max} connections, as many as maxClientCnxns allows"),
-            ),
+            Ok((conn, _)) => context.conns.remove(&conn),
+            Err(why) => refuse(&context, from, &why),
         }
     }
+}
+
+/// A place for another connection, or why there is none.
+fn admit(
+    context: &ClientContext,
+    permits: &Arc<Semaphore>,
+    from: SocketAddr,
+) -> Result<(Arc<Conn>, Permit), String> {
+    let conns_max = context.settings.conns_max;
+    let permit = match conns_max {
+        0 => None,
+        _ => Some(
+            Arc::clone(permits)
+                .try_acquire_owned()
+                .map_err(|_| format!("there are {conns_max} connections, as many as maxCnxns allows"))?,
+        ),
+    };
+    let per_address_max = context.settings.conns_per_address_max;
+    let conn = context.conns.open(from, per_address_max).ok_or_else(|| {
+        format!("its address has {per_address_max} connections, as many as maxClientCnxns allows")
+    })?;
+    Ok((conn, permit))
 }
 
 fn refuse(context: &ClientContext, from: SocketAddr, why: &str) {
