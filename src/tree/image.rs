@@ -125,13 +125,14 @@ impl Blocks {
         for length in [depth, name.len() as u32, data_len, number] {
             block.extend_from_slice(&length.to_le_bytes());
         }
-        for zxid in [node.czxid, node.mzxid, node.pzxid] {
+        let (change, family) = (node.change(), self.image.slab.family(node));
+        for zxid in [node.czxid, change.zxid, family.pzxid] {
             block.extend_from_slice(&zxid.0.to_le_bytes());
         }
-        for time_ms in [node.ctime_ms, node.mtime_ms] {
+        for time_ms in [node.ctime_ms, change.time_ms] {
             block.extend_from_slice(&time_ms.to_le_bytes());
         }
-        for count in [node.version, node.created_children] {
+        for count in [change.version, family.created_children] {
             block.extend_from_slice(&count.to_le_bytes());
         }
         block.extend_from_slice(&node.blob().owner().0.to_le_bytes());

@@ -1,8 +1,9 @@
 //! The tree of znodes. Pure: it changes only by [`Tree::apply`], and equal transactions make equal trees.
 //!
 //! ```text
-//! path ──hash──▶ index ──▶ node (80 bytes, in pages of 256) ──▶ blob (owner, name, data)
-//!                            │ parent, first child, next, prev
+//! path ──hash──▶ index ──▶ node (48 bytes, in pages of 256) ──▶ blob (owner, last change, name, data)
+//!                            │ parent, next, prev
+//!                            ├ family ──▶ first child and counts; only if there ever was a child
 //!                            └ access id ──▶ ACL table (shared by content)
 //! ```
 //!
@@ -21,6 +22,7 @@ mod load;
 #[cfg(test)]
 mod model_test;
 mod nodes;
+mod pages;
 pub mod path;
 mod read;
 mod slab;
@@ -45,8 +47,6 @@ use slab::{Node, NodeId, Slab};
 /// All znodes, as they are after some transaction.
 pub struct Tree {
     slab: Slab,
-    /// Slots of deleted nodes.
-    free: Vec<NodeId>,
     /// Every node but the root.
     index: PathIndex,
     acls: AclTable,
@@ -76,7 +76,7 @@ impl Tree {
                 }
                 None => (Place::ROOT, ""),
             };
-            let blob = Blob::new(&mut tree.scratch, name, SessionId(0), Some(&[]));
+            let blob = Blob::new(&mut tree.scratch, name, SessionId(0), None, Some(&[]));
             // As ZooKeeper makes them.
             let access = match fixed {
                 path::CONFIG => tree.acls.intern(std::slice::from_ref(&read_only), -1),
@@ -91,7 +91,6 @@ impl Tree {
     fn without_root(hash_seed: u64) -> Tree {
         Tree {
             slab: Slab::new(),
-            free: Vec::new(),
             index: PathIndex::new(hash_seed),
             acls: AclTable::new(hash_seed),
             ephemerals: BTreeSet::new(),

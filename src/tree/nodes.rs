@@ -1,8 +1,10 @@
 //! Putting nodes in, taking them out and changing them, with everything that is derived: links, index, ephemerals,
 //! digest and sizes. Nothing else writes into the slab.
 
+use super::acl_table::AccessId;
+use super::blob::DataChange;
 use super::index::PathHash;
-use super::slab::{Node, NodeId};
+use super::slab::{Family, Node, NodeId, Slab};
 use super::{Tree, digest};
 
 /// Where a node goes.
@@ -45,19 +47,13 @@ impl Tree {
         node.prev = after;
         node.next = match after.some() {
             Some(after) => self.slab.get(after).next,
-            None if parent.is_some() => self.slab.get(parent).first_child,
+            None if parent.is_some() => self.slab.family(self.slab.get(parent)).first_child,
             None => NodeId::NONE,
         };
         let next = node.next;
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.slab.reuse(id, node);
-                id
-            }
-            None => self.slab.push(node)?,
-        };
+        let id = self.slab.add(node)?;
         if parent.is_some() {
-            self.slab.get_mut(parent).num_children += 1;
+            self.slab.change_family(parent, |family| family.num_children += 1);
             self.link(parent, after, id);
             self.link_back(next, id);
             self.index.insert(path_hash, id);
@@ -75,35 +71,36 @@ impl Tree {
         let (parent, prev, next, access) = (node.parent, node.prev, node.next, node.access);
         self.link(parent, prev, next);
         self.link_back(next, prev);
-        self.slab.get_mut(parent).num_children -= 1;
+        self.slab.change_family(parent, |family| family.num_children -= 1);
         self.slab.free(id);
-        self.free.push(id);
         self.acls.release(access);
     }
 
     /// Changes what [`digest::of_family`] covers.
-    pub(super) fn change_family(&mut self, id: NodeId, path: &str, change: impl FnOnce(&mut Node)) {
+    pub(super) fn change_family(&mut self, id: NodeId, path: &str, change: impl FnOnce(&mut Family)) {
+        self.with_family_digest(id, path, |slab| slab.change_family(id, change));
+    }
+
+    /// Changes the access, which [`digest::of_family`] covers as well.
+    pub(super) fn change_access(&mut self, id: NodeId, path: &str, access: AccessId) {
+        self.with_family_digest(id, path, |slab| slab.get_mut(id).access = access);
+    }
+
+    fn with_family_digest(&mut self, id: NodeId, path: &str, change: impl FnOnce(&mut Slab)) {
         let before = self.family_digest(id, path);
-        change(self.slab.get_mut(id));
+        change(&mut self.slab);
         let after = self.family_digest(id, path);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
     }
 
-    /// Changes the data, and what else [`digest::of_content`] covers.
-    pub(super) fn change_content(
-        &mut self,
-        id: NodeId,
-        path: &str,
-        data: Option<&[u8]>,
-        change: impl FnOnce(&mut Node),
-    ) {
+    /// Changes the data.
+    pub(super) fn change_content(&mut self, id: NodeId, path: &str, data: Option<&[u8]>, change: DataChange) {
         let before = self.content_digest(id, path);
         let node = self.slab.get_mut(id);
         self.data_bytes -= node.blob().data_len() as u64;
-        let blob = node.blob().with_data(&mut self.scratch, data);
+        let blob = node.blob().with_data(&mut self.scratch, change, data);
         self.data_bytes += blob.data_len() as u64;
         node.set_blob(blob);
-        change(node);
         let after = digest::of_content(&mut self.scratch, path, self.slab.get(id), data);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
     }
@@ -112,7 +109,7 @@ impl Tree {
     fn link(&mut self, parent: NodeId, prev: NodeId, child: NodeId) {
         match prev.some() {
             Some(prev) => self.slab.get_mut(prev).next = child,
-            None => self.slab.get_mut(parent).first_child = child,
+            None => self.slab.change_family(parent, |family| family.first_child = child),
         }
     }
 
@@ -152,6 +149,6 @@ impl Tree {
 
     fn family_digest(&mut self, id: NodeId, path: &str) -> u64 {
         let node = self.slab.get(id);
-        digest::of_family(&mut self.scratch, path, node, self.acls.get(node.access))
+        digest::of_family(&mut self.scratch, path, self.slab.family(node), self.acls.get(node.access))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::acl_table::Access;
 use super::image::Image;
-use super::slab::{Node, NodeId};
+use super::slab::{Family, Node, NodeId};
 use super::{Tree, path};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{Acl, AuthId, Stat};
@@ -63,7 +63,7 @@ impl Tree {
     /// The tree as it is now, for another thread to write out while this one goes on. Costs a reference count for
     /// every 16384 znodes.
     pub fn image(&self) -> Image {
-        Image { slab: self.slab.clone(), accesses: self.acls.accesses(), len: self.len, digest: self.digest }
+        Image { slab: self.slab.image(), accesses: self.acls.accesses(), len: self.len, digest: self.digest }
     }
 
     pub(super) fn find(&self, path: &str) -> Option<NodeId> {
@@ -93,20 +93,21 @@ impl<'a> Znode<'a> {
     /// What a client sees of the znode besides data and ACL.
     pub fn stat(&self) -> Stat {
         let node = self.node;
-        let num_children = node.num_children as i32;
+        let (family, change) = (self.family(), node.change());
+        let num_children = family.num_children as i32;
         Stat {
             czxid: node.czxid,
-            mzxid: node.mzxid,
+            mzxid: change.zxid,
             ctime_ms: node.ctime_ms,
-            mtime_ms: node.mtime_ms,
-            version: node.version,
+            mtime_ms: change.time_ms,
+            version: change.version,
             // Creations and deletions; for each creation there was a deletion, unless the child is still there.
-            cversion: node.created_children.wrapping_mul(2).wrapping_sub(num_children),
+            cversion: family.created_children.wrapping_mul(2).wrapping_sub(num_children),
             aversion: self.aversion(),
             ephemeral_owner: self.ephemeral_owner(),
             data_length: self.node.blob().data_len() as i32,
             num_children,
-            pzxid: node.pzxid,
+            pzxid: family.pzxid,
         }
     }
 
@@ -133,24 +134,24 @@ impl<'a> Znode<'a> {
     /// The names of the children, in no particular order.
     pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let slab = &self.tree.slab;
-        std::iter::successors(self.node.first_child.some(), |&id| slab.get(id).next.some())
+        std::iter::successors(self.family().first_child.some(), |&id| slab.get(id).next.some())
             .map(|id| slab.get(id).blob().name())
     }
 
     /// How many children there are.
     pub fn num_children(&self) -> u32 {
-        self.node.num_children
+        self.family().num_children
     }
 
     /// How many children there ever were: what ZooKeeper stores as `cversion`, and the number of the next sequential
     /// child. [`Stat::cversion`] tells something else.
     pub fn created_children(&self) -> i32 {
-        self.node.created_children
+        self.family().created_children
     }
 
     /// Changes of the data.
     pub fn version(&self) -> i32 {
-        self.node.version
+        self.node.change().version
     }
 
     /// Changes of the ACL.
@@ -175,12 +176,16 @@ impl<'a> Znode<'a> {
 
     /// The transaction that last set the data.
     pub fn mzxid(&self) -> Zxid {
-        self.node.mzxid
+        self.node.change().zxid
     }
 
     /// The transaction that last created or deleted a child.
     pub fn pzxid(&self) -> Zxid {
-        self.node.pzxid
+        self.family().pzxid
+    }
+
+    fn family(&self) -> Family {
+        self.tree.slab.family(self.node)
     }
 
     fn access(&self) -> &'a Access {
