@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::Tree;
 use super::acl_table::{AccessId, Readers};
-use super::blob::{Blob, DataChange};
+use super::blob::{Content, DataChange};
 use super::path::{self, PathError};
 use super::slab::{Node, NodeId};
 use crate::ids::{SessionId, Zxid};
@@ -193,9 +193,9 @@ impl<'t> Changer<'_, 't> {
         }
         let access = tree.acls.intern(&create.acl, 0);
         let owner = SessionId(create.ephemeral_owner);
-        let blob = Blob::new(&mut tree.scratch, name, owner, None, create.data.as_deref());
-        let node = Node::new(blob, access, self.zxid, self.time_ms);
-        let id = tree.insert(place, node, path, create.data.as_deref()).ok_or(Reason::Full)?;
+        let content = Content { name, owner, change: None, data: create.data.as_deref() };
+        let node = Node::new(access, self.zxid, self.time_ms);
+        let id = tree.insert(place, node, path, content).ok_or(Reason::Full)?;
         tree.change_family(parent, parent_path, |parent| {
             parent.created_children = create.parent_cversion;
             parent.pzxid = self.zxid;

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::Tree;
 use super::acl_table::AccessId;
-use super::blob::{Blob, DataChange};
+use super::blob::{Content, DataChange};
 use super::image::{HEADER_BYTES, NODE_BYTES, NULL_DATA, VERSION};
 use super::nodes::Place;
 use super::path::{self, PathError};
@@ -182,9 +182,9 @@ impl Loader {
 
         let place = self.place(depth, name, owner)?;
         let access = self.access(access, bytes)?;
-        let blob = Blob::new(&mut self.tree.scratch, name, owner, change, data);
-        let node = Node::new(blob, access, czxid, ctime_ms);
-        let id = self.tree.insert(place, node, &self.path, data).ok_or(Damage::Full)?;
+        let content = Content { name, owner, change, data };
+        let node = Node::new(access, czxid, ctime_ms);
+        let id = self.tree.insert(place, node, &self.path, content).ok_or(Damage::Full)?;
         if (pzxid, created_children) != (czxid, 0) {
             let came = |family: &mut Family| {
                 (family.pzxid, family.created_children) = (pzxid, created_children);

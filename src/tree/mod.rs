@@ -1,7 +1,7 @@
 //! The tree of znodes. Pure: it changes only by [`Tree::apply`], and equal transactions make equal trees.
 //!
 //! ```text
-//! path ──hash──▶ index ──▶ node (48 bytes, in pages of 256) ──▶ blob (owner, last change, name, data)
+//! path ──hash──▶ index ──▶ node (40 bytes, in pages of 256) ──▶ blob (last change, owner, name, data)
 //!                            │ parent, next, prev
 //!                            ├ family ──▶ first child and counts; only if there ever was a child
 //!                            └ access id ──▶ ACL table (shared by content)
@@ -15,6 +15,7 @@ pub mod acl;
 mod acl_table;
 mod apply;
 mod blob;
+mod blobs;
 mod digest;
 mod image;
 mod index;
@@ -39,7 +40,7 @@ use crate::ids::{SessionId, Zxid};
 use crate::jute::perms;
 use crate::txn;
 use acl_table::{AccessId, AclTable};
-use blob::Blob;
+use blob::Content;
 use index::PathIndex;
 use nodes::Place;
 use slab::{Node, NodeId, Slab};
@@ -76,14 +77,14 @@ impl Tree {
                 }
                 None => (Place::ROOT, ""),
             };
-            let blob = Blob::new(&mut tree.scratch, name, SessionId(0), None, Some(&[]));
+            let content = Content { name, owner: SessionId(0), change: None, data: Some(&[]) };
             // As ZooKeeper makes them.
             let access = match fixed {
                 path::CONFIG => tree.acls.intern(std::slice::from_ref(&read_only), -1),
                 _ => AccessId::OPEN,
             };
-            let node = Node::new(blob, access, Zxid::ZERO, 0);
-            tree.insert(place, node, fixed, Some(&[])).expect("an empty tree has room");
+            let node = Node::new(access, Zxid::ZERO, 0);
+            tree.insert(place, node, fixed, content).expect("an empty tree has room");
         }
         tree
     }

@@ -2,7 +2,7 @@
 //! digest and sizes. Nothing else writes into the slab.
 
 use super::acl_table::AccessId;
-use super::blob::DataChange;
+use super::blob::{Content, DataChange};
 use super::index::PathHash;
 use super::slab::{Family, Node, NodeId, Slab};
 use super::{Tree, digest};
@@ -33,14 +33,13 @@ impl Tree {
         self.index.find(&self.slab, place.path_hash, path).is_some()
     }
 
-    /// Puts a node in at a path that is not there yet. `data` is what its blob was made of, still warm. `None` if
-    /// there is no room.
+    /// Puts a node in at a path that is not there yet. `None` if there is no room.
     pub(super) fn insert(
         &mut self,
         place: Place,
         mut node: Node,
         path: &str,
-        data: Option<&[u8]>,
+        content: Content<'_>,
     ) -> Option<NodeId> {
         let Place { parent, after, path_hash } = place;
         node.parent = parent;
@@ -52,13 +51,15 @@ impl Tree {
         };
         let next = node.next;
         let id = self.slab.add(node)?;
+        content.encode(&mut self.scratch);
+        self.slab.set_blob(id, &mut self.scratch);
         if parent.is_some() {
             self.slab.change_family(parent, |family| family.num_children += 1);
             self.link(parent, after, id);
             self.link_back(next, id);
             self.index.insert(path_hash, id);
         }
-        self.count_in(id, path, data);
+        self.count_in(id, path, content);
         Some(id)
     }
 
@@ -72,7 +73,7 @@ impl Tree {
         self.link(parent, prev, next);
         self.link_back(next, prev);
         self.slab.change_family(parent, |family| family.num_children -= 1);
-        self.slab.free(id);
+        self.slab.free(id, &mut self.scratch);
         self.acls.release(access);
     }
 
@@ -96,12 +97,13 @@ impl Tree {
     /// Changes the data.
     pub(super) fn change_content(&mut self, id: NodeId, path: &str, data: Option<&[u8]>, change: DataChange) {
         let before = self.content_digest(id, path);
-        let node = self.slab.get_mut(id);
-        self.data_bytes -= node.blob().data_len() as u64;
-        let blob = node.blob().with_data(&mut self.scratch, change, data);
-        self.data_bytes += blob.data_len() as u64;
-        node.set_blob(blob);
-        let after = digest::of_content(&mut self.scratch, path, self.slab.get(id), data);
+        let old = self.slab.blob(id);
+        self.data_bytes -= old.data_len() as u64;
+        let content = Content { name: old.name(), owner: old.owner(), change: Some(change), data };
+        content.encode(&mut self.scratch);
+        self.slab.set_blob(id, &mut self.scratch);
+        self.data_bytes += data.map_or(0, <[u8]>::len) as u64;
+        let after = self.content_digest(id, path);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
     }
 
@@ -120,14 +122,13 @@ impl Tree {
         }
     }
 
-    fn count_in(&mut self, id: NodeId, path: &str, data: Option<&[u8]>) {
-        let content = digest::of_content(&mut self.scratch, path, self.slab.get(id), data);
-        self.digest = self.digest.wrapping_add(content).wrapping_add(self.family_digest(id, path));
+    fn count_in(&mut self, id: NodeId, path: &str, content: Content<'_>) {
+        let digest = self.content_digest(id, path).wrapping_add(self.family_digest(id, path));
+        self.digest = self.digest.wrapping_add(digest);
         self.len += 1;
-        let blob = self.slab.get(id).blob();
-        self.data_bytes += (path.len() + blob.data_len()) as u64;
-        if blob.is_ephemeral() {
-            self.ephemerals.insert((blob.owner(), id));
+        self.data_bytes += (path.len() + content.data.map_or(0, <[u8]>::len)) as u64;
+        if content.owner.0 != 0 {
+            self.ephemerals.insert((content.owner, id));
         }
     }
 
@@ -135,7 +136,7 @@ impl Tree {
         let digest = self.content_digest(id, path).wrapping_add(self.family_digest(id, path));
         self.digest = self.digest.wrapping_sub(digest);
         self.len -= 1;
-        let blob = self.slab.get(id).blob();
+        let blob = self.slab.blob(id);
         self.data_bytes -= (path.len() + blob.data_len()) as u64;
         if blob.is_ephemeral() {
             self.ephemerals.remove(&(blob.owner(), id));
@@ -143,8 +144,8 @@ impl Tree {
     }
 
     fn content_digest(&mut self, id: NodeId, path: &str) -> u64 {
-        let node = self.slab.get(id);
-        digest::of_content(&mut self.scratch, path, node, node.blob().data())
+        let (node, blob) = (self.slab.get(id), self.slab.blob(id));
+        digest::of_content(&mut self.scratch, path, node, &blob)
     }
 
     fn family_digest(&mut self, id: NodeId, path: &str) -> u64 {

@@ -4,6 +4,8 @@ use triomphe::Arc;
 
 const PAGE_SLOTS: usize = 256;
 const GROUP_PAGES: usize = 64;
+/// Neighbours, always in one page: see [`Pages::row_mut`].
+pub(super) const ROW_SLOTS: u32 = 4;
 
 type Page<T> = [T; PAGE_SLOTS];
 /// Pages are counted in groups, so that an image of a million nodes is 62 reference counts and not 3907: the rest is
@@ -36,9 +38,25 @@ impl<T: Clone + Default> Pages<T> {
 
     #[inline]
     pub fn get_mut(&mut self, slot: u32) -> &mut T {
-        let slot = slot as usize;
-        let group = Arc::make_mut(&mut self.groups[slot / (PAGE_SLOTS * GROUP_PAGES)]);
-        &mut Arc::make_mut(&mut group[slot / PAGE_SLOTS % GROUP_PAGES])[slot % PAGE_SLOTS]
+        &mut self.page_mut(slot)[slot as usize % PAGE_SLOTS]
+    }
+
+    /// The slots from the last multiple of [`ROW_SLOTS`], this one among them.
+    pub fn row_mut(&mut self, slot: u32) -> &mut [T; ROW_SLOTS as usize] {
+        let first = (slot - slot % ROW_SLOTS) as usize % PAGE_SLOTS;
+        self.page_mut(slot)[first..].first_chunk_mut().expect("a page is made of rows")
+    }
+
+    /// How many slots were ever used.
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    #[inline]
+    fn page_mut(&mut self, slot: u32) -> &mut Page<T> {
+        let page = slot as usize / PAGE_SLOTS;
+        let group = Arc::make_mut(&mut self.groups[page / GROUP_PAGES]);
+        Arc::make_mut(&mut group[page % GROUP_PAGES])
     }
 
     /// The same slots, to look at. Costs a reference count for every 16384 of them.

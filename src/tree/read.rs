@@ -1,6 +1,7 @@
 //! Looking at the tree.
 
 use super::acl_table::Access;
+use super::blob::Blob;
 use super::image::Image;
 use super::slab::{Family, Node, NodeId};
 use super::{Tree, path};
@@ -74,7 +75,7 @@ impl Tree {
     }
 
     pub(super) fn znode(&self, id: NodeId) -> Znode<'_> {
-        Znode { tree: self, node: self.slab.get(id) }
+        Znode { tree: self, id, node: self.slab.get(id) }
     }
 
     pub(super) fn ephemeral_ids(&self, session: SessionId) -> impl Iterator<Item = NodeId> {
@@ -86,6 +87,7 @@ impl Tree {
 #[derive(Clone, Copy)]
 pub struct Znode<'a> {
     tree: &'a Tree,
+    id: NodeId,
     node: &'a Node,
 }
 
@@ -93,7 +95,8 @@ impl<'a> Znode<'a> {
     /// What a client sees of the znode besides data and ACL.
     pub fn stat(&self) -> Stat {
         let node = self.node;
-        let (family, change) = (self.family(), node.change());
+        let (family, blob) = (self.family(), self.blob());
+        let change = node.change(&blob);
         let num_children = family.num_children as i32;
         Stat {
             czxid: node.czxid,
@@ -104,8 +107,8 @@ impl<'a> Znode<'a> {
             // Creations and deletions; for each creation there was a deletion, unless the child is still there.
             cversion: family.created_children.wrapping_mul(2).wrapping_sub(num_children),
             aversion: self.aversion(),
-            ephemeral_owner: self.ephemeral_owner(),
-            data_length: self.node.blob().data_len() as i32,
+            ephemeral_owner: blob.owner(),
+            data_length: blob.data_len() as i32,
             num_children,
             pzxid: family.pzxid,
         }
@@ -113,7 +116,7 @@ impl<'a> Znode<'a> {
 
     /// The content; `None` is null, which is not the same as empty.
     pub fn data(&self) -> Option<&'a [u8]> {
-        self.node.blob().data()
+        self.blob().data()
     }
 
     /// Who may do what.
@@ -128,14 +131,14 @@ impl<'a> Znode<'a> {
 
     /// The last name of the path; empty for the root.
     pub fn name(&self) -> &'a str {
-        self.node.blob().name()
+        self.blob().name()
     }
 
     /// The names of the children, in no particular order.
     pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let slab = &self.tree.slab;
         std::iter::successors(self.family().first_child.some(), |&id| slab.get(id).next.some())
-            .map(|id| slab.get(id).blob().name())
+            .map(|id| slab.blob(id).name())
     }
 
     /// How many children there are.
@@ -151,7 +154,7 @@ impl<'a> Znode<'a> {
 
     /// Changes of the data.
     pub fn version(&self) -> i32 {
-        self.node.change().version
+        self.node.change(&self.blob()).version
     }
 
     /// Changes of the ACL.
@@ -161,12 +164,12 @@ impl<'a> Znode<'a> {
 
     /// The session of an ephemeral; 0 if it is none.
     pub fn ephemeral_owner(&self) -> SessionId {
-        self.node.blob().owner()
+        self.blob().owner()
     }
 
     /// True if the znode goes with a session.
     pub fn is_ephemeral(&self) -> bool {
-        self.node.blob().is_ephemeral()
+        self.blob().is_ephemeral()
     }
 
     /// The transaction that created the znode.
@@ -176,12 +179,16 @@ impl<'a> Znode<'a> {
 
     /// The transaction that last set the data.
     pub fn mzxid(&self) -> Zxid {
-        self.node.change().zxid
+        self.node.change(&self.blob()).zxid
     }
 
     /// The transaction that last created or deleted a child.
     pub fn pzxid(&self) -> Zxid {
         self.family().pzxid
+    }
+
+    fn blob(&self) -> Blob<'a> {
+        self.tree.slab.blob(self.id)
     }
 
     fn family(&self) -> Family {

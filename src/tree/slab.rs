@@ -2,6 +2,7 @@
 
 use super::acl_table::AccessId;
 use super::blob::{Blob, DataChange};
+use super::blobs::{BlobPlace, Blobs};
 use super::pages::Pages;
 use crate::ids::Zxid;
 
@@ -31,7 +32,7 @@ impl NodeId {
     }
 }
 
-/// A znode, as far as all znodes have it. 48 bytes: the ACL's version lies with the ACL; name, data, owner and what a
+/// A znode, as far as all znodes have it. 40 bytes: the ACL's version lies with the ACL; name, data, owner and what a
 /// change of the data leaves behind in the blob; and what children bring along in the [`Family`].
 #[derive(Clone, Debug)]
 pub(super) struct Node {
@@ -44,30 +45,22 @@ pub(super) struct Node {
     pub access: AccessId,
     /// The slot of its [`Family`]; [`NO_FAMILY`] if it never had a child.
     family: u32,
-    /// `None` in a free slot only.
-    blob: Option<Blob>,
+    blob: BlobPlace,
 }
 
 const NO_FAMILY: u32 = u32::MAX;
 
 impl Node {
     /// A node without relatives.
-    pub fn new(blob: Blob, access: AccessId, zxid: Zxid, time_ms: i64) -> Node {
-        Node { czxid: zxid, ctime_ms: time_ms, access, blob: Some(blob), ..Node::default() }
+    pub fn new(access: AccessId, zxid: Zxid, time_ms: i64) -> Node {
+        Node { czxid: zxid, ctime_ms: time_ms, access, ..Node::default() }
     }
 
-    pub fn blob(&self) -> &Blob {
-        self.blob.as_ref().expect("no link leads to a free slot")
-    }
-
-    pub fn set_blob(&mut self, blob: Blob) {
-        self.blob = Some(blob);
-    }
-
-    /// The last change of the data; the creation, if there was none.
-    pub fn change(&self) -> DataChange {
+    /// The last change of the data; the creation, if there was none. `blob` is the node's.
+    #[inline]
+    pub fn change(&self, blob: &Blob<'_>) -> DataChange {
         let created = DataChange { zxid: self.czxid, time_ms: self.ctime_ms, version: 0 };
-        self.blob().change().unwrap_or(created)
+        blob.change().unwrap_or(created)
     }
 }
 
@@ -82,7 +75,7 @@ impl Default for Node {
             prev: NodeId::NONE,
             access: AccessId::OPEN,
             family: NO_FAMILY,
-            blob: None,
+            blob: BlobPlace::NONE,
         }
     }
 }
@@ -102,16 +95,17 @@ pub(super) struct Family {
 pub(super) struct Slab {
     nodes: Pages<Node>,
     families: Pages<Family>,
+    blobs: Blobs,
 }
 
 impl Slab {
     pub fn new() -> Slab {
-        Slab { nodes: Pages::new(), families: Pages::new() }
+        Slab { nodes: Pages::new(), families: Pages::new(), blobs: Blobs::new() }
     }
 
     /// The same nodes, to look at.
     pub fn image(&self) -> Slab {
-        Slab { nodes: self.nodes.image(), families: self.families.image() }
+        Slab { nodes: self.nodes.image(), families: self.families.image(), blobs: self.blobs.image() }
     }
 
     #[inline]
@@ -146,13 +140,27 @@ impl Slab {
         }
     }
 
-    /// Puts a node in. `None` when there is no further number.
+    /// Name, data and so on.
+    #[inline]
+    pub fn blob(&self, id: NodeId) -> Blob<'_> {
+        Blob::new(self.blobs.get(id.0, self.get(id).blob))
+    }
+
+    /// Keeps the blob in `scratch`, which is overwritten, for a node instead of the one it has.
+    pub fn set_blob(&mut self, id: NodeId, scratch: &mut Vec<u8>) {
+        let row = self.nodes.row_mut(id.0);
+        self.blobs.set(id.0, row.each_mut().map(|node| &mut node.blob), scratch);
+    }
+
+    /// Puts a node in that has no blob yet. `None` when there is no further number.
     pub fn add(&mut self, node: Node) -> Option<NodeId> {
         self.nodes.add(node).map(NodeId)
     }
 
-    /// Empties a slot.
-    pub fn free(&mut self, id: NodeId) {
+    /// Empties a slot. `scratch` is overwritten.
+    pub fn free(&mut self, id: NodeId, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        self.set_blob(id, scratch);
         match self.nodes.get(id.0).family {
             NO_FAMILY => {}
             slot => self.families.free(slot),
@@ -186,11 +194,11 @@ impl Slab {
             std::iter::successors(Some(id), |&id| Some(self.get(id).parent))
                 .take_while(|&id| id != NodeId::ROOT)
         };
-        let len = ancestry().map(|id| self.get(id).blob().name_bytes().len() + 1).sum();
+        let len = ancestry().map(|id| self.blob(id).name_bytes().len() + 1).sum();
         let mut path = vec![b'/'; len];
         let mut end = len;
         for id in ancestry() {
-            let name = self.get(id).blob().name_bytes();
+            let name = self.blob(id).name_bytes();
             path[end - name.len()..end].copy_from_slice(name);
             end -= name.len() + 1;
         }
@@ -203,7 +211,7 @@ impl Slab {
         while id != NodeId::ROOT {
             let node = self.get(id);
             let Some(parent) =
-                rest.strip_suffix(node.blob().name_bytes()).and_then(|rest| rest.strip_suffix(b"/"))
+                rest.strip_suffix(self.blob(id).name_bytes()).and_then(|rest| rest.strip_suffix(b"/"))
             else {
                 return false;
             };
@@ -226,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_forty_eight_bytes() {
-        assert_eq!((size_of::<Node>(), size_of::<Family>()), (48, 24));
+    fn a_node_is_forty_bytes() {
+        assert_eq!((size_of::<Node>(), size_of::<Family>()), (40, 24));
     }
 }
