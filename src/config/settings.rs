@@ -90,7 +90,7 @@ pub struct Settings {
     pub log_segment_bytes: u64,
 
     /// `recentTxnBytesMax`: memory for recent transactions, from which a returning follower catches up without a
-    /// snapshot. 32 MiB by default: at 1 KiB and 5000 writes a second, 6 seconds of absence, a restart.
+    /// snapshot; a standalone server keeps none. 32 MiB by default: at 1 KiB and 5000 writes a second, 6 seconds of absence, a restart.
     pub recent_txn_bytes_max: u64,
 
     /// `quorumListenOnAllIPs`: listen to servers on every address of the machine rather than on that of the own
@@ -189,6 +189,14 @@ impl Settings {
         self.servers.iter().find(|server| server.id == self.server_id)
     }
 
+    /// Memory for recent transactions, in bytes: none where nobody can fall behind.
+    pub fn recent_bytes_max(&self) -> usize {
+        match self.is_standalone() {
+            true => 0,
+            false => usize::try_from(self.recent_txn_bytes_max).unwrap_or(usize::MAX),
+        }
+    }
+
     /// The other members of the ensemble.
     pub fn peers(&self) -> impl Iterator<Item = &ServerAddr> {
         self.servers.iter().filter(|server| server.id != self.server_id)
@@ -241,6 +249,24 @@ mod tests {
         assert_eq!((settings.session_timeout_ms_min, settings.session_timeout_ms_max), (4000, 40_000));
         assert!(settings.is_standalone());
         assert_eq!(settings.voters(), [ServerId(0)]);
+    }
+
+    #[test]
+    fn only_a_server_with_peers_keeps_recent_transactions_for_them() {
+        let mut settings = Settings::standalone_default();
+        assert_eq!(settings.recent_bytes_max(), 0);
+        let server = |id| ServerAddr {
+            id: ServerId(id),
+            host: "127.0.0.1".into(),
+            quorum_port: 2888,
+            election_port: 3888,
+            peer_type: PeerType::Participant,
+            client: None,
+        };
+        settings.servers = vec![server(1)];
+        assert_eq!(settings.recent_bytes_max(), 0);
+        settings.servers.push(server(2));
+        assert_eq!(settings.recent_bytes_max(), 32 << 20);
     }
 
     #[test]

@@ -44,8 +44,7 @@ pub fn recover(
     let initialize = settings.data_dir.join(INITIALIZE);
     let may_vote = initialize.exists();
     let new = EpochRecord { data_dir_id: new_data_dir_id, may_vote, ..EpochRecord::default() };
-    let recent_bytes_max = usize::try_from(settings.recent_txn_bytes_max).unwrap_or(usize::MAX);
-    let recovered = recover_from(disks, options, hash_seed, recent_bytes_max, new)?;
+    let recovered = recover_from(disks, options, hash_seed, settings.recent_bytes_max(), new)?;
     for Note { got_by, text } in &recovered.notes {
         if *got_by {
             tracing::warn!("{text}");
@@ -133,12 +132,12 @@ impl Recent {
     }
 
     fn push(&mut self, proposal: Proposal, is_committed: bool) {
-        self.bytes += proposal.txn.len();
+        self.bytes += proposal.memory_bytes();
         self.committed += usize::from(is_committed);
         self.proposals.push_back(proposal);
         while self.bytes > self.bytes_max && self.committed > 0 {
             let Some(oldest) = self.proposals.pop_front() else { break };
-            self.bytes -= oldest.txn.len();
+            self.bytes -= oldest.memory_bytes();
             self.committed -= 1;
             self.before = oldest.zxid;
         }
@@ -155,7 +154,7 @@ mod tests {
 
     #[test]
     fn recent_transactions_are_bounded_but_none_that_may_be_undecided_is_left_out() {
-        let mut recent = Recent::new(Zxid(0), 100);
+        let mut recent = Recent::new(Zxid(0), 3 * proposal(1, 30).memory_bytes() + 10);
         for counter in 1..=10 {
             recent.push(proposal(counter, 30), true);
         }

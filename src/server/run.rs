@@ -173,7 +173,7 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             peer_timeout_ms: u64::from(settings.peer_timeout_ms),
             sync_timeout_ms: settings.init_limit_ms(),
             settle_ms: SETTLE_MS,
-            recent_bytes_max: usize::try_from(settings.recent_txn_bytes_max).unwrap_or(usize::MAX),
+            recent_bytes_max: settings.recent_bytes_max(),
             batch_bytes_max: BATCH_BYTES_MAX,
             unacked_bytes_max: UNACKED_BYTES_MAX,
             epoch_txns_max: u32::MAX,

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::Tree;
 use super::acl_table::{AccessId, Readers};
-use super::blob::Blob;
+use super::blob::{Content, DataChange};
 use super::path::{self, PathError};
 use super::slab::{Node, NodeId};
 use crate::ids::{SessionId, Zxid};
@@ -192,10 +192,10 @@ impl<'t> Changer<'_, 't> {
             return Err(Reason::EmptyAcl);
         }
         let access = tree.acls.intern(&create.acl, 0);
-        let blob =
-            Blob::new(&mut tree.scratch, name, SessionId(create.ephemeral_owner), create.data.as_deref());
-        let node = Node::new(blob, access, self.zxid, self.time_ms);
-        let id = tree.insert(place, node, path, create.data.as_deref()).ok_or(Reason::Full)?;
+        let owner = SessionId(create.ephemeral_owner);
+        let content = Content { name, owner, change: None, data: create.data.as_deref() };
+        let node = Node::new(access, self.zxid, self.time_ms);
+        let id = tree.insert(place, node, path, content).ok_or(Reason::Full)?;
         tree.change_family(parent, parent_path, |parent| {
             parent.created_children = create.parent_cversion;
             parent.pzxid = self.zxid;
@@ -212,8 +212,9 @@ impl<'t> Changer<'_, 't> {
         };
         let tree = &mut *self.tree;
         let node = tree.slab.get(id);
-        if node.num_children > 0 {
-            return Err(Reason::NotEmpty(node.num_children));
+        let num_children = tree.slab.family(node).num_children;
+        if num_children > 0 {
+            return Err(Reason::NotEmpty(num_children));
         }
         let parent = node.parent;
         let readers = tree.acls.readers(node.access);
@@ -234,11 +235,8 @@ impl<'t> Changer<'_, 't> {
 
     fn set_data(&mut self, set: &'t txn::SetData) -> Result<Stat, Reason> {
         let id = self.find(&set.path)?;
-        self.tree.change_content(id, &set.path, set.data.as_deref(), |node| {
-            node.version = set.version;
-            node.mzxid = self.zxid;
-            node.mtime_ms = self.time_ms;
-        });
+        let change = DataChange { zxid: self.zxid, time_ms: self.time_ms, version: set.version };
+        self.tree.change_content(id, &set.path, set.data.as_deref(), change);
         self.tell(EventKind::NodeDataChanged, &set.path, self.tree.slab.get(id).access);
         Ok(self.tree.znode(id).stat())
     }
@@ -251,7 +249,7 @@ impl<'t> Changer<'_, 't> {
         let tree = &mut *self.tree;
         let new = tree.acls.intern(&set.acl, set.aversion);
         let old = tree.slab.get(id).access;
-        tree.change_family(id, &set.path, |node| node.access = new);
+        tree.change_access(id, &set.path, new);
         tree.acls.release(old);
         Ok(tree.znode(id).stat())
     }

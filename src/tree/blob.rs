@@ -1,98 +1,87 @@
-//! Name, owner and data of a znode in one allocation.
+//! Name, owner, data and last change of a znode in one row of bytes.
 
-use std::fmt;
-
-use triomphe::ThinArc;
-
-use crate::ids::SessionId;
-
-/// The bytes of a znode that have no fixed size, shared between the tree and its images.
-///
-/// ```text
-/// head   varint: length of the name * 4, + 2 if the data is null, + 1 if the znode is ephemeral
-/// owner  u64, little endian; only of an ephemeral
-/// name   UTF-8
-/// data   the rest; nothing if it is null
-/// ```
-///
-/// One pointer wide, and one allocation a znode: with a million znodes each word counts. The reference count makes
-/// the copy of a page cheap.
-#[derive(Clone)]
-pub(super) struct Blob(ThinArc<(), u8>);
+use crate::ids::{SessionId, Zxid};
 
 // The head's lowest bits, which are in its first byte, and what is above them.
-const EPHEMERAL: u8 = 1;
-const NULL: u8 = 2;
-const NAME_SHIFT: u32 = 2;
+const EPHEMERAL: usize = 1;
+const NULL: usize = 2;
+const CHANGED: usize = 4;
+const NAME_SHIFT: u32 = 3;
 
-impl Blob {
-    /// `scratch` is overwritten; it only saves an allocation.
-    pub fn new(scratch: &mut Vec<u8>, name: &str, owner: SessionId, data: Option<&[u8]>) -> Blob {
-        let ephemeral = owner.0 != 0;
-        scratch.clear();
-        let flags = if ephemeral { EPHEMERAL } else { 0 } | if data.is_none() { NULL } else { 0 };
-        let mut head = (name.len() << NAME_SHIFT) | usize::from(flags);
+const CHANGE_BYTES: usize = 8 + 8 + 4;
+const OWNER_BYTES: usize = 8;
+
+/// The last change of a znode's data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct DataChange {
+    pub zxid: Zxid,
+    pub time_ms: i64,
+    pub version: i32,
+}
+
+/// What a blob is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Content<'a> {
+    /// The last name of the path; empty for the root.
+    pub name: &'a str,
+    /// 0 if the znode is not ephemeral.
+    pub owner: SessionId,
+    /// `None` if the data is as it was created.
+    pub change: Option<DataChange>,
+    /// `None` is null, which is not the same as empty.
+    pub data: Option<&'a [u8]>,
+}
+
+impl Content<'_> {
+    /// Makes `bytes` the blob.
+    pub fn encode(&self, bytes: &mut Vec<u8>) {
+        let flag = |flag: usize, is_set: bool| if is_set { flag } else { 0 };
+        let mut head = (self.name.len() << NAME_SHIFT)
+            | flag(EPHEMERAL, self.owner.0 != 0)
+            | flag(NULL, self.data.is_none())
+            | flag(CHANGED, self.change.is_some());
+        bytes.clear();
         while head >= 0x80 {
-            scratch.push(head as u8 | 0x80);
+            bytes.push(head as u8 | 0x80);
             head >>= 7;
         }
-        scratch.push(head as u8);
-        if ephemeral {
-            scratch.extend_from_slice(&owner.0.to_le_bytes());
+        bytes.push(head as u8);
+        if let Some(change) = self.change {
+            bytes.extend_from_slice(&change.zxid.0.to_le_bytes());
+            bytes.extend_from_slice(&change.time_ms.to_le_bytes());
+            bytes.extend_from_slice(&change.version.to_le_bytes());
         }
-        scratch.extend_from_slice(name.as_bytes());
-        scratch.extend_from_slice(data.unwrap_or_default());
-        Blob(ThinArc::from_header_and_slice((), scratch))
-    }
-
-    /// The same znode with other data.
-    pub fn with_data(&self, scratch: &mut Vec<u8>, data: Option<&[u8]>) -> Blob {
-        scratch.clear();
-        scratch.extend_from_slice(&self.0.slice[..self.layout().data]);
-        scratch[0] = scratch[0] & !NULL | if data.is_none() { NULL } else { 0 };
-        scratch.extend_from_slice(data.unwrap_or_default());
-        Blob(ThinArc::from_header_and_slice((), scratch))
-    }
-
-    /// The last name of the path; empty for the root.
-    pub fn name_bytes(&self) -> &[u8] {
-        let layout = self.layout();
-        &self.0.slice[layout.name..layout.data]
-    }
-
-    /// The last name of the path; empty for the root.
-    pub fn name(&self) -> &str {
-        std::str::from_utf8(self.name_bytes()).expect("a blob is made from a str")
-    }
-
-    /// `None` is null, which is not the same as empty.
-    pub fn data(&self) -> Option<&[u8]> {
-        let bytes = &self.0.slice;
-        (bytes[0] & NULL == 0).then(|| &bytes[self.layout().data..])
-    }
-
-    /// 0 if it is null.
-    pub fn data_len(&self) -> usize {
-        self.0.slice.len() - self.layout().data
-    }
-
-    pub fn is_ephemeral(&self) -> bool {
-        self.0.slice[0] & EPHEMERAL != 0
-    }
-
-    /// 0 if the znode is not ephemeral.
-    pub fn owner(&self) -> SessionId {
-        if !self.is_ephemeral() {
-            return SessionId(0);
+        if self.owner.0 != 0 {
+            bytes.extend_from_slice(&self.owner.0.to_le_bytes());
         }
-        let layout = self.layout();
-        let owner = self.0.slice[layout.name - 8..layout.name].first_chunk().expect("eight bytes");
-        SessionId(u64::from_le_bytes(*owner))
+        bytes.extend_from_slice(self.name.as_bytes());
+        bytes.extend_from_slice(self.data.unwrap_or_default());
     }
+}
 
+/// The bytes of a znode that have no fixed size. Never empty.
+///
+/// ```text
+/// head    varint: length of the name * 8, + 4 if the data was changed, + 2 if it is null, + 1 if the znode is ephemeral
+/// change  zxid u64, time_ms i64, version i32, little endian; only if the data was changed
+/// owner   u64, little endian; only of an ephemeral
+/// name    UTF-8
+/// data    the rest; nothing if it is null
+/// ```
+#[derive(Clone, Copy)]
+pub(super) struct Blob<'a> {
+    bytes: &'a [u8],
+    head: usize,
+    /// Where what follows the head begins, and where the name and the data do.
+    change_at: usize,
+    name_at: usize,
+    data_at: usize,
+}
+
+impl<'a> Blob<'a> {
+    /// Of what [`Content::encode`] made.
     #[inline]
-    fn layout(&self) -> Layout {
-        let bytes = &self.0.slice;
+    pub fn new(bytes: &'a [u8]) -> Blob<'a> {
         let (mut head, mut at) = (0, 0);
         loop {
             let byte = bytes[at];
@@ -102,24 +91,57 @@ impl Blob {
                 break;
             }
         }
-        let name = at + if head & usize::from(EPHEMERAL) != 0 { 8 } else { 0 };
-        Layout { name, data: name + (head >> NAME_SHIFT) }
+        let owner_at = at + if head & CHANGED != 0 { CHANGE_BYTES } else { 0 };
+        let name_at = owner_at + if head & EPHEMERAL != 0 { OWNER_BYTES } else { 0 };
+        Blob { bytes, head, change_at: at, name_at, data_at: name_at + (head >> NAME_SHIFT) }
     }
-}
 
-/// Where name and data begin.
-struct Layout {
-    name: usize,
-    data: usize,
-}
+    /// The last name of the path; empty for the root.
+    pub fn name_bytes(&self) -> &'a [u8] {
+        &self.bytes[self.name_at..self.data_at]
+    }
 
-impl fmt::Debug for Blob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blob")
-            .field("name", &self.name())
-            .field("owner", &self.owner())
-            .field("data", &self.data())
-            .finish()
+    /// The last name of the path; empty for the root.
+    pub fn name(&self) -> &'a str {
+        std::str::from_utf8(self.name_bytes()).expect("a blob is made from a str")
+    }
+
+    /// `None` is null, which is not the same as empty.
+    pub fn data(&self) -> Option<&'a [u8]> {
+        (self.head & NULL == 0).then(|| &self.bytes[self.data_at..])
+    }
+
+    /// 0 if it is null.
+    pub fn data_len(&self) -> usize {
+        self.bytes.len() - self.data_at
+    }
+
+    /// The last change of the data, if there was one.
+    pub fn change(&self) -> Option<DataChange> {
+        if self.head & CHANGED == 0 {
+            return None;
+        }
+        let (zxid, rest) = self.bytes[self.change_at..].split_first_chunk().expect("twenty bytes");
+        let (time_ms, rest) = rest.split_first_chunk().expect("twelve bytes");
+        let version = rest.first_chunk().expect("four bytes");
+        Some(DataChange {
+            zxid: Zxid(u64::from_le_bytes(*zxid)),
+            time_ms: i64::from_le_bytes(*time_ms),
+            version: i32::from_le_bytes(*version),
+        })
+    }
+
+    pub fn is_ephemeral(&self) -> bool {
+        self.head & EPHEMERAL != 0
+    }
+
+    /// 0 if the znode is not ephemeral.
+    pub fn owner(&self) -> SessionId {
+        if !self.is_ephemeral() {
+            return SessionId(0);
+        }
+        let owner = self.bytes[self.name_at - OWNER_BYTES..].first_chunk().expect("eight bytes");
+        SessionId(u64::from_le_bytes(*owner))
     }
 }
 
@@ -129,25 +151,20 @@ mod tests {
 
     #[test]
     fn a_blob_gives_back_what_it_was_made_of() {
-        let mut scratch = Vec::new();
+        let mut bytes = Vec::new();
         let long = "n".repeat(70_000);
-        for name in ["", "a", &long[..63], &long[..64], &long[..127], &long[..9000], &long] {
+        for name in ["", "a", &long[..15], &long[..16], &long[..2047], &long[..2048], &long] {
             for owner in [SessionId(0), SessionId(1), SessionId(u64::MAX)] {
                 for data in [None, Some(&b""[..]), Some(b"x"), Some(b"some data")] {
-                    let blob = Blob::new(&mut scratch, name, owner, data);
-                    assert_eq!((blob.name(), blob.owner(), blob.data()), (name, owner, data));
-                    for other in [Some(&b"other"[..]), None, Some(b"")] {
-                        let blob = blob.with_data(&mut scratch, other);
-                        assert_eq!((blob.name(), blob.owner(), blob.data()), (name, owner, other));
-                        assert_eq!(blob.data_len(), other.map_or(0, <[u8]>::len));
+                    for change in [None, Some(DataChange { zxid: Zxid(7), time_ms: -8, version: -9 })] {
+                        Content { name, owner, change, data }.encode(&mut bytes);
+                        let blob = Blob::new(&bytes);
+                        assert_eq!((blob.name(), blob.owner(), blob.data()), (name, owner, data));
+                        assert_eq!((blob.change(), blob.is_ephemeral()), (change, owner.0 != 0));
+                        assert_eq!(blob.data_len(), data.map_or(0, <[u8]>::len));
                     }
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_blob_is_one_pointer() {
-        assert_eq!(size_of::<Option<Blob>>(), 8);
     }
 }

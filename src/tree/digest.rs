@@ -17,19 +17,21 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::acl_table::Access;
-use super::slab::Node;
+use super::blob::Blob;
+use super::slab::{Family, Node};
 use crate::jute::Acl;
 
-/// What setData changes. `data` is the node's: a copy of it, if that is warmer.
-pub(super) fn of_content(scratch: &mut Vec<u8>, path: &str, node: &Node, data: Option<&[u8]>) -> u64 {
+/// What setData changes. `blob` is the node's.
+pub(super) fn of_content(scratch: &mut Vec<u8>, path: &str, node: &Node, blob: &Blob<'_>) -> u64 {
+    let (change, data) = (node.change(blob), blob.data());
     scratch.clear();
     scratch.push(1);
     scratch.extend_from_slice(&node.czxid.0.to_le_bytes());
     scratch.extend_from_slice(&node.ctime_ms.to_le_bytes());
-    scratch.extend_from_slice(&node.mzxid.0.to_le_bytes());
-    scratch.extend_from_slice(&node.mtime_ms.to_le_bytes());
-    scratch.extend_from_slice(&node.version.to_le_bytes());
-    scratch.extend_from_slice(&node.blob().owner().0.to_le_bytes());
+    scratch.extend_from_slice(&change.zxid.0.to_le_bytes());
+    scratch.extend_from_slice(&change.time_ms.to_le_bytes());
+    scratch.extend_from_slice(&change.version.to_le_bytes());
+    scratch.extend_from_slice(&blob.owner().0.to_le_bytes());
     let length = data.map_or(u64::MAX, |data| data.len() as u64);
     scratch.extend_from_slice(&length.to_le_bytes());
     scratch.extend_from_slice(&xxh3_64(data.unwrap_or_default()).to_le_bytes());
@@ -39,11 +41,11 @@ pub(super) fn of_content(scratch: &mut Vec<u8>, path: &str, node: &Node, data: O
 
 /// What setACL and the coming and going of children change: apart, so that a create under a big parent does not
 /// hash the parent's data.
-pub(super) fn of_family(scratch: &mut Vec<u8>, path: &str, node: &Node, access: &Access) -> u64 {
+pub(super) fn of_family(scratch: &mut Vec<u8>, path: &str, family: Family, access: &Access) -> u64 {
     scratch.clear();
     scratch.push(2);
-    scratch.extend_from_slice(&node.pzxid.0.to_le_bytes());
-    scratch.extend_from_slice(&node.created_children.to_le_bytes());
+    scratch.extend_from_slice(&family.pzxid.0.to_le_bytes());
+    scratch.extend_from_slice(&family.created_children.to_le_bytes());
     scratch.extend_from_slice(&access.aversion.to_le_bytes());
     scratch.extend_from_slice(&access.acl_digest.to_le_bytes());
     scratch.extend_from_slice(path.as_bytes());

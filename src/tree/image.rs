@@ -113,28 +113,31 @@ impl Blocks {
             true => 0,
             false => access_bytes(acl_table::access(&self.image.accesses, node.access)),
         };
-        NODE_BYTES + node.blob().name_bytes().len() + node.blob().data_len() + access
+        let blob = self.image.slab.blob(id);
+        NODE_BYTES + blob.name_bytes().len() + blob.data_len() + access
     }
 
     fn write(&mut self, block: &mut Vec<u8>, id: NodeId, depth: u32) {
         let node = self.image.slab.get(id);
-        let (name, data) = (node.blob().name_bytes(), node.blob().data());
+        let blob = self.image.slab.blob(id);
+        let (name, data) = (blob.name_bytes(), blob.data());
         let data_len = data.map_or(NULL_DATA, |data| data.len() as u32);
         let fresh = self.numbers.len() as u32;
         let number = *self.numbers.entry(node.access).or_insert(fresh);
         for length in [depth, name.len() as u32, data_len, number] {
             block.extend_from_slice(&length.to_le_bytes());
         }
-        for zxid in [node.czxid, node.mzxid, node.pzxid] {
+        let (change, family) = (node.change(&blob), self.image.slab.family(node));
+        for zxid in [node.czxid, change.zxid, family.pzxid] {
             block.extend_from_slice(&zxid.0.to_le_bytes());
         }
-        for time_ms in [node.ctime_ms, node.mtime_ms] {
+        for time_ms in [node.ctime_ms, change.time_ms] {
             block.extend_from_slice(&time_ms.to_le_bytes());
         }
-        for count in [node.version, node.created_children] {
+        for count in [change.version, family.created_children] {
             block.extend_from_slice(&count.to_le_bytes());
         }
-        block.extend_from_slice(&node.blob().owner().0.to_le_bytes());
+        block.extend_from_slice(&blob.owner().0.to_le_bytes());
         block.extend_from_slice(name);
         block.extend_from_slice(data.unwrap_or_default());
         if number == fresh {

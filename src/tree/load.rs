@@ -4,11 +4,11 @@ use thiserror::Error;
 
 use super::Tree;
 use super::acl_table::AccessId;
-use super::blob::Blob;
+use super::blob::{Content, DataChange};
 use super::image::{HEADER_BYTES, NODE_BYTES, NULL_DATA, VERSION};
 use super::nodes::Place;
 use super::path::{self, PathError};
-use super::slab::{Node, NodeId};
+use super::slab::{Family, Node, NodeId};
 use crate::ids::{SessionId, Zxid};
 use crate::txn::Acl;
 
@@ -171,6 +171,8 @@ impl Loader {
         let (czxid, mzxid, pzxid) = (Zxid(fixed.u64()?), Zxid(fixed.u64()?), Zxid(fixed.u64()?));
         let (ctime_ms, mtime_ms) = (fixed.u64()? as i64, fixed.u64()? as i64);
         let (version, created_children) = (fixed.u32()? as i32, fixed.u32()? as i32);
+        let change = DataChange { zxid: mzxid, time_ms: mtime_ms, version };
+        let change = (change != DataChange { zxid: czxid, time_ms: ctime_ms, version: 0 }).then_some(change);
         let owner = SessionId(fixed.u64()?);
         let name = bytes.text(name_len)?;
         let data = match data_len {
@@ -180,11 +182,15 @@ impl Loader {
 
         let place = self.place(depth, name, owner)?;
         let access = self.access(access, bytes)?;
-        let blob = Blob::new(&mut self.tree.scratch, name, owner, data);
-        let mut node = Node::new(blob, access, czxid, ctime_ms);
-        (node.mzxid, node.pzxid, node.mtime_ms) = (mzxid, pzxid, mtime_ms);
-        (node.version, node.created_children) = (version, created_children);
-        let id = self.tree.insert(place, node, &self.path, data).ok_or(Damage::Full)?;
+        let content = Content { name, owner, change, data };
+        let node = Node::new(access, czxid, ctime_ms);
+        let id = self.tree.insert(place, node, &self.path, content).ok_or(Damage::Full)?;
+        if (pzxid, created_children) != (czxid, 0) {
+            let came = |family: &mut Family| {
+                (family.pzxid, family.created_children) = (pzxid, created_children);
+            };
+            self.tree.change_family(id, &self.path, came);
+        }
         if let Some(parent) = self.ancestry.last_mut() {
             parent.last_child = id;
         }

@@ -1,8 +1,9 @@
 //! The tree of znodes. Pure: it changes only by [`Tree::apply`], and equal transactions make equal trees.
 //!
 //! ```text
-//! path ──hash──▶ index ──▶ node (80 bytes, in pages of 256) ──▶ blob (owner, name, data)
-//!                            │ parent, first child, next, prev
+//! path ──hash──▶ index ──▶ node (40 bytes, in pages of 256) ──▶ blob (last change, owner, name, data)
+//!                            │ parent, next, prev
+//!                            ├ family ──▶ first child and counts; only if there ever was a child
 //!                            └ access id ──▶ ACL table (shared by content)
 //! ```
 //!
@@ -14,6 +15,7 @@ pub mod acl;
 mod acl_table;
 mod apply;
 mod blob;
+mod blobs;
 mod digest;
 mod image;
 mod index;
@@ -21,6 +23,7 @@ mod load;
 #[cfg(test)]
 mod model_test;
 mod nodes;
+mod pages;
 pub mod path;
 mod read;
 mod slab;
@@ -37,7 +40,7 @@ use crate::ids::{SessionId, Zxid};
 use crate::jute::perms;
 use crate::txn;
 use acl_table::{AccessId, AclTable};
-use blob::Blob;
+use blob::Content;
 use index::PathIndex;
 use nodes::Place;
 use slab::{Node, NodeId, Slab};
@@ -45,8 +48,6 @@ use slab::{Node, NodeId, Slab};
 /// All znodes, as they are after some transaction.
 pub struct Tree {
     slab: Slab,
-    /// Slots of deleted nodes.
-    free: Vec<NodeId>,
     /// Every node but the root.
     index: PathIndex,
     acls: AclTable,
@@ -76,14 +77,14 @@ impl Tree {
                 }
                 None => (Place::ROOT, ""),
             };
-            let blob = Blob::new(&mut tree.scratch, name, SessionId(0), Some(&[]));
+            let content = Content { name, owner: SessionId(0), change: None, data: Some(&[]) };
             // As ZooKeeper makes them.
             let access = match fixed {
                 path::CONFIG => tree.acls.intern(std::slice::from_ref(&read_only), -1),
                 _ => AccessId::OPEN,
             };
-            let node = Node::new(blob, access, Zxid::ZERO, 0);
-            tree.insert(place, node, fixed, Some(&[])).expect("an empty tree has room");
+            let node = Node::new(access, Zxid::ZERO, 0);
+            tree.insert(place, node, fixed, content).expect("an empty tree has room");
         }
         tree
     }
@@ -91,7 +92,6 @@ impl Tree {
     fn without_root(hash_seed: u64) -> Tree {
         Tree {
             slab: Slab::new(),
-            free: Vec::new(),
             index: PathIndex::new(hash_seed),
             acls: AclTable::new(hash_seed),
             ephemerals: BTreeSet::new(),

@@ -1,8 +1,10 @@
 //! Putting nodes in, taking them out and changing them, with everything that is derived: links, index, ephemerals,
 //! digest and sizes. Nothing else writes into the slab.
 
+use super::acl_table::AccessId;
+use super::blob::{Content, DataChange};
 use super::index::PathHash;
-use super::slab::{Node, NodeId};
+use super::slab::{Family, Node, NodeId, Slab};
 use super::{Tree, digest};
 
 /// Where a node goes.
@@ -31,38 +33,33 @@ impl Tree {
         self.index.find(&self.slab, place.path_hash, path).is_some()
     }
 
-    /// Puts a node in at a path that is not there yet. `data` is what its blob was made of, still warm. `None` if
-    /// there is no room.
+    /// Puts a node in at a path that is not there yet. `None` if there is no room.
     pub(super) fn insert(
         &mut self,
         place: Place,
         mut node: Node,
         path: &str,
-        data: Option<&[u8]>,
+        content: Content<'_>,
     ) -> Option<NodeId> {
         let Place { parent, after, path_hash } = place;
         node.parent = parent;
         node.prev = after;
         node.next = match after.some() {
             Some(after) => self.slab.get(after).next,
-            None if parent.is_some() => self.slab.get(parent).first_child,
+            None if parent.is_some() => self.slab.family(self.slab.get(parent)).first_child,
             None => NodeId::NONE,
         };
         let next = node.next;
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.slab.reuse(id, node);
-                id
-            }
-            None => self.slab.push(node)?,
-        };
+        let id = self.slab.add(node)?;
+        content.encode(&mut self.scratch);
+        self.slab.set_blob(id, &mut self.scratch);
         if parent.is_some() {
-            self.slab.get_mut(parent).num_children += 1;
+            self.slab.change_family(parent, |family| family.num_children += 1);
             self.link(parent, after, id);
             self.link_back(next, id);
             self.index.insert(path_hash, id);
         }
-        self.count_in(id, path, data);
+        self.count_in(id, path, content);
         Some(id)
     }
 
@@ -75,36 +72,38 @@ impl Tree {
         let (parent, prev, next, access) = (node.parent, node.prev, node.next, node.access);
         self.link(parent, prev, next);
         self.link_back(next, prev);
-        self.slab.get_mut(parent).num_children -= 1;
-        self.slab.free(id);
-        self.free.push(id);
+        self.slab.change_family(parent, |family| family.num_children -= 1);
+        self.slab.free(id, &mut self.scratch);
         self.acls.release(access);
     }
 
     /// Changes what [`digest::of_family`] covers.
-    pub(super) fn change_family(&mut self, id: NodeId, path: &str, change: impl FnOnce(&mut Node)) {
+    pub(super) fn change_family(&mut self, id: NodeId, path: &str, change: impl FnOnce(&mut Family)) {
+        self.with_family_digest(id, path, |slab| slab.change_family(id, change));
+    }
+
+    /// Changes the access, which [`digest::of_family`] covers as well.
+    pub(super) fn change_access(&mut self, id: NodeId, path: &str, access: AccessId) {
+        self.with_family_digest(id, path, |slab| slab.get_mut(id).access = access);
+    }
+
+    fn with_family_digest(&mut self, id: NodeId, path: &str, change: impl FnOnce(&mut Slab)) {
         let before = self.family_digest(id, path);
-        change(self.slab.get_mut(id));
+        change(&mut self.slab);
         let after = self.family_digest(id, path);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
     }
 
-    /// Changes the data, and what else [`digest::of_content`] covers.
-    pub(super) fn change_content(
-        &mut self,
-        id: NodeId,
-        path: &str,
-        data: Option<&[u8]>,
-        change: impl FnOnce(&mut Node),
-    ) {
+    /// Changes the data.
+    pub(super) fn change_content(&mut self, id: NodeId, path: &str, data: Option<&[u8]>, change: DataChange) {
         let before = self.content_digest(id, path);
-        let node = self.slab.get_mut(id);
-        self.data_bytes -= node.blob().data_len() as u64;
-        let blob = node.blob().with_data(&mut self.scratch, data);
-        self.data_bytes += blob.data_len() as u64;
-        node.set_blob(blob);
-        change(node);
-        let after = digest::of_content(&mut self.scratch, path, self.slab.get(id), data);
+        let old = self.slab.blob(id);
+        self.data_bytes -= old.data_len() as u64;
+        let content = Content { name: old.name(), owner: old.owner(), change: Some(change), data };
+        content.encode(&mut self.scratch);
+        self.slab.set_blob(id, &mut self.scratch);
+        self.data_bytes += data.map_or(0, <[u8]>::len) as u64;
+        let after = self.content_digest(id, path);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
     }
 
@@ -112,7 +111,7 @@ impl Tree {
     fn link(&mut self, parent: NodeId, prev: NodeId, child: NodeId) {
         match prev.some() {
             Some(prev) => self.slab.get_mut(prev).next = child,
-            None => self.slab.get_mut(parent).first_child = child,
+            None => self.slab.change_family(parent, |family| family.first_child = child),
         }
     }
 
@@ -123,14 +122,13 @@ impl Tree {
         }
     }
 
-    fn count_in(&mut self, id: NodeId, path: &str, data: Option<&[u8]>) {
-        let content = digest::of_content(&mut self.scratch, path, self.slab.get(id), data);
-        self.digest = self.digest.wrapping_add(content).wrapping_add(self.family_digest(id, path));
+    fn count_in(&mut self, id: NodeId, path: &str, content: Content<'_>) {
+        let digest = self.content_digest(id, path).wrapping_add(self.family_digest(id, path));
+        self.digest = self.digest.wrapping_add(digest);
         self.len += 1;
-        let blob = self.slab.get(id).blob();
-        self.data_bytes += (path.len() + blob.data_len()) as u64;
-        if blob.is_ephemeral() {
-            self.ephemerals.insert((blob.owner(), id));
+        self.data_bytes += (path.len() + content.data.map_or(0, <[u8]>::len)) as u64;
+        if content.owner.0 != 0 {
+            self.ephemerals.insert((content.owner, id));
         }
     }
 
@@ -138,7 +136,7 @@ impl Tree {
         let digest = self.content_digest(id, path).wrapping_add(self.family_digest(id, path));
         self.digest = self.digest.wrapping_sub(digest);
         self.len -= 1;
-        let blob = self.slab.get(id).blob();
+        let blob = self.slab.blob(id);
         self.data_bytes -= (path.len() + blob.data_len()) as u64;
         if blob.is_ephemeral() {
             self.ephemerals.remove(&(blob.owner(), id));
@@ -146,12 +144,12 @@ impl Tree {
     }
 
     fn content_digest(&mut self, id: NodeId, path: &str) -> u64 {
-        let node = self.slab.get(id);
-        digest::of_content(&mut self.scratch, path, node, node.blob().data())
+        let (node, blob) = (self.slab.get(id), self.slab.blob(id));
+        digest::of_content(&mut self.scratch, path, node, &blob)
     }
 
     fn family_digest(&mut self, id: NodeId, path: &str) -> u64 {
         let node = self.slab.get(id);
-        digest::of_family(&mut self.scratch, path, node, self.acls.get(node.access))
+        digest::of_family(&mut self.scratch, path, self.slab.family(node), self.acls.get(node.access))
     }
 }

@@ -1,8 +1,9 @@
 //! Looking at the tree.
 
 use super::acl_table::Access;
+use super::blob::Blob;
 use super::image::Image;
-use super::slab::{Node, NodeId};
+use super::slab::{Family, Node, NodeId};
 use super::{Tree, path};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{Acl, AuthId, Stat};
@@ -63,7 +64,7 @@ impl Tree {
     /// The tree as it is now, for another thread to write out while this one goes on. Costs a reference count for
     /// every 16384 znodes.
     pub fn image(&self) -> Image {
-        Image { slab: self.slab.clone(), accesses: self.acls.accesses(), len: self.len, digest: self.digest }
+        Image { slab: self.slab.image(), accesses: self.acls.accesses(), len: self.len, digest: self.digest }
     }
 
     pub(super) fn find(&self, path: &str) -> Option<NodeId> {
@@ -74,7 +75,7 @@ impl Tree {
     }
 
     pub(super) fn znode(&self, id: NodeId) -> Znode<'_> {
-        Znode { tree: self, node: self.slab.get(id) }
+        Znode { tree: self, id, node: self.slab.get(id) }
     }
 
     pub(super) fn ephemeral_ids(&self, session: SessionId) -> impl Iterator<Item = NodeId> {
@@ -86,6 +87,7 @@ impl Tree {
 #[derive(Clone, Copy)]
 pub struct Znode<'a> {
     tree: &'a Tree,
+    id: NodeId,
     node: &'a Node,
 }
 
@@ -93,26 +95,28 @@ impl<'a> Znode<'a> {
     /// What a client sees of the znode besides data and ACL.
     pub fn stat(&self) -> Stat {
         let node = self.node;
-        let num_children = node.num_children as i32;
+        let (family, blob) = (self.family(), self.blob());
+        let change = node.change(&blob);
+        let num_children = family.num_children as i32;
         Stat {
             czxid: node.czxid,
-            mzxid: node.mzxid,
+            mzxid: change.zxid,
             ctime_ms: node.ctime_ms,
-            mtime_ms: node.mtime_ms,
-            version: node.version,
+            mtime_ms: change.time_ms,
+            version: change.version,
             // Creations and deletions; for each creation there was a deletion, unless the child is still there.
-            cversion: node.created_children.wrapping_mul(2).wrapping_sub(num_children),
+            cversion: family.created_children.wrapping_mul(2).wrapping_sub(num_children),
             aversion: self.aversion(),
-            ephemeral_owner: self.ephemeral_owner(),
-            data_length: self.node.blob().data_len() as i32,
+            ephemeral_owner: blob.owner(),
+            data_length: blob.data_len() as i32,
             num_children,
-            pzxid: node.pzxid,
+            pzxid: family.pzxid,
         }
     }
 
     /// The content; `None` is null, which is not the same as empty.
     pub fn data(&self) -> Option<&'a [u8]> {
-        self.node.blob().data()
+        self.blob().data()
     }
 
     /// Who may do what.
@@ -127,30 +131,30 @@ impl<'a> Znode<'a> {
 
     /// The last name of the path; empty for the root.
     pub fn name(&self) -> &'a str {
-        self.node.blob().name()
+        self.blob().name()
     }
 
     /// The names of the children, in no particular order.
     pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let slab = &self.tree.slab;
-        std::iter::successors(self.node.first_child.some(), |&id| slab.get(id).next.some())
-            .map(|id| slab.get(id).blob().name())
+        std::iter::successors(self.family().first_child.some(), |&id| slab.get(id).next.some())
+            .map(|id| slab.blob(id).name())
     }
 
     /// How many children there are.
     pub fn num_children(&self) -> u32 {
-        self.node.num_children
+        self.family().num_children
     }
 
     /// How many children there ever were: what ZooKeeper stores as `cversion`, and the number of the next sequential
     /// child. [`Stat::cversion`] tells something else.
     pub fn created_children(&self) -> i32 {
-        self.node.created_children
+        self.family().created_children
     }
 
     /// Changes of the data.
     pub fn version(&self) -> i32 {
-        self.node.version
+        self.node.change(&self.blob()).version
     }
 
     /// Changes of the ACL.
@@ -160,12 +164,12 @@ impl<'a> Znode<'a> {
 
     /// The session of an ephemeral; 0 if it is none.
     pub fn ephemeral_owner(&self) -> SessionId {
-        self.node.blob().owner()
+        self.blob().owner()
     }
 
     /// True if the znode goes with a session.
     pub fn is_ephemeral(&self) -> bool {
-        self.node.blob().is_ephemeral()
+        self.blob().is_ephemeral()
     }
 
     /// The transaction that created the znode.
@@ -175,12 +179,20 @@ impl<'a> Znode<'a> {
 
     /// The transaction that last set the data.
     pub fn mzxid(&self) -> Zxid {
-        self.node.mzxid
+        self.node.change(&self.blob()).zxid
     }
 
     /// The transaction that last created or deleted a child.
     pub fn pzxid(&self) -> Zxid {
-        self.node.pzxid
+        self.family().pzxid
+    }
+
+    fn blob(&self) -> Blob<'a> {
+        self.tree.slab.blob(self.id)
+    }
+
+    fn family(&self) -> Family {
+        self.tree.slab.family(self.node)
     }
 
     fn access(&self) -> &'a Access {

@@ -1,14 +1,20 @@
-//! Where the nodes live: numbered slots in pages that are copied when they are written while an image shares them.
-
-use triomphe::Arc;
+//! Where the nodes live, each in a numbered slot.
 
 use super::acl_table::AccessId;
-use super::blob::Blob;
+use super::blob::{Blob, DataChange};
+use super::blobs::{BlobPlace, Blobs};
+use super::pages::Pages;
 use crate::ids::Zxid;
 
 /// A slot of the [`Slab`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct NodeId(pub u32);
+
+impl Default for NodeId {
+    fn default() -> NodeId {
+        NodeId::NONE
+    }
+}
 
 impl NodeId {
     /// The root is always the first node.
@@ -26,136 +32,145 @@ impl NodeId {
     }
 }
 
-/// A znode. 80 bytes: the ACL's version lies with the ACL, name, owner and data in the blob.
+/// A znode, as far as all znodes have it. 40 bytes: the ACL's version lies with the ACL; name, data, owner and what a
+/// change of the data leaves behind in the blob; and what children bring along in the [`Family`].
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub czxid: Zxid,
-    pub mzxid: Zxid,
-    pub pzxid: Zxid,
     pub ctime_ms: i64,
-    pub mtime_ms: i64,
-    pub version: i32,
-    /// How many children were ever created: what ZooKeeper stores as `cversion`.
-    pub created_children: i32,
-    pub num_children: u32,
     pub parent: NodeId,
-    /// The children are a doubly linked list through `next` and `prev`.
-    pub first_child: NodeId,
+    /// The siblings are a doubly linked list through `next` and `prev`.
     pub next: NodeId,
     pub prev: NodeId,
     pub access: AccessId,
-    /// `None` in a free slot only.
-    blob: Option<Blob>,
+    /// The slot of its [`Family`]; [`NO_FAMILY`] if it never had a child.
+    family: u32,
+    blob: BlobPlace,
 }
+
+const NO_FAMILY: u32 = u32::MAX;
 
 impl Node {
     /// A node without relatives.
-    pub fn new(blob: Blob, access: AccessId, zxid: Zxid, time_ms: i64) -> Node {
-        Node {
-            czxid: zxid,
-            mzxid: zxid,
-            pzxid: zxid,
-            ctime_ms: time_ms,
-            mtime_ms: time_ms,
-            access,
-            blob: Some(blob),
-            ..Node::free()
-        }
+    pub fn new(access: AccessId, zxid: Zxid, time_ms: i64) -> Node {
+        Node { czxid: zxid, ctime_ms: time_ms, access, ..Node::default() }
     }
 
-    fn free() -> Node {
-        Node {
-            czxid: Zxid::ZERO,
-            mzxid: Zxid::ZERO,
-            pzxid: Zxid::ZERO,
-            ctime_ms: 0,
-            mtime_ms: 0,
-            version: 0,
-            created_children: 0,
-            num_children: 0,
-            parent: NodeId::NONE,
-            first_child: NodeId::NONE,
-            next: NodeId::NONE,
-            prev: NodeId::NONE,
-            access: AccessId::OPEN,
-            blob: None,
-        }
-    }
-
-    pub fn blob(&self) -> &Blob {
-        self.blob.as_ref().expect("no link leads to a free slot")
-    }
-
-    pub fn set_blob(&mut self, blob: Blob) {
-        self.blob = Some(blob);
+    /// The last change of the data; the creation, if there was none. `blob` is the node's.
+    #[inline]
+    pub fn change(&self, blob: &Blob<'_>) -> DataChange {
+        let created = DataChange { zxid: self.czxid, time_ms: self.ctime_ms, version: 0 };
+        blob.change().unwrap_or(created)
     }
 }
 
-const PAGE_NODES: usize = 256;
-const GROUP_PAGES: usize = 64;
+impl Default for Node {
+    /// A free slot.
+    fn default() -> Node {
+        Node {
+            czxid: Zxid::ZERO,
+            ctime_ms: 0,
+            parent: NodeId::NONE,
+            next: NodeId::NONE,
+            prev: NodeId::NONE,
+            access: AccessId::OPEN,
+            family: NO_FAMILY,
+            blob: BlobPlace::NONE,
+        }
+    }
+}
 
-type Page = [Node; PAGE_NODES];
-/// Pages are counted in groups, so that an image of a million nodes is 62 reference counts and not 3907: the rest is
-/// paid by the first write into each group.
-type Group = [Arc<Page>; GROUP_PAGES];
+/// What children bring along. Most znodes never have any.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Family {
+    pub pzxid: Zxid,
+    /// How many children were ever created: what ZooKeeper stores as `cversion`.
+    pub created_children: i32,
+    pub num_children: u32,
+    pub first_child: NodeId,
+}
 
-/// The nodes. A clone shares all pages; a page is copied when one of the two writes into it.
+/// The nodes. An image shares them until they change.
 #[derive(Clone)]
 pub(super) struct Slab {
-    groups: Vec<Arc<Group>>,
-    /// Slots that were ever used.
-    slots: u32,
-    /// All free; a group begins with this page in every place, and the first write into a place copies it.
-    free_page: Arc<Page>,
+    nodes: Pages<Node>,
+    families: Pages<Family>,
+    blobs: Blobs,
 }
 
 impl Slab {
     pub fn new() -> Slab {
-        Slab { groups: Vec::new(), slots: 0, free_page: Arc::new(std::array::from_fn(|_| Node::free())) }
+        Slab { nodes: Pages::new(), families: Pages::new(), blobs: Blobs::new() }
+    }
+
+    /// The same nodes, to look at.
+    pub fn image(&self) -> Slab {
+        Slab { nodes: self.nodes.image(), families: self.families.image(), blobs: self.blobs.image() }
     }
 
     #[inline]
     pub fn get(&self, id: NodeId) -> &Node {
-        let slot = id.0 as usize;
-        &self.groups[slot / (PAGE_NODES * GROUP_PAGES)][slot / PAGE_NODES % GROUP_PAGES][slot % PAGE_NODES]
+        self.nodes.get(id.0)
     }
 
     #[inline]
     pub fn get_mut(&mut self, id: NodeId) -> &mut Node {
-        let slot = id.0 as usize;
-        let group = Arc::make_mut(&mut self.groups[slot / (PAGE_NODES * GROUP_PAGES)]);
-        &mut Arc::make_mut(&mut group[slot / PAGE_NODES % GROUP_PAGES])[slot % PAGE_NODES]
+        self.nodes.get_mut(id.0)
     }
 
-    /// Puts a node into a slot that was never used. `None` when there is no further number.
-    pub fn push(&mut self, node: Node) -> Option<NodeId> {
-        let id = NodeId(self.slots);
-        if id == NodeId::NONE {
-            return None;
+    /// Of a node of this slab.
+    #[inline]
+    pub fn family(&self, node: &Node) -> Family {
+        match node.family {
+            NO_FAMILY => Family { pzxid: node.czxid, ..Family::default() },
+            slot => *self.families.get(slot),
         }
-        if id.0 as usize == self.groups.len() * PAGE_NODES * GROUP_PAGES {
-            self.groups.push(Arc::new(std::array::from_fn(|_| self.free_page.clone())));
+    }
+
+    /// Changes the family, and makes one if the node has none.
+    pub fn change_family(&mut self, id: NodeId, change: impl FnOnce(&mut Family)) {
+        let node = self.nodes.get(id.0);
+        match node.family {
+            NO_FAMILY => {
+                let mut family = self.family(node);
+                change(&mut family);
+                self.nodes.get_mut(id.0).family = self.families.add(family).expect("no more than nodes");
+            }
+            slot => change(self.families.get_mut(slot)),
         }
-        self.slots += 1;
-        *self.get_mut(id) = node;
-        Some(id)
     }
 
-    /// Empties a slot; the caller keeps its number for [`Slab::reuse`].
-    pub fn free(&mut self, id: NodeId) {
-        *self.get_mut(id) = Node::free();
+    /// Name, data and so on.
+    #[inline]
+    pub fn blob(&self, id: NodeId) -> Blob<'_> {
+        Blob::new(self.blobs.get(id.0, self.get(id).blob))
     }
 
-    /// Puts a node into a slot that was freed.
-    pub fn reuse(&mut self, id: NodeId, node: Node) {
-        let slot = self.get_mut(id);
-        debug_assert!(slot.blob.is_none());
-        *slot = node;
+    /// Keeps the blob in `scratch`, which is overwritten, for a node instead of the one it has.
+    pub fn set_blob(&mut self, id: NodeId, scratch: &mut Vec<u8>) {
+        let row = self.nodes.row_mut(id.0);
+        self.blobs.set(id.0, row.each_mut().map(|node| &mut node.blob), scratch);
+    }
+
+    /// Puts a node in that has no blob yet. `None` when there is no further number.
+    pub fn add(&mut self, node: Node) -> Option<NodeId> {
+        self.nodes.add(node).map(NodeId)
+    }
+
+    /// Empties a slot. `scratch` is overwritten.
+    pub fn free(&mut self, id: NodeId, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        self.set_blob(id, scratch);
+        match self.nodes.get(id.0).family {
+            NO_FAMILY => {}
+            slot => self.families.free(slot),
+        }
+        self.nodes.free(id.0);
     }
 
     /// The nearest following node of a walk over the whole tree, parents before children.
     pub fn next_in_preorder(&self, mut id: NodeId) -> Option<Step> {
-        if let Some(child) = self.get(id).first_child.some() {
+        if let Some(child) = self.family(self.get(id)).first_child.some() {
             return Some(Step { id: child, up: 0 });
         }
         let mut up = 1;
@@ -179,11 +194,11 @@ impl Slab {
             std::iter::successors(Some(id), |&id| Some(self.get(id).parent))
                 .take_while(|&id| id != NodeId::ROOT)
         };
-        let len = ancestry().map(|id| self.get(id).blob().name_bytes().len() + 1).sum();
+        let len = ancestry().map(|id| self.blob(id).name_bytes().len() + 1).sum();
         let mut path = vec![b'/'; len];
         let mut end = len;
         for id in ancestry() {
-            let name = self.get(id).blob().name_bytes();
+            let name = self.blob(id).name_bytes();
             path[end - name.len()..end].copy_from_slice(name);
             end -= name.len() + 1;
         }
@@ -196,7 +211,7 @@ impl Slab {
         while id != NodeId::ROOT {
             let node = self.get(id);
             let Some(parent) =
-                rest.strip_suffix(node.blob().name_bytes()).and_then(|rest| rest.strip_suffix(b"/"))
+                rest.strip_suffix(self.blob(id).name_bytes()).and_then(|rest| rest.strip_suffix(b"/"))
             else {
                 return false;
             };
@@ -219,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_eighty_bytes() {
-        assert_eq!(size_of::<Node>(), 80);
+    fn a_node_is_forty_bytes() {
+        assert_eq!((size_of::<Node>(), size_of::<Family>()), (40, 24));
     }
 }

@@ -246,7 +246,7 @@ async fn send(
                     write_all(&mut stream, &mut buffer).await
                 }
                 Item::Snapshot(image) => {
-                    stream_snapshot(context, link, image, &mut stream, &mut buffer).await
+                    stream_snapshot(context, link, *image, &mut stream, &mut buffer).await
                 }
             };
             if let Err(error) = written {

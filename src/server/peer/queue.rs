@@ -24,7 +24,7 @@ pub(super) enum Item {
     /// A message.
     Message(PeerMessage),
     /// A snapshot, encoded as it is written.
-    Snapshot(Image),
+    Snapshot(Box<Image>),
 }
 
 /// The queue of one link: bounded, filled by the core, emptied by the link's writer.
@@ -53,7 +53,7 @@ impl LinkQueue {
 
     /// Adds a snapshot; what is added later is written behind it.
     pub fn send_snapshot(&self, image: Image) {
-        self.push(Item::Snapshot(image), 0);
+        self.push(Item::Snapshot(Box::new(image)), 0);
     }
 
     fn push(&self, item: Item, bytes: usize) {
