@@ -172,6 +172,7 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             heartbeat_ms: u64::from(settings.peer_heartbeat_ms),
             peer_timeout_ms: u64::from(settings.peer_timeout_ms),
             sync_timeout_ms: settings.init_limit_ms(),
+            disk_timeout_ms: settings.sync_limit_ms(),
             settle_ms: SETTLE_MS,
             recent_bytes_max: usize::try_from(settings.recent_txn_bytes_max).unwrap_or(usize::MAX),
             batch_bytes_max: BATCH_BYTES_MAX,

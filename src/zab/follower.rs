@@ -354,6 +354,9 @@ impl Follower {
         if silent_ms > patience_ms {
             return Err(format!("the leader, server {}, was silent for {silent_ms} ms", self.leader));
         }
+        if core.disk_is_silent() {
+            return Err(format!("the disk has done nothing for {} ms", core.config.disk_timeout_ms));
+        }
         let joining_ms = core.now.ms_since(self.began);
         if matches!(self.stage, Stage::Introduced | Stage::Promised)
             && joining_ms > core.config.sync_timeout_ms

@@ -18,6 +18,8 @@ pub const EXPECTED: &[&str] = &[
     "synchronization of a server that may not vote",
     "promise given before",
     "a leader gave up for one with more",
+    "a server that was elected in vain abstained",
+    "a leader with a silent disk stepped down",
     // disks
     "recovery of a server with data",
     "recovery with a tail that may not be decided",

@@ -7,7 +7,7 @@
 //! | `servers 5 recent=200 snapshots=5 epoch=3 empty` | an ensemble of five; recent transactions in bytes, transactions between snapshots and in an epoch; `empty`: nobody said that the disks are new |
 //! | `start 1 2`, `kill 1`, `kill 1 keeping 2` | the power fails after so many operations of the disk |
 //! | `wipe 1`, `stop 1`, `continue 1` | a lost disk, a stopped process |
-//! | `cut 1 2`, `cut 1->2`, `heal` | nothing arrives any more |
+//! | `cut 1 2`, `cut 1->2`, `close port 1`, `heal` | nothing arrives any more; nobody can connect to the quorum port |
 //! | `hold 1->2`, `hold disk 1`, `release ...` | `run` leaves these to `deliver` and `disk` |
 //! | `deliver 1->2`, `deliver 1->2 3`, `disk 1`, `disk 1 2` | messages arrive, operations are done |
 //! | `tick 50` | time passes, and nothing else |
@@ -84,6 +84,7 @@ impl Scenario {
                 self.ensemble.network.cut(other, one);
             }
             ["cut", way] => way_of(way).map(|(from, to)| self.ensemble.network.cut(from, to))?,
+            ["close", "port", id] => self.ensemble.network.close_port(server(id)?),
             ["heal"] => self.ensemble.network.heal(),
             ["hold", "disk", id] => self.held_disks.push(server(id)?),
             ["release", "disk", id] => {
