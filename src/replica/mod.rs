@@ -20,6 +20,7 @@ mod io;
 mod leading;
 mod peers;
 mod read;
+mod replay;
 mod state;
 mod status;
 
@@ -31,6 +32,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 pub use io::{Answer, ForwardedRequest, Input, Output, PeerMessage};
+pub use replay::Replay;
 pub use state::{Image, State, StateError, StateLoadError};
 pub use status::Status;
 

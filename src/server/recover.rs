@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 
 use crate::config::Settings;
 use crate::ids::Zxid;
-use crate::replica::{State, ZabRecovered};
+use crate::replica::{Replay, State, ZabRecovered};
 use crate::storage::{Disk, Disks, Options, OsDisk, Storage, open_folders};
 use crate::zab::{EpochRecord, HistorySummary, Proposal};
 
@@ -74,7 +74,7 @@ pub fn recover_from<D: Disk>(
             new
         }
     };
-    let mut state = match found.snapshot {
+    let state = match found.snapshot {
         Some(snapshot) => {
             let (zxid, digest) = (snapshot.zxid(), snapshot.digest());
             State::from_blocks(hash_seed, zxid, digest, snapshot)
@@ -83,13 +83,15 @@ pub fn recover_from<D: Disk>(
         None => State::new(hash_seed),
     };
     let mut recent = Recent::new(state.zxid(), recent_bytes_max);
+    let mut replay = Replay::new(state);
     let mut replayed = Ok(());
     storage.replay(|proposal, _| {
         if replayed.is_ok() {
-            replayed = replay_one(&mut state, &mut recent, proposal, found.committed);
+            replayed = replay_one(&mut replay, &mut recent, proposal, found.committed);
         }
     })?;
     replayed?;
+    let state = replay.into_state();
     let zab = ZabRecovered {
         epoch,
         history: HistorySummary { epoch_ends: found.epoch_ends, floor: found.floor },
@@ -101,14 +103,14 @@ pub fn recover_from<D: Disk>(
 }
 
 fn replay_one(
-    state: &mut State,
+    replay: &mut Replay,
     recent: &mut Recent,
     proposal: Proposal,
     committed: Zxid,
 ) -> anyhow::Result<()> {
     let is_committed = proposal.zxid <= committed;
     if is_committed {
-        state.replay(&proposal).context("the log does not fit the state")?;
+        replay.apply(&proposal).context("the log does not fit the state")?;
     }
     recent.push(proposal, is_committed);
     Ok(())
