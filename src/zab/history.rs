@@ -9,16 +9,9 @@ use crate::ids::Zxid;
 /// How many epochs are remembered; a learner that has none of them in common gets a snapshot.
 const EPOCH_ENDS_MAX: usize = 64;
 
-/// What a transaction in memory costs beside its bytes.
-const PROPOSAL_OVERHEAD_BYTES: usize = 64;
-
 /// How many times the usual memory is given for a learner that takes a snapshot while others write: without it a
 /// snapshot would be followed by the next one for ever.
 const WANTED_FACTOR: usize = 8;
-
-fn cost(proposal: &Proposal) -> usize {
-    proposal.txn.len() + PROPOSAL_OVERHEAD_BYTES
-}
 
 /// The log of a server: everything appended, whether it is on disk yet or not.
 #[derive(Debug)]
@@ -55,7 +48,7 @@ impl History {
         }
         let last = summary.epoch_ends.last().copied().unwrap_or(Zxid::ZERO);
         assert_eq!(previous, last, "the recent part is not the end of the log");
-        let recent_bytes = recent.iter().map(cost).sum();
+        let recent_bytes = recent.iter().map(Proposal::memory_bytes).sum();
         let mut history = History {
             recent: recent.into(),
             recent_bytes,
@@ -102,7 +95,7 @@ impl History {
             Some(end) if end.epoch() == proposal.zxid.epoch() => *end = proposal.zxid,
             _ => self.epoch_ends.push(proposal.zxid),
         }
-        self.recent_bytes += cost(&proposal);
+        self.recent_bytes += proposal.memory_bytes();
         self.recent.push_back(proposal);
         self.forget_old_epochs();
     }
@@ -115,7 +108,7 @@ impl History {
             let keep_after = if far_too_many { delivered } else { delivered.min(wanted_after) };
             match self.recent.front() {
                 Some(oldest) if oldest.zxid <= keep_after => {
-                    self.recent_bytes -= cost(oldest);
+                    self.recent_bytes -= oldest.memory_bytes();
                     self.before_recent = oldest.zxid;
                     self.recent.pop_front();
                 }
@@ -144,7 +137,7 @@ impl History {
         );
         while self.recent.back().is_some_and(|newest| newest.zxid > through) {
             let newest = self.recent.pop_back().expect("there is one");
-            self.recent_bytes -= cost(&newest);
+            self.recent_bytes -= newest.memory_bytes();
         }
         if self.recent.is_empty() {
             self.before_recent = through;
@@ -259,7 +252,7 @@ mod tests {
     #[test]
     fn what_may_still_be_needed_is_not_forgotten() {
         let mut history = history(&[(1, 100)]);
-        history.recent_bytes_max = 10 * (3 + PROPOSAL_OVERHEAD_BYTES);
+        history.recent_bytes_max = 10 * history.recent[0].memory_bytes();
         history.evict(zxid(1, 40), zxid(9, 0));
         assert_eq!(history.before_recent(), zxid(1, 40));
         history.evict(zxid(1, 100), zxid(1, 60));

@@ -13,6 +13,16 @@ pub struct Proposal {
     pub txn: Bytes,
 }
 
+/// What a transaction in memory costs beside its bytes.
+const PROPOSAL_OVERHEAD_BYTES: usize = 64;
+
+impl Proposal {
+    /// About how much memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.txn.len() + PROPOSAL_OVERHEAD_BYTES
+    }
+}
+
 /// Who should lead, and how much it has. Ordered: the greatest vote wins an election.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Vote {

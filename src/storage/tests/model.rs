@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::harness::{Pair, Step};
-use crate::storage::testing::SimWorld;
+use super::harness::{Pair, Step, open};
+use crate::ids::Zxid;
+use crate::storage::SEGMENT_HEADER_BYTES;
+use crate::storage::testing::{SimWorld, Survivors};
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
@@ -84,4 +86,27 @@ fn a_snapshot_that_an_installation_overtakes_is_thrown_away() {
     pair.run(&Step::Install { keep: 3, add: 0 }).unwrap();
     assert!(!writer.finish().unwrap());
     pair.run(&Step::Reopen).unwrap();
+}
+
+#[test]
+fn what_the_log_holds_before_the_snapshot_is_at_hand_as_far_as_it_verifies() {
+    let world = SimWorld::default();
+    let mut pair = Pair::new(&world);
+    pair.run(&Step::Epoch).unwrap();
+    for new_epoch in [false, true, false] {
+        pair.run(&Step::Append { lengths: vec![700; 10], new_epoch }).unwrap();
+    }
+    pair.run(&Step::Snapshot).unwrap();
+    pair.run(&Step::MarkEnd).unwrap();
+    let image = world.crash(Survivors::Everything);
+    let (storage, recovered, model) = open(&image).unwrap();
+    assert_eq!(recovered.floor, model.last());
+    let tail = storage.tail(usize::MAX);
+    assert_eq!((tail.before, Vec::from(tail.proposals)), (Zxid::ZERO, model.history));
+    let oldest = crate::storage::Disk::list(&image.disk("log")).unwrap().into_iter().min().unwrap();
+    image.flip("log", &oldest, SEGMENT_HEADER_BYTES + 100, 1);
+    let (storage, _, model) = open(&image).unwrap();
+    let tail = storage.tail(usize::MAX);
+    assert!(tail.fault.is_some(), "the damage is told");
+    assert_eq!(model.history.len() - tail.proposals.len(), 5, "a segment holds five records");
 }
