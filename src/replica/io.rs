@@ -225,6 +225,8 @@ pub enum Output {
         /// for the log
         reason: &'static str,
     },
+    /// throw this state away, elsewhere: a snapshot took its place, and to free a big tree takes long
+    Discard(Box<State>),
     /// the role changed
     Role(Role),
     /// stop the process: going on could harm

@@ -24,6 +24,7 @@ pub const EXPECTED: &[&str] = &[
     "recovery of a server with data",
     "recovery with a tail that may not be decided",
     "snapshot written",
+    "replaced state given away",
     "failed disk",
     // sessions and requests
     "session opened",

@@ -276,6 +276,10 @@ impl Ensemble {
             Output::Send { link, message } => self.network.send(id, link, message),
             Output::StreamSnapshot { link, image } => self.stream(id, link, &image),
             Output::CloseLink { link, .. } => self.network.close(id, link, 0),
+            Output::Discard(state) => {
+                self.coverage.count("replaced state given away");
+                drop(state);
+            }
             Output::Role(role) => self.server(id).role = role,
             Output::Halt { reason } => panic!("server {id} halts: {reason}"),
             Output::Connected { conn, response } => {
