@@ -119,7 +119,7 @@ pub enum Input {
         /// which
         link: LinkId,
     },
-    /// a snapshot that is being sent moves on
+    /// a snapshot that is being sent moves on; or nothing is read because the own disk is behind
     LinkProgress {
         /// on which connection
         link: LinkId,

@@ -50,6 +50,8 @@ pub struct Follower {
     heard: Tick,
     began: Tick,
     told_ack: Zxid,
+    /// The newest ping that came.
+    ping: u64,
     role_told: bool,
     /// What this server says counts with the leader.
     counted: bool,
@@ -71,6 +73,7 @@ impl Follower {
             heard: core.now,
             began: core.now,
             told_ack: Zxid::ZERO,
+            ping: 0,
             role_told: false,
             counted: false,
             held: Vec::new(),
@@ -106,10 +109,12 @@ impl Follower {
         Ok(())
     }
 
-    /// The own disk cannot keep up with what the leader sends: it is not the leader who is silent.
-    pub fn on_link_progress(&mut self, core: &Core, link: LinkId) {
+    /// The own disk cannot keep up with what the leader sends, so nothing is read: it is not the leader who is silent,
+    /// and the leader must know that this server lives.
+    pub fn on_link_progress(&mut self, core: &mut Core, link: LinkId) {
         if self.link == Some(link) {
             self.heard = core.now;
+            self.send(core, Message::Pong { sequence: self.ping });
         }
     }
 
@@ -300,6 +305,7 @@ impl Follower {
         if u64::from(age_ms) > core.config.peer_timeout_ms {
             return Err(format!("the leader has not known of a quorum for {age_ms} ms"));
         }
+        self.ping = sequence;
         self.send(core, Message::Pong { sequence });
         if self.stage == Stage::Active { self.on_commit(core, committed) } else { Ok(()) }
     }

@@ -160,7 +160,7 @@ pub enum Input {
         /// the connection
         link: LinkId,
     },
-    /// a snapshot that is being sent moves on
+    /// a snapshot that is being sent moves on; or nothing is read because the own disk is behind
     LinkProgress {
         /// the connection
         link: LinkId,

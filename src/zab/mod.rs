@@ -110,7 +110,7 @@ impl Zab {
             Input::LinkDown { link } => self.on_link_down(link),
             Input::LinkProgress { link } => match &mut self.state {
                 State::Leading(leader) => leader.on_link_progress(&self.core, link),
-                State::Following(follower) => follower.on_link_progress(&self.core, link),
+                State::Following(follower) => follower.on_link_progress(&mut self.core, link),
                 State::Looking(_) => {}
             },
             Input::Message { link, message } => self.on_message(link, message),

@@ -10,6 +10,7 @@
 //! | `cut 1 2`, `cut 1->2`, `close port 1`, `heal` | nothing arrives any more; nobody can connect to the quorum port |
 //! | `hold 1->2`, `hold disk 1`, `release ...` | `run` leaves these to `deliver` and `disk` |
 //! | `deliver 1->2`, `deliver 1->2 3`, `disk 1`, `disk 1 2` | messages arrive, operations are done |
+//! | `progress 1` | its link to the leader is not read, because its disk is behind |
 //! | `tick 50` | time passes, and nothing else |
 //! | `run`, `run 500`, `run until leader`, `run until quiet` | everything that can happen, happens; time passes |
 //! | `client 1 connects 2` | likewise `creates`, `writes`, `writes 5`, `syncs`, `locks`, `reads`, `closes`, `leaves` |
@@ -19,6 +20,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use zabra::ids::ServerId;
+use zabra::replica::Input;
 
 use super::client::{Asked, Read};
 use super::disk::Disk;
@@ -97,6 +99,7 @@ impl Scenario {
             ["deliver", way, count] => self.deliver(way_of(way)?, number(count)?)?,
             ["disk", id] => self.disk(server(id)?, 1),
             ["disk", id, count] => self.disk(server(id)?, number(count)? as usize),
+            ["progress", id] => self.progress(server(id)?),
             ["tick", ms] => self.ensemble.tick(number(ms)?),
             ["run"] => self.run_ms(0),
             ["run", "until", "leader"] => self.run_until(|ensemble| ensemble.leader().is_some())?,
@@ -117,6 +120,12 @@ impl Scenario {
         }
         self.ensemble.flush(to);
         Ok(())
+    }
+
+    fn progress(&mut self, id: ServerId) {
+        for link in self.ensemble.network.dialled_by(id) {
+            self.ensemble.input(id, Input::LinkProgress { link });
+        }
     }
 
     fn disk(&mut self, id: ServerId, count: usize) {
