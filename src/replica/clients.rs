@@ -72,6 +72,9 @@ pub enum Wanted {
     Reply { xid: Xid },
 }
 
+/// Requests that may be listed although nobody waits for them any more, beside as many as are waited for.
+const LISTED_SLACK: usize = 1024;
+
 /// All of them.
 #[derive(Debug)]
 pub struct Clients {
@@ -149,12 +152,23 @@ impl Clients {
         for request in &removed.requests {
             self.pending.remove(request);
         }
+        self.forget_removed();
         if let Some(session) = removed.session
             && self.by_session.get(&session.id) == Some(&conn)
         {
             self.by_session.remove(&session.id);
         }
         Some(removed)
+    }
+
+    /// While there is no leader clients come, wait and go: what they asked for must not be listed for ever.
+    fn forget_removed(&mut self) {
+        let listed_max = 2 * self.pending.len() + LISTED_SLACK;
+        for list in [&mut self.unsent, &mut self.answered] {
+            if list.len() > listed_max {
+                list.retain(|request| self.pending.contains_key(request));
+            }
+        }
     }
 
     /// A client wants something that the leader must decide.
@@ -316,4 +330,30 @@ pub struct Ask {
 /// The answer without a transaction that carries only a code.
 pub fn bare_answer(request_id: u64, after: Zxid, error: ErrorCode) -> Answer {
     Answer { request_id, after, error, multi_errors: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_clients_that_are_gone_are_not_kept_while_there_is_no_leader() {
+        let mut clients = Clients::new(1);
+        let ask = || Ask {
+            session_id: SessionId(1),
+            generation: 1,
+            op: OpCode::SetData as i32,
+            body: Bytes::new(),
+            auth: Arc::from([]),
+        };
+        for conn in (1..=10_000).map(ConnId) {
+            clients.insert(conn, Tick(0));
+            clients.wait(conn, Wanted::Reply { xid: 1 }, ask());
+            if conn != ConnId(7) {
+                clients.remove(conn);
+            }
+        }
+        assert!(clients.unsent.len() <= LISTED_SLACK + 2, "{} are listed", clients.unsent.len());
+        assert_eq!(clients.take_unsent().len(), 1);
+    }
 }
