@@ -73,7 +73,9 @@ pub enum Input {
         /// what it asks for
         request: ConnectRequest,
     },
-    /// a connected client sent something that the leader must decide: a write, `sync`, `closeSession`
+    /// a connected client sent something that the leader must decide: a write, `sync`, `closeSession`. Behind a `sync`
+    /// that is not answered yet comes nothing but another `sync`: a barrier is passed later than what is judged behind
+    /// it, and a connection whose requests end out of order is closed
     Request {
         /// its connection
         conn: ConnId,

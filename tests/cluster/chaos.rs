@@ -147,7 +147,9 @@ impl Chaos {
         if self.chance.random_bool(0.3) {
             self.client_reads(index, home, choice);
         } else if client.outstanding.len() < 4 {
-            let asked = client.next_request(choice);
+            // Nothing but another sync goes behind one.
+            let is_syncing = client.outstanding.back().is_some_and(|(_, asked)| *asked == Asked::Sync);
+            let asked = if is_syncing { Asked::Sync } else { client.next_request(choice) };
             let (server, input) = self.ensemble.clients.ask(index, asked);
             self.ensemble.input(server, input);
             if self.chance.random_bool(0.5) {
