@@ -42,6 +42,9 @@ const SYNC_LIMIT: Duration = Duration::from_millis(500);
 /// How long a quorum that agrees waits for others to bring a better vote: a round trip between machines of one site.
 const SETTLE_MS: u64 = 10;
 
+/// However short the ticks are: a disk that is only busy may take seconds for a sync.
+const DISK_TIMEOUT_MS_MIN: u64 = 5000;
+
 /// How exactly sessions expire.
 const EXPIRY_BUCKET_MS: u32 = 100;
 
@@ -173,7 +176,7 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             heartbeat_ms: u64::from(settings.peer_heartbeat_ms),
             peer_timeout_ms: u64::from(settings.peer_timeout_ms),
             sync_timeout_ms: settings.init_limit_ms(),
-            disk_timeout_ms: settings.sync_limit_ms(),
+            disk_timeout_ms: settings.sync_limit_ms().max(DISK_TIMEOUT_MS_MIN),
             settle_ms: SETTLE_MS,
             recent_bytes_max: usize::try_from(settings.recent_txn_bytes_max).unwrap_or(usize::MAX),
             batch_bytes_max: BATCH_BYTES_MAX,

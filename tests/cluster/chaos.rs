@@ -64,7 +64,7 @@ impl Chaos {
             disk_faults: chance.random_bool(0.3),
             silences: chance.random_bool(0.5),
             closed_ports: chance.random_bool(0.2),
-            hangs: chance.random_bool(0.2),
+            hangs: chance.random_bool(0.4),
             hung: None,
             slow: chance.random_bool(0.3).then(|| ServerId(chance.random_range(1..=settings.servers))),
             ensemble,
@@ -206,6 +206,7 @@ impl Chaos {
                 self.ensemble.network.close_port(id);
             }
             14 if self.hangs && self.hung.is_none() => {
+                let id = self.ensemble.leader().unwrap_or(id);
                 self.ensemble.note(format!("the disk of {id} hangs"));
                 self.hung = Some(id);
             }
