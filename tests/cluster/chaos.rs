@@ -243,12 +243,14 @@ impl Chaos {
         }
     }
 
-    /// A disk may only be lost while all the others hold what was decided: more is not promised.
+    /// A disk may only be lost while all the others vote and hold what was decided: more is not promised.
     fn all_synced_but(&self, lost: ServerId) -> bool {
         let end = self.ensemble.judge.end();
-        let others = self.ensemble.servers.values().filter(|server| server.id != lost);
-        let mut others = others.map(|server| server.replica.as_ref());
-        others.all(|replica| replica.is_some_and(|replica| replica.state().zxid() == end))
+        let mut others = self.ensemble.servers.values().filter(|server| server.id != lost);
+        others.all(|server| {
+            let holds_all = server.replica.as_ref().is_some_and(|replica| replica.state().zxid() == end);
+            holds_all && server.disk.epoch.may_vote
+        })
     }
 
     /// Everything is repaired: there must be a leader, and clients must be served.
