@@ -75,12 +75,22 @@ fn session_timeout(given: &mut Given, slot: &mut u32, key: &'static str) {
     }
 }
 
+/// The longest frame of a client that is ever taken: what comes of it must fit into the log, between servers and into
+/// snapshots.
+const FRAME_BYTES_MAX: u32 = 64 << 20;
+
 fn set_client_limits(given: &mut Given, settings: &mut Settings) {
     let per_address = "connections (0 for no limit)";
     given.number(&mut settings.conns_per_address_max, "maxClientCnxns", per_address, 0..=INT_MAX);
     given.number(&mut settings.conns_max, "maxCnxns", per_address, 0..=INT_MAX);
     given.number(&mut settings.outstanding_requests_max, "globalOutstandingLimit", "requests", 1..=INT_MAX);
     given.number(&mut settings.frame_bytes_max, "jute.maxbuffer", "bytes", 1024..=INT_MAX);
+    if settings.frame_bytes_max > FRAME_BYTES_MAX {
+        let text =
+            format!("jute.maxbuffer={}: at most {FRAME_BYTES_MAX} are taken", settings.frame_bytes_max);
+        given.notice(Severity::Warning, given.line("jute.maxbuffer"), text);
+        settings.frame_bytes_max = FRAME_BYTES_MAX;
+    }
     given.number(&mut settings.client_threads, "clientThreads", "threads", 0..=1024);
     given.number(&mut settings.park_timeout_ms, "parkTimeoutMs", "milliseconds", 0..=HOUR_MS);
     if let Some(value) = given.value("4lw.commands.whitelist") {

@@ -260,7 +260,6 @@ mod tests {
             host: "127.0.0.1".into(),
             quorum_port: 2888,
             election_port: 3888,
-            peer_type: PeerType::Participant,
             client: None,
         };
         settings.servers = vec![server(1)];

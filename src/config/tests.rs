@@ -185,6 +185,14 @@ fn defaults_of_limits_are_told_where_zookeeper_has_none() {
 }
 
 #[test]
+fn a_frame_longer_than_can_be_kept_is_never_taken() {
+    let text = "dataDir=/d\nclientPort=1\njute.maxbuffer=0x7fffffff\n";
+    let notice = "Warning zoo.cfg:3: jute.maxbuffer=2147483647: at most 67108864 are taken";
+    assert_eq!(notices(text), [notice]);
+    assert_eq!(settings(text).frame_bytes_max, 64 << 20);
+}
+
+#[test]
 fn purging_keeps_at_least_three_snapshots_and_is_on() {
     let text = "dataDir=/d\nclientPort=1\nautopurge.snapRetainCount=1\n";
     assert_eq!(notices(text), ["Warning zoo.cfg:3: autopurge.snapRetainCount=1: at least 3 are kept"]);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::io::{Answer, ForwardedRequest};
 use crate::ids::{ConnId, SessionId, Tick, Xid, Zxid};
-use crate::jute::{AuthId, ErrorCode, OpCode, Response};
+use crate::jute::{AuthId, ErrorCode};
 
 /// A client connection.
 #[derive(Debug)]
@@ -41,24 +41,6 @@ pub struct Pending {
     pub sent: bool,
     /// The leader's answer, held back until the state has caught up with it.
     pub answer: Option<Answer>,
-    /// How it ended, held back until everything before it on the same connection is answered.
-    pub outcome: Option<Outcome>,
-}
-
-/// How a request ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// as a transaction
-    Applied {
-        /// the transaction
-        zxid: Zxid,
-        /// in which generation of the session
-        generation: u64,
-        /// for the client; `None` for a new session, or if the transaction does not match the request
-        response: Option<Response>,
-    },
-    /// without one
-    Answered(Answer),
 }
 
 /// What is to be told in the end.
@@ -71,6 +53,9 @@ pub enum Wanted {
     /// the answer to a request
     Reply { xid: Xid },
 }
+
+/// Requests that may be listed although nobody waits for them any more, beside as many as are waited for.
+const LISTED_SLACK: usize = 1024;
 
 /// All of them.
 #[derive(Debug)]
@@ -149,12 +134,23 @@ impl Clients {
         for request in &removed.requests {
             self.pending.remove(request);
         }
+        self.forget_removed();
         if let Some(session) = removed.session
             && self.by_session.get(&session.id) == Some(&conn)
         {
             self.by_session.remove(&session.id);
         }
         Some(removed)
+    }
+
+    /// While there is no leader clients come, wait and go: what they asked for must not be listed for ever.
+    fn forget_removed(&mut self) {
+        let listed_max = 2 * self.pending.len() + LISTED_SLACK;
+        for list in [&mut self.unsent, &mut self.answered] {
+            if list.len() > listed_max {
+                list.retain(|request| self.pending.contains_key(request));
+            }
+        }
     }
 
     /// A client wants something that the leader must decide.
@@ -172,8 +168,7 @@ impl Clients {
             body: ask.body,
             auth: ask.auth,
         };
-        self.pending
-            .insert(request_id, Pending { conn, kind, request, sent: false, answer: None, outcome: None });
+        self.pending.insert(request_id, Pending { conn, kind, request, sent: false, answer: None });
         self.unsent.push_back(request_id);
     }
 
@@ -194,45 +189,22 @@ impl Clients {
         self.pending.get(&request_id)
     }
 
-    /// A request came to its end. The connection it came on, whose outcomes may be told now.
-    ///
-    /// An older request of the same connection may still wait: a `sync` does, for its barrier. Any other was judged
-    /// before this one; if its answer is not here it was lost with an older leader, and nobody knows the outcome: `Err`.
-    pub fn finish(&mut self, request_id: u64, outcome: Outcome) -> Option<Result<ConnId, ConnId>> {
+    /// A request came to its end: what waited for it, if it is this server's and still there. Requests of a connection
+    /// are judged in their order, and end in it. If an older one still waits, its answer was lost with an older leader,
+    /// and nobody knows its outcome: `Err`.
+    pub fn take(&mut self, request_id: u64) -> Option<Result<Pending, ConnId>> {
         let conn_id = self.pending.get(&request_id)?.conn;
-        let conn = self.conns.get(&conn_id)?;
-        let mut older = conn.requests.iter().take_while(|older| **older != request_id);
-        let lost = older.any(|older| !self.pending[older].may_still_be_answered());
-        self.pending.get_mut(&request_id)?.outcome = Some(outcome);
-        Some(if lost { Err(conn_id) } else { Ok(conn_id) })
-    }
-
-    /// The oldest request of a connection, if it has come to its end.
-    pub fn next_outcome(&mut self, conn: ConnId) -> Option<(Pending, Outcome)> {
-        let requests = &mut self.conns.get_mut(&conn)?.requests;
-        let oldest = requests.front()?;
-        self.pending.get(oldest)?.outcome.as_ref()?;
-        let mut pending = self.pending.remove(oldest)?;
+        let requests = &mut self.conns.get_mut(&conn_id)?.requests;
+        if requests.front() != Some(&request_id) {
+            return Some(Err(conn_id));
+        }
         requests.pop_front();
-        let outcome = pending.outcome.take()?;
-        Some((pending, outcome))
-    }
-
-    /// The zxid that an answer carries which rests on `zxid`: not above that of a write behind it on the connection. A
-    /// `sync` that an election left open is answered by the next leader, with a newer zxid than such a write has.
-    pub fn zxid_to_tell(&self, conn: ConnId, zxid: Zxid) -> Zxid {
-        let requests = self.conns.get(&conn).into_iter().flat_map(|conn| &conn.requests);
-        let applied = requests.filter_map(|request| match self.pending.get(request)?.outcome {
-            Some(Outcome::Applied { zxid, .. }) => Some(zxid),
-            _ => None,
-        });
-        applied.min().map_or(zxid, |applied| applied.min(zxid))
+        self.pending.remove(&request_id).map(Ok)
     }
 
     /// The leader answered a request without a transaction. Of two answers the first counts.
     pub fn answer(&mut self, answer: Answer) {
         if let Some(pending) = self.pending.get_mut(&answer.request_id)
-            && pending.outcome.is_none()
             && pending.answer.is_none()
         {
             self.answered.push_back(answer.request_id);
@@ -240,21 +212,17 @@ impl Clients {
         }
     }
 
-    /// Ends the next request whose answer the state has caught up with; the connection it came on, whose outcomes may
-    /// be told now.
-    pub fn next_answer(&mut self, applied: Zxid) -> Option<ConnId> {
-        while let Some(request_id) = self.answered.front() {
-            let Some(pending) = self.pending.get_mut(request_id) else {
-                self.answered.pop_front();
-                continue;
-            };
-            if pending.answer.as_ref().is_some_and(|answer| answer.after > applied) {
+    /// Ends the next request whose answer the state has caught up with, as [`Clients::take`] does.
+    pub fn next_answer(&mut self, applied: Zxid) -> Option<Result<(Pending, Answer), ConnId>> {
+        while let Some(request_id) = self.answered.front().copied() {
+            let answer = self.pending.get(&request_id).and_then(|pending| pending.answer.as_ref());
+            if answer.is_some_and(|answer| answer.after > applied) {
                 return None;
             }
             self.answered.pop_front();
-            if let Some(answer) = pending.answer.take() {
-                pending.outcome = Some(Outcome::Answered(answer));
-                return Some(pending.conn);
+            let answer = self.pending.get_mut(&request_id).and_then(|pending| pending.answer.take());
+            if let (Some(answer), Some(taken)) = (answer, self.take(request_id)) {
+                return Some(taken.map(|pending| (pending, answer)));
             }
         }
         None
@@ -277,7 +245,7 @@ impl Clients {
         let mut lost = Vec::new();
         self.unsent.clear();
         for (request_id, pending) in &mut self.pending {
-            pending.sent = pending.outcome.is_some() || logged.contains(request_id);
+            pending.sent = logged.contains(request_id);
             if !pending.sent {
                 self.unsent.push_back(*request_id);
             }
@@ -286,20 +254,12 @@ impl Clients {
             let Some(pending) = self.pending.get(request_id) else { continue };
             let Some(conn) = self.conns.get(&pending.conn) else { continue };
             let mut older = conn.requests.iter().take_while(|older| *older != request_id);
-            if older.any(|older| !logged.contains(older) && !self.pending[older].may_still_be_answered()) {
+            if older.any(|older| !logged.contains(older)) {
                 lost.push(pending.conn);
             }
         }
         lost.dedup();
         lost
-    }
-}
-
-impl Pending {
-    /// True if a later request of the same connection may end before this one: it waits for a barrier, or has ended
-    /// and waits for one that does.
-    fn may_still_be_answered(&self) -> bool {
-        self.outcome.is_some() || self.answer.is_some() || self.request.op == OpCode::Sync as i32
     }
 }
 
@@ -316,4 +276,49 @@ pub struct Ask {
 /// The answer without a transaction that carries only a code.
 pub fn bare_answer(request_id: u64, after: Zxid, error: ErrorCode) -> Answer {
     Answer { request_id, after, error, multi_errors: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jute::OpCode;
+
+    fn ask() -> Ask {
+        let (op, auth) = (OpCode::SetData as i32, Arc::from([]));
+        Ask { session_id: SessionId(1), generation: 1, op, body: Bytes::new(), auth }
+    }
+
+    #[test]
+    fn a_request_that_ends_before_an_older_one_of_its_connection_is_not_told() {
+        let mut clients = Clients::new(1);
+        for conn in [ConnId(1), ConnId(2)] {
+            clients.insert(conn, Tick(0));
+        }
+        for conn in [1, 2, 1, 1] {
+            clients.wait(ConnId(conn), Wanted::Reply { xid: 1 }, ask());
+        }
+        let conn_of = |taken: Option<Result<Pending, ConnId>>| taken.map(|it| it.map(|it| it.conn));
+        assert_eq!(conn_of(clients.take(2)), Some(Ok(ConnId(2))));
+        assert_eq!(conn_of(clients.take(3)), Some(Err(ConnId(1))));
+        clients.answer(bare_answer(4, Zxid(5), ErrorCode::NoNode));
+        assert!(clients.next_answer(Zxid(4)).is_none(), "the state has not caught up with it");
+        assert_eq!(clients.next_answer(Zxid(5)).map(|it| it.err()), Some(Some(ConnId(1))));
+        assert_eq!(conn_of(clients.take(1)), Some(Ok(ConnId(1))));
+        assert_eq!(conn_of(clients.take(3)), Some(Ok(ConnId(1))));
+        assert_eq!(conn_of(clients.take(3)), None);
+    }
+
+    #[test]
+    fn requests_of_clients_that_are_gone_are_not_kept_while_there_is_no_leader() {
+        let mut clients = Clients::new(1);
+        for conn in (1..=10_000).map(ConnId) {
+            clients.insert(conn, Tick(0));
+            clients.wait(conn, Wanted::Reply { xid: 1 }, ask());
+            if conn != ConnId(7) {
+                clients.remove(conn);
+            }
+        }
+        assert!(clients.unsent.len() <= LISTED_SLACK + 2, "{} are listed", clients.unsent.len());
+        assert_eq!(clients.take_unsent().len(), 1);
+    }
 }

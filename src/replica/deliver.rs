@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Replica;
-use super::clients::{OpenSession, Outcome, Pending, Wanted};
+use super::clients::{OpenSession, Pending, Wanted};
 use super::io::{Answer, Output};
 use crate::ids::{ConnId, SessionId, Xid, Zxid};
 use crate::jute::{
@@ -74,30 +74,20 @@ impl Replica {
             Wanted::Reply { .. } => response(pending.request.op, &pending.request.body, results),
             Wanted::NewSession { .. } | Wanted::OldSession { .. } => None,
         };
-        let outcome = Outcome::Applied { zxid, generation: txn.generation, response };
-        match self.clients.finish(txn.request_id, outcome) {
-            Some(Ok(conn)) => self.tell_outcomes(conn),
+        match self.clients.take(txn.request_id) {
+            Some(Ok(pending)) => self.tell_applied(pending, zxid, txn.generation, response),
             Some(Err(conn)) => self.drop_conn(conn, "the outcome of an earlier request is not known"),
             None => {}
         }
     }
 
-    /// Tells the answers that the state has caught up with.
+    /// Tells the answers that the state has caught up with. Each carries the zxid it rests on, which is not above that of
+    /// any later request: the zxids of a client never fall.
     pub(super) fn tell_answers(&mut self) {
-        while let Some(conn) = self.clients.next_answer(self.state.zxid()) {
-            self.tell_outcomes(conn);
-        }
-    }
-
-    /// Tells a client how its requests ended, in the order in which it sent them. An answer without a transaction
-    /// carries the zxid it rests on, which is not above that of any later request: the zxids of a client never fall.
-    fn tell_outcomes(&mut self, conn: ConnId) {
-        while let Some((pending, outcome)) = self.clients.next_outcome(conn) {
-            match outcome {
-                Outcome::Applied { zxid, generation, response } => {
-                    self.tell_applied(pending, zxid, generation, response);
-                }
-                Outcome::Answered(answer) => self.tell_answer(pending, answer),
+        while let Some(next) = self.clients.next_answer(self.state.zxid()) {
+            match next {
+                Ok((pending, answer)) => self.tell_answer(pending, answer),
+                Err(conn) => self.drop_conn(conn, "the outcome of an earlier request is not known"),
             }
         }
     }
@@ -152,7 +142,7 @@ impl Replica {
 
     fn tell_answer(&mut self, pending: Pending, answer: Answer) {
         let Pending { conn, kind, request, .. } = pending;
-        let zxid = self.clients.zxid_to_tell(conn, answer.after);
+        let zxid = answer.after;
         match (kind, answer.error) {
             (_, ErrorCode::SessionMoved) => self.drop_conn(conn, "the session continues elsewhere"),
             (Wanted::OldSession { .. }, ErrorCode::SessionExpired) => self.tell_expired(conn),

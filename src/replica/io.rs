@@ -73,7 +73,9 @@ pub enum Input {
         /// what it asks for
         request: ConnectRequest,
     },
-    /// a connected client sent something that the leader must decide: a write, `sync`, `closeSession`
+    /// a connected client sent something that the leader must decide: a write, `sync`, `closeSession`. Behind a `sync`
+    /// that is not answered yet comes nothing but another `sync`: a barrier is passed later than what is judged behind
+    /// it, and a connection whose requests end out of order is closed
     Request {
         /// its connection
         conn: ConnId,
@@ -119,7 +121,7 @@ pub enum Input {
         /// which
         link: LinkId,
     },
-    /// a snapshot that is being sent moves on
+    /// a snapshot that is being sent moves on; or nothing is read because the own disk is behind
     LinkProgress {
         /// on which connection
         link: LinkId,
@@ -225,6 +227,8 @@ pub enum Output {
         /// for the log
         reason: &'static str,
     },
+    /// throw this state away, elsewhere: a snapshot took its place, and to free a big tree takes long
+    Discard(Box<State>),
     /// the role changed
     Role(Role),
     /// stop the process: going on could harm

@@ -20,6 +20,7 @@ mod io;
 mod leading;
 mod peers;
 mod read;
+mod replay;
 mod state;
 mod status;
 
@@ -31,6 +32,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 pub use io::{Answer, ForwardedRequest, Input, Output, PeerMessage};
+pub use replay::Replay;
 pub use state::{Image, State, StateError, StateLoadError};
 pub use status::Status;
 
@@ -124,8 +126,9 @@ impl Replica {
         let mut secrets = StdRng::from_seed(config.secret_seed);
         let mut digests = Digests::default();
         digests.push(state.zxid(), state.digest());
-        let log_bytes = recovered.recent.iter().map(|proposal| proposal.txn.len() as u64).sum();
-        let txns = recovered.recent.len() as u64;
+        let behind_snapshot = recovered.recent.iter().filter(|it| it.zxid > recovered.history.floor);
+        let log_bytes = behind_snapshot.clone().map(|proposal| proposal.txn.len() as u64).sum();
+        let txns = behind_snapshot.count() as u64;
         let mut replica = Replica {
             now,
             wall_ms: 0,

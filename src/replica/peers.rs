@@ -63,7 +63,8 @@ impl Replica {
     pub(super) fn on_installed(&mut self, zxid: Zxid) {
         let state: Box<State> = self.installed.take().expect("a snapshot is installed with its state");
         assert_eq!(state.zxid(), zxid, "the installed snapshot is the one that was announced");
-        self.state = *state;
+        let replaced = std::mem::replace(&mut self.state, *state);
+        self.output(Output::Discard(Box::new(replaced)));
         self.digests.clear();
         self.digests.push(zxid, self.state.digest());
         for conn in self.clients.all() {

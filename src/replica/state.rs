@@ -6,7 +6,6 @@ use crate::ids::{SessionId, Zxid};
 use crate::session::{PASSWORD_BYTES, Sessions, SessionsDecodeError};
 use crate::tree::{self, ApplyError, LoadError, Tree};
 use crate::txn::{Txn, TxnError, txn::Body};
-use crate::zab::Proposal;
 
 /// The replicated state. Every server that has applied the same transactions has the same one.
 pub struct State {
@@ -50,6 +49,22 @@ pub enum StateError {
         zxid: Zxid,
         /// what does not fit
         reason: String,
+    },
+    /// the same transactions made another state here than on the server that wrote this one down
+    #[error(
+        "transaction {zxid} says that the digest of the state at {at} is {leader:016x}, but here it is {own:016x}. \
+         Please report this, with the log and the snapshots. Where other servers have the data, move the contents of \
+         both folders away and start again"
+    )]
+    Digest {
+        /// the transaction
+        zxid: Zxid,
+        /// of which state it tells the digest
+        at: Zxid,
+        /// the own digest
+        own: u64,
+        /// as the transaction says
+        leader: u64,
     },
 }
 
@@ -123,14 +138,6 @@ impl State {
         let applied = self.tree.apply(zxid, txn)?;
         self.zxid = zxid;
         Ok(applied)
-    }
-
-    /// Applies the next transaction of a log, as [`State::apply`] does.
-    pub fn replay(&mut self, proposal: &Proposal) -> Result<(), StateError> {
-        let zxid = proposal.zxid;
-        let txn = Txn::from_bytes(proposal.txn.clone()).map_err(|error| StateError::Txn { zxid, error })?;
-        self.apply(zxid, &txn)?;
-        Ok(())
     }
 
     /// The state as it is now, to be written out while this one goes on.

@@ -183,6 +183,8 @@ impl Core {
                 Output::CloseConn { conn, reason } => {
                     self.with_outbox(&conns, conn, |outbox| outbox.close(Closing::Behind(reason)));
                 }
+                // Nobody waits for it: the replica is locked here.
+                Output::Discard(state) => drop(tokio::task::spawn_blocking(move || drop(state))),
                 Output::Role(role) => self.become_role(role, replica),
                 Output::Halt { reason } => halt(&reason),
             }

@@ -1,5 +1,5 @@
-//! The disk thread. It owns the log and carries out what the core asks for, in order: everything that gathered while
-//! the last sync was on its way is the next group, with one write and one sync.
+//! The disk thread. It owns the log and carries out what the core asks for, in order: what gathered while the last sync
+//! was on its way is the next group, with one write and one sync.
 //!
 //! The first failed operation ends the process, at once and without another write: what the disk holds is then known
 //! only to the next start.
@@ -22,7 +22,11 @@ use crate::zab::{DiskDone, DiskOp};
 pub const EXIT_HALTED: i32 = 3;
 
 /// Links are not read while more than this waits for the disk: the sender notices, and memory stays bounded.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+pub(super) const WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// The most that is written with one sync, except for a job that is bigger by itself: the core hears of it that the disk
+/// still works.
+const GROUP_BYTES_MAX: usize = 8 << 20;
 
 /// When there was nothing to do for so long, the end of the log is marked as a clean one.
 const IDLE: Duration = Duration::from_secs(1);
@@ -109,7 +113,7 @@ impl DiskQueue {
         Arc::clone(&self.room)
     }
 
-    /// Everything that has gathered; waits for the first. Empty if nothing came for so long.
+    /// What has gathered, up to a bound; waits for the first. Empty if nothing came for so long.
     fn take(&self, idle: Option<Duration>) -> VecDeque<Job> {
         let queue = self.jobs();
         let is_empty = |queue: &mut VecDeque<Job>| queue.is_empty();
@@ -122,7 +126,19 @@ impl DiskQueue {
                     .0
             }
         };
-        std::mem::take(&mut queue)
+        let (mut group, mut bytes) = (VecDeque::new(), 0);
+        while bytes < GROUP_BYTES_MAX
+            && let Some(job) = queue.pop_front()
+        {
+            bytes += job.bytes();
+            group.push_back(job);
+        }
+        group
+    }
+
+    /// Tells who waits that so many bytes were written.
+    pub(super) fn free(&self, bytes: usize) {
+        self.room.free(bytes);
     }
 
     fn jobs(&self) -> MutexGuard<'_, VecDeque<Job>> {
@@ -183,7 +199,7 @@ impl DiskThread {
         for job in jobs {
             let bytes = job.bytes();
             match job {
-                Job::Op { op: DiskOp::ReceiveSnapshot { .. }, .. } => self.queue.room.free(bytes),
+                Job::Op { op: DiskOp::ReceiveSnapshot { .. }, .. } => self.queue.free(bytes),
                 _ => buffered_bytes += bytes,
             }
             match job {
@@ -201,7 +217,7 @@ impl DiskThread {
             self.storage.sync()?;
             self.tell(Input::Disk(DiskDone::Synced { seq }));
         }
-        self.queue.room.free(buffered_bytes);
+        self.queue.free(buffered_bytes);
         Ok(next)
     }
 
@@ -251,6 +267,14 @@ mod tests {
         assert!(queue.take(Some(Duration::ZERO)).is_empty());
     }
 
+    #[test]
+    fn what_gathered_is_cut_into_groups_whose_end_is_told() {
+        let queue = DiskQueue::default();
+        queue.push([append(GROUP_BYTES_MAX - 1), append(GROUP_BYTES_MAX), append(1), append(1)]);
+        assert_eq!(queue.take(None).len(), 2);
+        assert_eq!(queue.take(None).len(), 2);
+    }
+
     #[tokio::test]
     async fn who_reads_for_the_disk_waits_while_it_is_behind() {
         let queue = DiskQueue::default();
@@ -260,7 +284,7 @@ mod tests {
         let mut waiting = Box::pin(room.wait());
         assert!(futures_pending(&mut waiting));
         let bytes: usize = queue.take(None).iter().map(Job::bytes).sum();
-        queue.room.free(bytes);
+        queue.free(bytes);
         waiting.await;
     }
 

@@ -6,8 +6,8 @@ use anyhow::{Context as _, anyhow};
 
 use crate::config::Settings;
 use crate::ids::Zxid;
-use crate::replica::{State, ZabRecovered};
-use crate::storage::{Disk, Disks, Note, Options, OsDisk, Storage, open_folders};
+use crate::replica::{Replay, State, ZabRecovered};
+use crate::storage::{Damage, Disk, Disks, Note, Options, OsDisk, Storage, StorageError, Tail, open_folders};
 use crate::zab::{EpochRecord, HistorySummary, Proposal};
 
 /// A file of this name in the data directory says that a server which has no data was given none on purpose, so that
@@ -68,7 +68,7 @@ pub fn recover_from<D: Disk>(
     recent_bytes_max: usize,
     new: EpochRecord,
 ) -> anyhow::Result<Recovered<D>> {
-    let (mut storage, found) = Storage::open(disks, options)?;
+    let (mut storage, mut found) = Storage::open(disks, options)?;
     let is_new = found.epoch.is_none();
     let epoch = match found.epoch {
         Some(epoch) => epoch,
@@ -77,7 +77,7 @@ pub fn recover_from<D: Disk>(
             new
         }
     };
-    let mut state = match found.snapshot {
+    let state = match found.snapshot {
         Some(snapshot) => {
             let (zxid, digest) = (snapshot.zxid(), snapshot.digest());
             State::from_blocks(hash_seed, zxid, digest, snapshot)
@@ -86,13 +86,20 @@ pub fn recover_from<D: Disk>(
         None => State::new(hash_seed),
     };
     let mut recent = Recent::new(state.zxid(), recent_bytes_max);
+    let mut replay = Replay::new(state);
     let mut replayed = Ok(());
     storage.replay(|proposal, _| {
         if replayed.is_ok() {
-            replayed = replay_one(&mut state, &mut recent, proposal, found.committed);
+            replayed = replay_one(&mut replay, &mut recent, proposal, found.committed);
         }
     })?;
     replayed?;
+    let state = replay.into_state();
+    if recent.before == found.floor {
+        let tail = storage.tail(recent.bytes_max.saturating_sub(recent.bytes));
+        found.notes.extend(tail.fault.as_ref().map(describe_fault));
+        recent.reach_back(tail, &mut found.epoch_ends);
+    }
     let zab = ZabRecovered {
         epoch,
         history: HistorySummary { epoch_ends: found.epoch_ends, floor: found.floor },
@@ -103,21 +110,33 @@ pub fn recover_from<D: Disk>(
     Ok(Recovered { storage, zab, state, is_new, notes: found.notes })
 }
 
+fn describe_fault(fault: &StorageError) -> Note {
+    let what = match fault {
+        StorageError::Damage(Damage { file, offset, found, .. }) => format!("{file}, byte {offset}: {found}"),
+        other => other.to_string(),
+    };
+    let text = format!(
+        "{what}. It lies before the snapshot, so the server does not need it; but look after the disk"
+    );
+    Note { got_by: true, text }
+}
+
 fn replay_one(
-    state: &mut State,
+    replay: &mut Replay,
     recent: &mut Recent,
     proposal: Proposal,
     committed: Zxid,
 ) -> anyhow::Result<()> {
     let is_committed = proposal.zxid <= committed;
     if is_committed {
-        state.replay(&proposal).context("the log does not fit the state")?;
+        replay.apply(&proposal).context("the log does not fit the state")?;
     }
     recent.push(proposal, is_committed);
     Ok(())
 }
 
-/// The newest transactions: as many as memory is set aside for, and all that may not be decided yet.
+/// The newest transactions: as many as memory is set aside for, and all that may not be decided yet. Those before the
+/// snapshot are among them: a follower that is only a little behind then needs no snapshot.
 struct Recent {
     before: Zxid,
     proposals: VecDeque<Proposal>,
@@ -129,6 +148,22 @@ struct Recent {
 impl Recent {
     fn new(before: Zxid, bytes_max: usize) -> Recent {
         Recent { before, proposals: VecDeque::new(), committed: 0, bytes: 0, bytes_max }
+    }
+
+    /// Adds what the log holds of the snapshot, and to `epoch_ends` where the epochs in it end.
+    fn reach_back(&mut self, tail: Tail, epoch_ends: &mut Vec<Zxid>) {
+        let first_known = epoch_ends.first().map(|end| end.epoch());
+        let zxids = tail.proposals.iter().map(|proposal| proposal.zxid);
+        let mut older_ends: Vec<Zxid> = Vec::new();
+        for zxid in std::iter::once(tail.before).chain(zxids) {
+            if zxid != Zxid::ZERO && first_known.is_some_and(|first| zxid.epoch() < first) {
+                older_ends.pop_if(|end| end.epoch() == zxid.epoch());
+                older_ends.push(zxid);
+            }
+        }
+        epoch_ends.splice(..0, older_ends);
+        self.before = tail.before;
+        self.proposals = tail.proposals.into_iter().chain(self.proposals.drain(..)).collect();
     }
 
     fn push(&mut self, proposal: Proposal, is_committed: bool) {
@@ -147,6 +182,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Epoch;
 
     fn proposal(counter: u64, bytes: usize) -> Proposal {
         Proposal { zxid: Zxid(counter), txn: vec![0; bytes].into() }
@@ -164,5 +200,21 @@ mod tests {
         }
         assert_eq!((recent.before, recent.proposals.len()), (Zxid(10), 10));
         assert_eq!(recent.proposals[0].zxid, Zxid(11));
+    }
+
+    #[test]
+    fn what_lies_before_the_snapshot_brings_the_ends_of_older_epochs() {
+        let zxid = |epoch, counter| Zxid::new(Epoch(epoch), counter);
+        let of = |zxid| Proposal { zxid, txn: bytes::Bytes::new() };
+        let mut recent = Recent::new(zxid(4, 1), 1 << 20);
+        recent.push(of(zxid(4, 2)), true);
+        let proposals = [zxid(2, 1), zxid(2, 2), zxid(4, 1)].map(of).into();
+        let mut ends = vec![zxid(4, 2)];
+        recent.reach_back(Tail { before: zxid(1, 9), proposals, fault: None }, &mut ends);
+        assert_eq!(ends, [zxid(1, 9), zxid(2, 2), zxid(4, 2)]);
+        assert_eq!((recent.before, recent.proposals.len()), (zxid(1, 9), 4));
+        let nothing = Tail { before: zxid(1, 9), proposals: VecDeque::new(), fault: None };
+        recent.reach_back(nothing, &mut ends);
+        assert_eq!((ends.len(), recent.proposals.len()), (3, 4));
     }
 }

@@ -42,6 +42,9 @@ const SYNC_LIMIT: Duration = Duration::from_millis(500);
 /// How long a quorum that agrees waits for others to bring a better vote: a round trip between machines of one site.
 const SETTLE_MS: u64 = 10;
 
+/// However short the ticks are: a disk that is only busy may take seconds for a sync.
+const DISK_TIMEOUT_MS_MIN: u64 = 5000;
+
 /// How exactly sessions expire.
 const EXPIRY_BUCKET_MS: u32 = 100;
 
@@ -53,6 +56,9 @@ const UNACKED_BYTES_MAX: usize = 32 << 20;
 
 /// A transaction is mostly as big as the request; one that closes a session names all its ephemeral znodes.
 const TXN_BYTES_USUAL_MAX: usize = 64 << 20;
+
+/// What the log keeps of a transaction beside its body, at most: a dozen numbers.
+const TXN_HEAD_BYTES_MAX: usize = 256;
 
 /// How a server is run, beside its configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -109,7 +115,6 @@ async fn serve(
     let images = start_snapshots(&settings, &found, &inputs, &disk)?;
     let clock = Clock::start();
     let config = replica_config(&settings, &chance);
-    let txn_bytes_max = config.limits.txn_bytes_max;
     let replica = Replica::new(config, found.zab, found.state, clock.now());
     let disk_thread = DiskThread {
         storage: found.storage,
@@ -126,7 +131,6 @@ async fn serve(
         inputs: inputs.clone(),
         links: Arc::new(Links::default()),
         disk_room: disk.room(),
-        txn_bytes_max,
         quiet: Quiet::default(),
     });
     let clients = Arc::new(ClientContext {
@@ -164,7 +168,7 @@ async fn serve(
 
 fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
     let frame_bytes_max = settings.frame_bytes_max as usize;
-    let txn_bytes_max = TXN_BYTES_USUAL_MAX.max(frame_bytes_max.saturating_mul(4)).min(TXN_BYTES_MAX);
+    let txn_bytes_max = TXN_BYTES_USUAL_MAX.max(frame_bytes_max * 4).min(TXN_BYTES_MAX - TXN_HEAD_BYTES_MAX);
     replica::Config {
         zab: ZabConfig {
             id: settings.server_id,
@@ -172,6 +176,7 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             heartbeat_ms: u64::from(settings.peer_heartbeat_ms),
             peer_timeout_ms: u64::from(settings.peer_timeout_ms),
             sync_timeout_ms: settings.init_limit_ms(),
+            disk_timeout_ms: settings.sync_limit_ms().max(DISK_TIMEOUT_MS_MIN),
             settle_ms: SETTLE_MS,
             recent_bytes_max: settings.recent_bytes_max(),
             batch_bytes_max: BATCH_BYTES_MAX,
@@ -316,6 +321,41 @@ fn raise_open_files_limit() {
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if let Err(error) = setrlimit(Resource::Nofile, raised) {
             tracing::warn!("open files are limited to {:?}: {error}", limit.current);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::txn::{CloseSession, Txn, txn::Body};
+    use prost::Message as _;
+
+    #[test]
+    fn whatever_the_leader_lets_through_fits_into_the_log() {
+        let most = u64::MAX;
+        let head = Txn {
+            session_id: most,
+            xid: i32::MIN,
+            time_ms: i64::MIN,
+            origin: u32::MAX,
+            request_id: most,
+            generation: most,
+            digest_zxid: most,
+            digest: most,
+            body: Some(Body::CloseSession(CloseSession { paths: vec!["x".repeat(1 << 20)] })),
+        };
+        let body_bytes = CloseSession { paths: vec!["x".repeat(1 << 20)] }.encoded_len();
+        assert!(
+            head.encoded_len() - body_bytes <= TXN_HEAD_BYTES_MAX - 16,
+            "lengths take more in a bigger one"
+        );
+        for frame_bytes_max in [1024, 64 << 20] {
+            let settings = Settings { frame_bytes_max, ..Settings::standalone_default() };
+            let chance = Chance { hash_seed: 1, secret_seed: [0; 32], data_dir_id: 1, ensemble_id: 1 };
+            let limits = replica_config(&settings, &chance).limits;
+            assert!(limits.txn_bytes_max + TXN_HEAD_BYTES_MAX <= TXN_BYTES_MAX);
+            assert!(limits.txn_bytes_max > limits.frame_bytes_max);
         }
     }
 }

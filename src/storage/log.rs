@@ -1,5 +1,7 @@
 //! The log: a chain of segments, the last of which grows.
 
+use std::collections::VecDeque;
+
 use bytes::BufMut;
 
 use super::disk::{Disk, DiskFile, ReadAt};
@@ -63,6 +65,17 @@ pub(crate) struct Cut {
     end: u64,
     /// its zxid
     through: Zxid,
+}
+
+/// What the log still holds of what is in the snapshot already. Nothing rests on it.
+#[derive(Debug)]
+pub struct Tail {
+    /// The zxid before the first.
+    pub before: Zxid,
+    /// Oldest first, without a gap up to the snapshot.
+    pub proposals: VecDeque<Proposal>,
+    /// Why there is not more, if the log is damaged there.
+    pub fault: Option<StorageError>,
 }
 
 impl<D: Disk> Log<D> {
@@ -354,6 +367,42 @@ impl<D: Disk> Log<D> {
             })?;
         }
         Ok(())
+    }
+
+    /// The newest transactions that the segments hold through `through`, as many as take up `bytes_max` of memory.
+    pub(crate) fn tail(&self, through: Zxid, bytes_max: usize) -> Tail {
+        let mut tail = Tail { before: through, proposals: VecDeque::new(), fault: None };
+        let mut room = bytes_max;
+        let count =
+            self.segments.iter().rposition(|segment| segment.previous < through).map_or(0, |at| at + 1);
+        for (index, segment) in self.segments[..count].iter().enumerate().rev() {
+            let (mut part, mut part_bytes, mut before) = (VecDeque::new(), 0, segment.previous);
+            let read = self.scan(index, &mut |entry| {
+                if entry.zxid > through {
+                    return;
+                }
+                let proposal = Proposal { zxid: entry.zxid, txn: entry.txn };
+                part_bytes += proposal.memory_bytes();
+                part.push_back(proposal);
+                while part_bytes > room {
+                    let oldest = part.pop_front().expect("what takes up room");
+                    part_bytes -= oldest.memory_bytes();
+                    before = oldest.zxid;
+                }
+            });
+            if let Err(error) = read {
+                tail.fault = Some(error);
+                break;
+            }
+            room -= part_bytes;
+            tail.before = before;
+            part.append(&mut tail.proposals);
+            tail.proposals = part;
+            if before != segment.previous {
+                break;
+            }
+        }
+        tail
     }
 
     /// Reads a segment that was found whole before, and must be whole still.

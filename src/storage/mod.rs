@@ -27,6 +27,7 @@ mod tests;
 pub use disk::{Disk, DiskFile, Disks, ReadAt};
 pub use epoch_file::{EPOCH_VERSION, EpochFault, decode_epoch, encode_epoch};
 pub use error::{Damage, StorageError};
+pub use log::Tail;
 pub use os_disk::{OsDisk, OsFile, open_file, open_folders};
 pub use recovery::{Note, Recovered};
 pub use scan::{Ending, Entry, Scan, decode_segment, scan_segment};

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::disk::{Disk, Disks};
 use super::epoch_file;
 use super::error::StorageError;
-use super::log::Log;
+use super::log::{Log, Tail};
 use super::recovery::{self, Recovered};
 use super::segment::SEGMENT_HEADER_BYTES;
 use super::snapshot::SnapshotReader;
@@ -95,6 +95,11 @@ impl<D: Disk> Storage<D> {
         self.log.replay(self.base, &mut |entry| {
             visit(Proposal { zxid: entry.zxid, txn: entry.txn }, entry.committed);
         })
+    }
+
+    /// The newest transactions that are in the log and in the snapshot, as many as take up `bytes_max` of memory.
+    pub fn tail(&self, bytes_max: usize) -> Tail {
+        self.log.tail(self.base, bytes_max)
     }
 
     /// Carries out an operation. [`Storage::sync`] completes what is [`Executed::Buffered`].

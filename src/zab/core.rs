@@ -67,12 +67,21 @@ pub struct Core {
     pub wanted_after: Zxid,
     /// The delivered state is not what it should be: a leader's snapshot must replace it.
     pub distrusted: bool,
+    /// Until then this server does not want to lead.
+    abstains_until: Tick,
+    /// How often it was elected, and did not come to lead, since it last did.
+    elected_in_vain: u32,
     /// Everything in `appended..=history.last()` waits for the next flush to go to the disk.
     appended: Zxid,
     pending: VecDeque<(u64, Pending)>,
     next_seq: u64,
+    /// When the disk last did something, or was given something to do while it had nothing.
+    disk_heard: Tick,
     outputs: Vec<Output>,
 }
+
+/// Each time that a server is elected in vain it abstains for twice as long, so many times.
+const ABSTENTION_DOUBLINGS_MAX: u32 = 4;
 
 impl Core {
     pub fn new(config: Config, epoch: EpochRecord, history: History, committed: Zxid) -> Core {
@@ -89,9 +98,12 @@ impl Core {
             epoch_heard: Epoch(0),
             wanted_after: Zxid(u64::MAX),
             distrusted: false,
+            abstains_until: Tick::default(),
+            elected_in_vain: 0,
             appended: last,
             pending: VecDeque::new(),
             next_seq: 1,
+            disk_heard: Tick::default(),
             outputs: Vec::new(),
             config,
             history,
@@ -125,6 +137,34 @@ impl Core {
     /// True when the disk has done all it was asked for.
     pub fn disk_is_idle(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// True if the disk has something to do and has done nothing for too long, so that another server should do what
+    /// this one does. An installation is waited for: it reads and writes as much as there is. A server alone has nobody
+    /// to leave it to.
+    pub fn disk_is_silent(&self) -> bool {
+        let installs = |(_, pending): &(u64, Pending)| matches!(pending, Pending::Install { .. });
+        self.quorum.voter_count() > 1
+            && !self.pending.is_empty()
+            && self.now.ms_since(self.disk_heard) > self.config.disk_timeout_ms
+            && !self.pending.iter().any(installs)
+    }
+
+    /// This server was elected and could not lead: for a while another one is to try (rule 2 of docs/zab.md).
+    pub fn abstain(&mut self) {
+        let doublings = self.elected_in_vain.min(ABSTENTION_DOUBLINGS_MAX);
+        self.elected_in_vain = doublings + 1;
+        self.abstains_until = self.now.after_ms(self.config.discovery_timeout_ms() << doublings);
+    }
+
+    /// True while this server does not want to lead.
+    pub fn abstains(&self) -> bool {
+        self.now < self.abstains_until
+    }
+
+    /// This server leads: the next time that it is elected in vain counts as the first.
+    pub fn led(&mut self) {
+        self.elected_in_vain = 0;
     }
 
     /// The vote for this server itself.
@@ -204,6 +244,9 @@ impl Core {
     fn disk(&mut self, op: DiskOp, pending: Pending) {
         let seq = self.next_seq;
         self.next_seq += 1;
+        if self.pending.is_empty() {
+            self.disk_heard = self.now;
+        }
         self.pending.push_back((seq, pending));
         self.outputs.push(Output::Disk { seq, op });
     }
@@ -214,6 +257,7 @@ impl Core {
             DiskDone::Synced { seq } => (seq, false),
             DiskDone::InstallFailed { seq } => (seq, true),
         };
+        self.disk_heard = self.now;
         let mut milestones = Vec::new();
         while let Some((seq, _)) = self.pending.front() {
             if *seq > through {

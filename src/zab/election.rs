@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::core::{Core, Milestone, SavePurpose};
 use super::io::Output;
 use super::message::{Notification, PeerState, Vote};
-use crate::ids::{Epoch, ServerId, Tick};
+use crate::ids::{Epoch, ServerId, Tick, Zxid};
 
 /// What the other servers said last; kept whatever the own role is.
 #[derive(Debug, Default)]
@@ -23,8 +23,9 @@ impl Peers {
         self.latest.remove(&peer);
     }
 
-    pub fn heard_of(&self, server: ServerId) -> bool {
-        self.latest.contains_key(&server)
+    /// It was heard, and is not against being elected.
+    fn is_willing(&self, server: ServerId) -> bool {
+        self.latest.get(&server).is_some_and(|peer| !peer.abstains)
     }
 
     fn newest_round(&self) -> u64 {
@@ -51,6 +52,8 @@ pub struct Election {
     /// The vote cannot be cast before the disk has done all it was asked for: only then is the end of the log known to
     /// be durable, and no late completion of an older role can change it.
     drained: bool,
+    /// This server does not want to lead.
+    abstains: bool,
     /// A quorum agrees since; the others get a moment to bring a better vote.
     agreed_since: Option<Tick>,
     saving_may_vote: bool,
@@ -63,6 +66,7 @@ impl Election {
             round: previous_round + 1,
             vote: core.own_vote(),
             drained: false,
+            abstains: core.abstains(),
             agreed_since: None,
             saving_may_vote: false,
         }
@@ -135,15 +139,18 @@ impl Election {
             self.vote = core.own_vote();
             changed = true;
         }
-        let candidate_is_gone = self.vote.server_id != core.config.id && !peers.heard_of(self.vote.server_id);
-        if candidate_is_gone {
+        let has_own_vote = self.vote.server_id == core.config.id;
+        let candidate_is_gone = !has_own_vote && !self.is_candidate(core, peers, &self.vote);
+        let wants_to_lead_again = self.abstains && !core.abstains();
+        self.abstains = core.abstains();
+        if candidate_is_gone || wants_to_lead_again {
             self.round += 1;
             self.vote = core.own_vote();
             changed = true;
         }
         let best = self.votes_of_round(peers).filter(|vote| self.is_candidate(core, peers, vote)).max();
         if let Some(best) = best
-            && (best > self.vote || !core.may_vote() && self.vote.server_id == core.config.id)
+            && (best > self.vote || !self.may_lead(core) && self.vote.server_id == core.config.id)
         {
             self.vote = best;
             changed = true;
@@ -159,20 +166,28 @@ impl Election {
         looking.filter(|peer| peer.round == self.round).map(|peer| peer.vote)
     }
 
+    /// False: a vote for this server itself counts for nobody.
+    fn may_lead(&self, core: &Core) -> bool {
+        core.may_vote() && !self.abstains
+    }
+
     /// Only a voter that can be heard is worth a vote: a server that died since stays in the votes of those who have
-    /// not noticed.
+    /// not noticed. And none that abstains.
     fn is_candidate(&self, core: &Core, peers: &Peers, vote: &Vote) -> bool {
         core.quorum.is_voter(vote.server_id)
-            && (vote.server_id == core.config.id || peers.heard_of(vote.server_id))
+            && match vote.server_id == core.config.id {
+                true => !self.abstains,
+                false => peers.is_willing(vote.server_id),
+            }
     }
 
     /// A quorum wants the same server. Unless everybody that can be heard does, a moment passes first, so that a server
     /// with more may still be chosen (rule 3 of docs/zab.md). Safety does not depend on it.
     fn decide(&mut self, core: &mut Core, peers: &Peers) -> Option<Decision> {
-        if !core.may_vote() {
+        let own = core.config.id;
+        if !core.may_vote() || self.vote.server_id == own && self.abstains {
             return None;
         }
-        let own = core.config.id;
         let supporters =
             peers.latest.iter().filter(|(_, peer)| self.supports(peer)).map(|(server, _)| *server);
         if !core.quorum.has(supporters.chain([own])) {
@@ -195,12 +210,15 @@ impl Election {
         peer.may_vote && peer.round == self.round && peer.vote == self.vote
     }
 
-    fn announce(&self, core: &mut Core) {
+    /// Tells the others. While the disk has something to do they only learn that the older role is over.
+    pub fn announce(&self, core: &mut Core) {
+        let nothing = Vote { current_epoch: Epoch(0), last_zxid: Zxid::ZERO, server_id: core.config.id };
         let notification = Notification {
             state: PeerState::Looking,
             round: self.round,
-            vote: self.vote,
-            may_vote: core.may_vote(),
+            vote: if self.drained { self.vote } else { nothing },
+            may_vote: core.may_vote() && self.drained,
+            abstains: self.abstains || !self.drained,
             empty: core.is_empty(),
             epoch: Epoch(0),
         };

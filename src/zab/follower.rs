@@ -52,6 +52,8 @@ pub struct Follower {
     told_ack: Zxid,
     /// What was decided at UPTODATE: clients are served when it is applied.
     up_to_date: Zxid,
+    /// The newest ping that came.
+    ping: u64,
     role_told: bool,
     /// What this server says counts with the leader.
     counted: bool,
@@ -74,6 +76,7 @@ impl Follower {
             began: core.now,
             told_ack: Zxid::ZERO,
             up_to_date: Zxid::ZERO,
+            ping: 0,
             role_told: false,
             counted: false,
             held: Vec::new(),
@@ -109,10 +112,12 @@ impl Follower {
         Ok(())
     }
 
-    /// The own disk cannot keep up with what the leader sends: it is not the leader who is silent.
-    pub fn on_link_progress(&mut self, core: &Core, link: LinkId) {
+    /// The own disk cannot keep up with what the leader sends, so nothing is read: it is not the leader who is silent,
+    /// and the leader must know that this server lives.
+    pub fn on_link_progress(&mut self, core: &mut Core, link: LinkId) {
         if self.link == Some(link) {
             self.heard = core.now;
+            self.send(core, Message::Pong { sequence: self.ping });
         }
     }
 
@@ -304,6 +309,7 @@ impl Follower {
         if u64::from(age_ms) > core.config.peer_timeout_ms {
             return Err(format!("the leader has not known of a quorum for {age_ms} ms"));
         }
+        self.ping = sequence;
         self.send(core, Message::Pong { sequence });
         if self.stage == Stage::Active { self.on_commit(core, committed) } else { Ok(()) }
     }
@@ -357,6 +363,9 @@ impl Follower {
         let silent_ms = core.now.ms_since(self.heard);
         if silent_ms > patience_ms {
             return Err(format!("the leader, server {}, was silent for {silent_ms} ms", self.leader));
+        }
+        if core.disk_is_silent() {
+            return Err(format!("the disk has done nothing for {} ms", core.config.disk_timeout_ms));
         }
         let joining_ms = core.now.ms_since(self.began);
         if matches!(self.stage, Stage::Introduced | Stage::Promised)

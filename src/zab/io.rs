@@ -24,6 +24,8 @@ pub struct Config {
     pub peer_timeout_ms: u64,
     /// how long a candidate goes on without any progress towards a quorum that has its history, ms
     pub sync_timeout_ms: u64,
+    /// how long a disk may do nothing of what it was asked for before the server leaves its role to others, ms
+    pub disk_timeout_ms: u64,
     /// how long a quorum that agrees waits for others to bring a better vote, ms
     pub settle_ms: u64,
     /// bytes of memory for recent transactions, from which learners are synchronized
@@ -158,7 +160,7 @@ pub enum Input {
         /// the connection
         link: LinkId,
     },
-    /// a snapshot that is being sent moves on
+    /// a snapshot that is being sent moves on; or nothing is read because the own disk is behind
     LinkProgress {
         /// the connection
         link: LinkId,

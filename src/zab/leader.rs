@@ -298,6 +298,7 @@ impl Leader {
             return;
         }
         self.phase = Phase::Established;
+        core.led();
         tracing::info!(epoch = %self.epoch, last_zxid = %core.history.last(), "established as leader");
         core.commit(core.history.last());
         let ready: Vec<LinkId> = self
@@ -406,8 +407,8 @@ impl Leader {
         }
     }
 
-    /// Time has passed: the learners are pinged, silent ones dropped, and a leader without a quorum steps down
-    /// (rule 16 of docs/zab.md).
+    /// Time has passed: the learners are pinged, silent ones dropped, and a leader without a quorum or a disk steps down
+    /// (rules 16 and 19 of docs/zab.md). Who could not even begin to lead leaves it to others next time.
     pub fn on_tick(&mut self, core: &mut Core) -> Result<(), StepDown> {
         let silence_ms = core.config.peer_timeout_ms;
         let silent = self.learners.values().filter(|learner| core.now.ms_since(learner.heard) > silence_ms);
@@ -415,6 +416,18 @@ impl Leader {
             self.drop_learner(core, link, "nothing was heard of it for too long");
         }
         self.note_quorum(core);
+        let result = self.check_patience(core);
+        if result.is_err() && self.phase != Phase::Established || core.disk_is_silent() {
+            core.abstain();
+        }
+        if core.now.ms_since(self.last_ping) >= core.config.heartbeat_ms {
+            self.ping_due = true;
+        }
+        result
+    }
+
+    fn check_patience(&self, core: &Core) -> Result<(), StepDown> {
+        let silence_ms = core.config.peer_timeout_ms;
         let patience_ms =
             if self.phase == Phase::Established { silence_ms } else { core.config.discovery_timeout_ms() };
         if core.now.ms_since(self.quorum_heard) > patience_ms {
@@ -424,8 +437,8 @@ impl Leader {
         {
             return Err(format!("no progress to a quorum within {} ms", core.config.sync_timeout_ms));
         }
-        if core.now.ms_since(self.last_ping) >= core.config.heartbeat_ms {
-            self.ping_due = true;
+        if core.disk_is_silent() {
+            return Err(format!("the disk has done nothing for {} ms", core.config.disk_timeout_ms));
         }
         Ok(())
     }

@@ -55,6 +55,8 @@ pub struct Notification {
     pub vote: Vote,
     /// false: the vote must not be counted, since the sender's disk is unexpectedly empty
     pub may_vote: bool,
+    /// true of a server that looks, and does not want to lead for now: it takes part, but is no candidate
+    pub abstains: bool,
     /// the sender has no data at all
     pub empty: bool,
     /// of the established leader that the sender follows or is; 0 while it looks

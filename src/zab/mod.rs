@@ -110,7 +110,7 @@ impl Zab {
             Input::LinkDown { link } => self.on_link_down(link),
             Input::LinkProgress { link } => match &mut self.state {
                 State::Leading(leader) => leader.on_link_progress(&self.core, link),
-                State::Following(follower) => follower.on_link_progress(&self.core, link),
+                State::Following(follower) => follower.on_link_progress(&mut self.core, link),
                 State::Looking(_) => {}
             },
             Input::Message { link, message } => self.on_message(link, message),
@@ -237,8 +237,16 @@ impl Zab {
         if from == self.core.config.id || !self.core.quorum.is_voter(from) || !plausible {
             return;
         }
+        let abstains = notification.abstains;
         self.peers.on_notification(from, notification);
-        self.advance_election();
+        match &self.state {
+            State::Following(follower)
+                if abstains && follower.leader() == from && follower.link().is_none() =>
+            {
+                self.look("the candidate has given up");
+            }
+            _ => self.advance_election(),
+        }
     }
 
     fn on_peer_gone(&mut self, peer: ServerId) {
@@ -399,6 +407,7 @@ impl Zab {
             round: self.round,
             vote,
             may_vote: self.core.may_vote(),
+            abstains: false,
             empty: self.core.is_empty(),
             epoch: self.core.epoch.accepted_epoch,
         };
@@ -443,6 +452,10 @@ impl Zab {
         self.announced = None;
         let election = Election::new(&self.core, self.round);
         self.round = election.round();
+        if !self.core.disk_is_idle() {
+            // It may take long. Nobody should take this server for what it was meanwhile.
+            election.announce(&mut self.core);
+        }
         self.state = State::Looking(election);
         self.advance_election();
     }

@@ -31,6 +31,10 @@ struct Chaos {
     pauses: bool,
     disk_faults: bool,
     silences: bool,
+    closed_ports: bool,
+    hangs: bool,
+    /// A server whose disk does nothing for now.
+    hung: Option<ServerId>,
     /// A server whose disk is slow.
     slow: Option<ServerId>,
 }
@@ -59,6 +63,9 @@ impl Chaos {
             pauses: chance.random_bool(0.4),
             disk_faults: chance.random_bool(0.3),
             silences: chance.random_bool(0.5),
+            closed_ports: chance.random_bool(0.2),
+            hangs: chance.random_bool(0.4),
+            hung: None,
             slow: chance.random_bool(0.3).then(|| ServerId(chance.random_range(1..=settings.servers))),
             ensemble,
             chance,
@@ -106,7 +113,7 @@ impl Chaos {
 
     fn disk_works(&mut self) {
         let id = self.any_server();
-        if self.slow == Some(id) && self.chance.random_bool(0.8) {
+        if self.hung == Some(id) || self.slow == Some(id) && self.chance.random_bool(0.8) {
             return;
         }
         let count = self.chance.random_range(1..5);
@@ -140,7 +147,9 @@ impl Chaos {
         if self.chance.random_bool(0.3) {
             self.client_reads(index, home, choice);
         } else if client.outstanding.len() < 4 {
-            let asked = client.next_request(choice);
+            // Nothing but another sync goes behind one.
+            let is_syncing = client.outstanding.back().is_some_and(|(_, asked)| *asked == Asked::Sync);
+            let asked = if is_syncing { Asked::Sync } else { client.next_request(choice) };
             let (server, input) = self.ensemble.clients.ask(index, asked);
             self.ensemble.input(server, input);
             if self.chance.random_bool(0.5) {
@@ -170,7 +179,7 @@ impl Chaos {
         let leader = self.ensemble.leader().filter(|_| self.chance.random_bool(0.3));
         let id = leader.unwrap_or_else(|| self.any_server());
         let (runs, paused) = (self.ensemble.runs(id), self.ensemble.servers[&id].paused);
-        match self.chance.random_range(0..13) {
+        match self.chance.random_range(0..16) {
             0..2 if self.kills && runs => self.kill(id),
             0..5 if !runs => self.ensemble.start(id),
             5 if self.cuts => {
@@ -192,6 +201,16 @@ impl Chaos {
                 self.ensemble.server(id).disk.fail_soon(after);
             }
             12 if self.kills && self.chance.random_bool(0.2) => self.power_cut(),
+            13 if self.closed_ports => {
+                self.ensemble.note(format!("nobody can connect to the quorum port of {id}"));
+                self.ensemble.network.close_port(id);
+            }
+            14 if self.hangs && self.hung.is_none() => {
+                let id = self.ensemble.leader().unwrap_or(id);
+                self.ensemble.note(format!("the disk of {id} hangs"));
+                self.hung = Some(id);
+            }
+            15 if self.chance.random_bool(0.3) => self.hung = None,
             _ => {}
         }
     }
@@ -219,17 +238,19 @@ impl Chaos {
         let end = if self.chance.random_bool(0.5) { End::Power } else { End::Process };
         self.ensemble.kill(id, end, &mut self.chance);
         let may_be_wiped = self.wipes && dead == 0 && self.ensemble.settings.servers > 1;
-        if may_be_wiped && self.chance.random_bool(0.2) && self.all_synced_but(id) {
+        if may_be_wiped && self.chance.random_bool(0.4) && self.all_synced_but(id) {
             self.ensemble.wipe(id);
         }
     }
 
-    /// A disk may only be lost while all the others hold what was decided: more is not promised.
+    /// A disk may only be lost while all the others vote and hold what was decided: more is not promised.
     fn all_synced_but(&self, lost: ServerId) -> bool {
         let end = self.ensemble.judge.end();
-        let others = self.ensemble.servers.values().filter(|server| server.id != lost);
-        let mut others = others.map(|server| server.replica.as_ref());
-        others.all(|replica| replica.is_some_and(|replica| replica.state().zxid() == end))
+        let mut others = self.ensemble.servers.values().filter(|server| server.id != lost);
+        others.all(|server| {
+            let holds_all = server.replica.as_ref().is_some_and(|replica| replica.state().zxid() == end);
+            holds_all && server.disk.epoch.may_vote
+        })
     }
 
     /// Everything is repaired: there must be a leader, and clients must be served.
@@ -237,6 +258,7 @@ impl Chaos {
         self.ensemble.note("settle".to_string());
         self.ensemble.network.heal();
         self.slow = None;
+        self.hung = None;
         for id in self.ensemble.ids() {
             self.ensemble.server(id).disk.fail_soon(u64::MAX);
             if self.ensemble.servers[&id].paused {

@@ -18,10 +18,13 @@ pub const EXPECTED: &[&str] = &[
     "synchronization of a server that may not vote",
     "promise given before",
     "a leader gave up for one with more",
+    "a server that was elected in vain abstained",
+    "a leader with a silent disk stepped down",
     // disks
     "recovery of a server with data",
     "recovery with a tail that may not be decided",
     "snapshot written",
+    "replaced state given away",
     "failed disk",
     // sessions and requests
     "session opened",

@@ -20,6 +20,7 @@ use super::trace::Trace;
 
 pub const HEARTBEAT_MS: u64 = 40;
 pub const PEER_TIMEOUT_MS: u64 = 240;
+const DISK_TIMEOUT_MS: u64 = 500;
 const WALL_MS: i64 = 1_700_000_000_000;
 
 /// How much of a snapshot travels in one message, bytes.
@@ -119,6 +120,7 @@ impl Ensemble {
                 heartbeat_ms: HEARTBEAT_MS,
                 peer_timeout_ms: PEER_TIMEOUT_MS,
                 sync_timeout_ms: self.settings.sync_timeout_ms,
+                disk_timeout_ms: DISK_TIMEOUT_MS,
                 settle_ms: 20,
                 recent_bytes_max: self.settings.recent_bytes_max,
                 batch_bytes_max: 400,
@@ -274,6 +276,10 @@ impl Ensemble {
             Output::Send { link, message } => self.network.send(id, link, message),
             Output::StreamSnapshot { link, image } => self.stream(id, link, &image),
             Output::CloseLink { link, .. } => self.network.close(id, link, 0),
+            Output::Discard(state) => {
+                self.coverage.count("replaced state given away");
+                drop(state);
+            }
             Output::Role(role) => self.server(id).role = role,
             Output::Halt { reason } => panic!("server {id} halts: {reason}"),
             Output::Connected { conn, response } => {
@@ -392,6 +398,7 @@ impl Ensemble {
         let Some(leader) = server.follow else { return };
         let is_there = |id: ServerId| self.runs(id) && !self.servers[&id].paused;
         let is_cut = self.network.is_cut(id, leader) || self.network.is_cut(leader, id);
+        let is_cut = is_cut || self.network.is_port_closed(leader);
         if !self.network.dialled_by(id).is_empty() || !is_there(id) || !is_there(leader) || is_cut {
             return;
         }

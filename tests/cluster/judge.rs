@@ -178,6 +178,10 @@ impl Judge {
             {
                 Err(format!("server {} votes with what its disk does not have", server.id))
             }
+            Output::Notify { notification, .. } if notification.abstains && notification.may_vote => {
+                coverage.count("a server that was elected in vain abstained");
+                Ok(())
+            }
             Output::Role(Role::Leading { epoch }) => {
                 coverage.count("leader established");
                 let known = *self.leaders.entry(*epoch).or_insert(server.id);
@@ -196,6 +200,8 @@ impl Judge {
                     coverage.count("epoch ended because its zxids were used up");
                 } else if reason.contains("no quorum was heard") {
                     coverage.count("a leader without quorum stepped down");
+                } else if reason.contains("the disk has done nothing") {
+                    coverage.count("a leader with a silent disk stepped down");
                 } else if reason.contains("has more") {
                     coverage.count("a leader gave up for one with more");
                 }

@@ -30,6 +30,8 @@ pub struct Network {
     heard: BTreeMap<(ServerId, ServerId), u64>,
     /// Directions in which nothing arrives.
     cut: BTreeSet<(ServerId, ServerId)>,
+    /// Servers to whose quorum ports nobody can connect.
+    closed_ports: BTreeSet<ServerId>,
     /// Directions in which a scenario delivers message by message.
     held: BTreeSet<(ServerId, ServerId)>,
 }
@@ -41,8 +43,17 @@ impl Network {
         }
     }
 
+    pub fn close_port(&mut self, id: ServerId) {
+        self.closed_ports.insert(id);
+    }
+
+    pub fn is_port_closed(&self, id: ServerId) -> bool {
+        self.closed_ports.contains(&id)
+    }
+
     pub fn heal(&mut self) {
         self.cut.clear();
+        self.closed_ports.clear();
     }
 
     pub fn is_cut(&self, from: ServerId, to: ServerId) -> bool {

@@ -7,9 +7,10 @@
 //! | `servers 5 recent=200 snapshots=5 epoch=3 empty` | an ensemble of five; recent transactions in bytes, transactions between snapshots and in an epoch; `empty`: nobody said that the disks are new |
 //! | `start 1 2`, `kill 1`, `kill 1 keeping 2` | the power fails after so many operations of the disk |
 //! | `wipe 1`, `stop 1`, `continue 1` | a lost disk, a stopped process |
-//! | `cut 1 2`, `cut 1->2`, `heal` | nothing arrives any more |
+//! | `cut 1 2`, `cut 1->2`, `close port 1`, `heal` | nothing arrives any more; nobody can connect to the quorum port |
 //! | `hold 1->2`, `hold disk 1`, `release ...` | `run` leaves these to `deliver` and `disk` |
 //! | `deliver 1->2`, `deliver 1->2 3`, `disk 1`, `disk 1 2` | messages arrive, operations are done |
+//! | `progress 1` | its link to the leader is not read, because its disk is behind |
 //! | `tick 50` | time passes, and nothing else |
 //! | `run`, `run 500`, `run until leader`, `run until quiet` | everything that can happen, happens; time passes |
 //! | `client 1 connects 2` | likewise `creates`, `writes`, `writes 5`, `syncs`, `locks`, `reads`, `closes`, `leaves` |
@@ -19,6 +20,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use zabra::ids::ServerId;
+use zabra::replica::Input;
 
 use super::client::{Asked, Read};
 use super::disk::Disk;
@@ -84,6 +86,7 @@ impl Scenario {
                 self.ensemble.network.cut(other, one);
             }
             ["cut", way] => way_of(way).map(|(from, to)| self.ensemble.network.cut(from, to))?,
+            ["close", "port", id] => self.ensemble.network.close_port(server(id)?),
             ["heal"] => self.ensemble.network.heal(),
             ["hold", "disk", id] => self.held_disks.push(server(id)?),
             ["release", "disk", id] => {
@@ -96,6 +99,7 @@ impl Scenario {
             ["deliver", way, count] => self.deliver(way_of(way)?, number(count)?)?,
             ["disk", id] => self.disk(server(id)?, 1),
             ["disk", id, count] => self.disk(server(id)?, number(count)? as usize),
+            ["progress", id] => self.progress(server(id)?),
             ["tick", ms] => self.ensemble.tick(number(ms)?),
             ["run"] => self.run_ms(0),
             ["run", "until", "leader"] => self.run_until(|ensemble| ensemble.leader().is_some())?,
@@ -116,6 +120,12 @@ impl Scenario {
         }
         self.ensemble.flush(to);
         Ok(())
+    }
+
+    fn progress(&mut self, id: ServerId) {
+        for link in self.ensemble.network.dialled_by(id) {
+            self.ensemble.input(id, Input::LinkProgress { link });
+        }
     }
 
     fn disk(&mut self, id: ServerId, count: usize) {

@@ -126,7 +126,7 @@ fn role_in_words(role: Role) -> String {
 }
 
 fn notification_in_words(notification: &Notification) -> String {
-    let Notification { state, round, vote, may_vote, .. } = notification;
+    let Notification { state, round, vote, may_vote, abstains, .. } = notification;
     let leader = vote.server_id;
     let what = match state {
         PeerState::Looking => {
@@ -135,7 +135,11 @@ fn notification_in_words(notification: &Notification) -> String {
         PeerState::Following => format!("round {round}, following {leader}"),
         PeerState::Leading => format!("round {round}, leading"),
     };
-    if *may_vote { what } else { format!("{what}, not to be counted") }
+    match (may_vote, abstains) {
+        (true, false) => what,
+        (true, true) => format!("{what}, abstaining"),
+        (false, _) => format!("{what}, not to be counted"),
+    }
 }
 
 fn op_in_words(op: &DiskOp) -> String {

@@ -12,6 +12,9 @@ use crate::jute::AuthId;
 /// Identities of one connection. Each request carries them to the leader.
 pub const IDENTITIES_MAX: usize = 16;
 
+/// The longest name of a user. ZooKeeper has no bound; but each request carries it to the leader.
+const USER_BYTES_MAX: usize = 4096;
+
 /// What every client is by its address.
 pub fn initial(ip: IpAddr) -> Arc<[AuthId]> {
     Arc::from([address(ip)])
@@ -25,7 +28,7 @@ pub fn authenticated(
     ip: IpAddr,
 ) -> Option<Arc<[AuthId]>> {
     let proved = match scheme {
-        "digest" => AuthId { scheme: scheme.to_owned(), id: digest(auth) },
+        "digest" => AuthId { scheme: scheme.to_owned(), id: digest(auth)? },
         "ip" => address(ip),
         _ => return None,
     };
@@ -42,11 +45,13 @@ fn address(ip: IpAddr) -> AuthId {
     AuthId { scheme: "ip".to_owned(), id: ip.to_canonical().to_string() }
 }
 
-/// `user:` and the hash of `user:password`. Without a colon everything is the user, as in ZooKeeper.
-fn digest(auth: &[u8]) -> String {
+/// `user:` and the hash of `user:password`. Without a colon everything is the user, as in ZooKeeper. `None` if the user's
+/// name is too long.
+fn digest(auth: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(auth);
     let user = text.split_once(':').map_or(&*text, |(user, _password)| user);
-    format!("{user}:{}", STANDARD.encode(Sha1::digest(text.as_bytes())))
+    (user.len() <= USER_BYTES_MAX)
+        .then(|| format!("{user}:{}", STANDARD.encode(Sha1::digest(text.as_bytes()))))
 }
 
 #[cfg(test)]
@@ -72,6 +77,13 @@ mod tests {
         assert!(Arc::ptr_eq(&authenticated(&identities, "ip", b"", IP).unwrap(), &identities));
         assert_eq!(authenticated(&identities, "sasl", b"a:b", IP), None);
         assert_eq!(authenticated(&identities, "world", b"anyone", IP), None);
+    }
+
+    #[test]
+    fn a_name_longer_than_any_user_has_proves_nothing() {
+        let longest = [b'u'; USER_BYTES_MAX];
+        assert!(authenticated(&initial(IP), "digest", &[&longest[..], b":p"].concat(), IP).is_some());
+        assert_eq!(authenticated(&initial(IP), "digest", &[&longest[..], b"u:p"].concat(), IP), None);
     }
 
     #[test]

@@ -260,8 +260,8 @@ impl Connection {
     }
 
     /// True if a request has to wait, so that all of a connection are answered in their order. `for_core` is its
-    /// operation if the core gets it: that answers in order itself, except that it answers a `sync` when the others
-    /// have confirmed it, which can be after what came behind it.
+    /// operation if the core gets it: that ends requests in their order, except that it answers a `sync` when the others
+    /// have confirmed it, which can be after what came behind it; so it must not get anything behind one.
     fn must_wait(&self, for_core: Option<OpCode>) -> bool {
         match for_core {
             None => !self.outstanding.is_empty(),

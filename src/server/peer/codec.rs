@@ -92,6 +92,7 @@ pub fn encode_notification(notification: &Notification, out: &mut BytesMut) {
         round: notification.round,
         vote: Some(vote),
         may_vote: notification.may_vote,
+        abstains: notification.abstains,
         empty: notification.empty,
         epoch: notification.epoch.0,
     };
@@ -136,6 +137,7 @@ pub fn decode_notification(frame: Bytes) -> Result<Notification, CodecError> {
             round: it.round,
             vote: vote_from_pb(it.vote.ok_or(CodecError::Missing("vote"))?)?,
             may_vote: it.may_vote,
+            abstains: it.abstains,
             empty: it.empty,
             epoch: Epoch(it.epoch),
         }),

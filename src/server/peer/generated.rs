@@ -89,6 +89,9 @@ pub struct Notification {
     /// The epoch of the leader that the sender follows or is; 0 while it looks.
     #[prost(uint32, tag = "6")]
     pub epoch: u32,
+    /// True while the sender looks, and does not want to lead: a vote for it is not counted.
+    #[prost(bool, tag = "7")]
+    pub abstains: bool,
 }
 /// Nested message and enum types in `Notification`.
 pub mod notification {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::frames::{FrameReader, PeerReadError};
 use super::hello::{HelloError, LivePeer, answer, greet};
 use super::queue::{Item, LinkQueue};
-use super::{Backoff, INBOUND_MAX, PeerContext, codec};
+use super::{Backoff, INBOUND_MAX, LINK_FRAME_BYTES_MAX, PeerContext, codec};
 use crate::config::ServerAddr;
 use crate::ids::ServerId;
 use crate::replica::{Image, Input, PeerMessage};
@@ -183,7 +183,7 @@ async fn run(
     if context.tell(Input::LinkUp { link, peer, dialled }).await {
         let (read, write) = stream.into_split();
         let why = tokio::select! {
-            error = receive(&context, link, &queue, FrameReader::new(read, context.link_frame_bytes_max())) => error.to_string(),
+            error = receive(&context, link, &queue, FrameReader::new(read, LINK_FRAME_BYTES_MAX)) => error.to_string(),
             why = send(&context, link, &queue, write) => why,
             why = queue.overdue() => why,
         };
@@ -205,7 +205,9 @@ async fn receive(
     mut frames: FrameReader<tokio::net::tcp::OwnedReadHalf>,
 ) -> PeerReadError {
     loop {
-        context.disk_room.wait().await;
+        if !wait_for_room(context, link).await {
+            return PeerReadError::Closed;
+        }
         let frame = match frames.next().await {
             Ok(frame) => frame,
             Err(error) => return error,
@@ -221,6 +223,17 @@ async fn receive(
             return PeerReadError::Closed;
         }
     }
+}
+
+/// Waits until the disk has room for what is read next. Meanwhile the core hears that it is the own disk that is slow,
+/// and not the other side that is silent. False: the core is gone.
+async fn wait_for_room(context: &PeerContext, link: LinkId) -> bool {
+    while timeout(context.heartbeat(), context.disk_room.wait()).await.is_err() {
+        if !context.tell(Input::LinkProgress { link }).await {
+            return false;
+        }
+    }
+    true
 }
 
 /// Writes what the core queues: everything that has gathered, in as few writes as it takes. Returns why it ended.
@@ -286,4 +299,55 @@ async fn stream_snapshot(
     // An empty piece tells that it was the whole: an encoder that failed never gets here.
     codec::encode(PeerMessage::Zab(Message::SnapshotChunk { data: Bytes::new(), last: true }), buffer);
     write_all(stream, buffer).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::server::disk::{DiskQueue, Job, WAITING_BYTES_MAX};
+    use crate::server::peer::{Identity, LivePeers};
+    use crate::server::quiet::Quiet;
+    use crate::zab::{DiskOp, EpochRecord};
+
+    fn context(queue: &DiskQueue, inputs: mpsc::Sender<Input>) -> PeerContext {
+        PeerContext {
+            settings: Settings { peer_heartbeat_ms: 1, ..Settings::standalone_default() },
+            identity: Arc::new(Identity::new(ServerId(1), [ServerId(1)].into(), &EpochRecord::default())),
+            live: Arc::new(LivePeers::default()),
+            inputs,
+            links: Arc::new(Links::default()),
+            disk_room: queue.room(),
+            quiet: Quiet::default(),
+        }
+    }
+
+    fn piece(bytes: usize) -> Job {
+        Job::Op { seq: 1, op: DiskOp::ReceiveSnapshot { chunk: vec![0; bytes].into(), first: false } }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_is_quicker_than_the_disk_waits_and_the_core_hears_why() {
+        let queue = DiskQueue::default();
+        let (inputs, mut told) = mpsc::channel(1);
+        let context = context(&queue, inputs);
+        queue.push([piece(WAITING_BYTES_MAX)]);
+        assert!(wait_for_room(&context, LinkId(7)).await);
+        assert!(told.try_recv().is_err(), "there is room");
+        queue.push([piece(1)]);
+        let mut waiting = Box::pin(wait_for_room(&context, LinkId(7)));
+        for _ in 0..3 {
+            tokio::select! {
+                _ = &mut waiting => panic!("there is no room"),
+                input = told.recv() => assert!(matches!(input, Some(Input::LinkProgress { link: LinkId(7) }))),
+            }
+        }
+        queue.free(1);
+        loop {
+            tokio::select! {
+                is_there = &mut waiting => break assert!(is_there),
+                _ = told.recv() => {}
+            }
+        }
+    }
 }

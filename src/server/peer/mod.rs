@@ -38,6 +38,7 @@ use super::quiet::Quiet;
 use crate::config::Settings;
 use crate::ids::ServerId;
 use crate::replica::Input;
+use crate::storage::TXN_BYTES_MAX;
 
 /// Connections that are being accepted or are open on one port: a few for each server that can be a member.
 const INBOUND_MAX: usize = 256;
@@ -57,11 +58,13 @@ pub struct PeerContext {
     pub links: Arc<Links>,
     /// not read from while the disk is behind
     pub disk_room: Arc<DiskRoom>,
-    /// the biggest transaction that any server makes
-    pub txn_bytes_max: usize,
     /// for log lines that can come often
     pub quiet: Quiet,
 }
+
+/// The most that one frame of a link takes: a list, or one request or transaction that is bigger by itself. The same
+/// for all servers, whatever each allows its clients; room is made only for what arrives.
+const LINK_FRAME_BYTES_MAX: usize = TXN_BYTES_MAX + 2 * codec::LIST_BYTES_MAX;
 
 impl PeerContext {
     fn heartbeat(&self) -> Duration {
@@ -70,12 +73,6 @@ impl PeerContext {
 
     fn silence_max(&self) -> Duration {
         Duration::from_millis(u64::from(self.settings.peer_timeout_ms))
-    }
-
-    /// The most that one frame of a link takes: a list, or one transaction that is bigger by itself. Room is made only
-    /// for what arrives.
-    fn link_frame_bytes_max(&self) -> usize {
-        self.txn_bytes_max + 2 * codec::LIST_BYTES_MAX
     }
 
     fn connect_limit(&self) -> Duration {

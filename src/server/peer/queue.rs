@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::codec::approximate_bytes;
 use crate::replica::{Image, PeerMessage};
 
-/// The most that waits on one link. A learner may need all recent transactions at once (64 MiB by default), and
+/// Beyond this nothing more may wait on one link. A learner may need all recent transactions at once (64 MiB by default), and
 /// while a snapshot is on its way everything new waits behind it; who is further behind starts over with a newer
 /// snapshot. The transactions are shared with the log's memory and with other links.
 const QUEUED_BYTES_MAX: usize = 256 << 20;
@@ -61,7 +61,7 @@ impl LinkQueue {
         if state.closing.is_some() {
             return;
         }
-        if state.bytes + bytes > QUEUED_BYTES_MAX {
+        if state.bytes >= QUEUED_BYTES_MAX {
             state.items.clear();
             state.closing = Some(format!("{} MiB wait to be sent: too slow", state.bytes >> 20));
             self.closing.notify_one();
@@ -151,7 +151,7 @@ mod tests {
     #[tokio::test]
     async fn a_queue_that_is_full_ends_the_link() {
         let queue = LinkQueue::default();
-        for _ in 0..QUEUED_BYTES_MAX >> 20 {
+        for _ in 0..=QUEUED_BYTES_MAX >> 20 {
             assert!(!queue.is_closing());
             queue.send(message(1 << 20));
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::ids::{Epoch, Zxid};
 use crate::storage::testing::{Chance, SimDisk, SimWorld};
-use crate::storage::{Executed, Options, Recovered, SnapshotEncoder, Storage, StorageError};
+use crate::storage::{Executed, Options, Recovered, SnapshotEncoder, Storage, StorageError, Tail};
 use crate::zab::{DiskOp, EpochRecord, Proposal};
 
 /// Segments that hold a dozen records.
@@ -49,6 +49,12 @@ impl Model {
     /// The end of the history.
     pub fn last(&self) -> Zxid {
         self.history.last().map_or(Zxid::ZERO, |proposal| proposal.zxid)
+    }
+
+    /// The zxid that stands before another one.
+    fn before(&self, zxid: Zxid) -> Zxid {
+        let older = self.history.iter().take_while(|proposal| proposal.zxid < zxid);
+        older.last().map_or(Zxid::ZERO, |proposal| proposal.zxid)
     }
 
     fn extend(&mut self, length: usize, new_epoch: bool) {
@@ -103,6 +109,13 @@ pub fn open(world: &SimWorld) -> Result<(Storage<SimDisk>, Recovered<SimDisk>, M
         }
         assert_eq!(model.last(), zxid);
         assert_eq!(digest, model.history.len() as u64);
+    }
+    for bytes_max in [0, 3000, usize::MAX] {
+        let Tail { before, proposals, .. } = storage.tail(bytes_max);
+        assert!(proposals.iter().map(Proposal::memory_bytes).sum::<usize>() <= bytes_max);
+        let (_, held) = model.history.split_at(model.history.len() - proposals.len());
+        assert_eq!(proposals, held);
+        assert_eq!(held.first().map_or(recovered.floor, |first| model.before(first.zxid)), before);
     }
     let mut ends = Vec::from_iter((recovered.floor != Zxid::ZERO).then_some(recovered.floor));
     assert_eq!(model.last(), recovered.floor);

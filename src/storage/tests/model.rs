@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::harness::{OPTIONS, Pair, Step};
-use crate::storage::Disk;
-use crate::storage::testing::SimWorld;
+use super::harness::{OPTIONS, Pair, Step, open};
+use crate::ids::Zxid;
+use crate::storage::testing::{SimWorld, Survivors};
+use crate::storage::{Disk, SEGMENT_HEADER_BYTES};
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
@@ -127,4 +128,27 @@ fn a_segment_that_grew_to_its_full_length_is_used_again() {
     }
     assert_eq!(spares(&world).len(), OPTIONS.spare_segments_max);
     pair.run(&Step::Reopen).unwrap();
+}
+
+#[test]
+fn what_the_log_holds_before_the_snapshot_is_at_hand_as_far_as_it_verifies() {
+    let world = SimWorld::default();
+    let mut pair = Pair::new(&world);
+    pair.run(&Step::Epoch).unwrap();
+    for new_epoch in [false, true, false] {
+        pair.run(&Step::Append { lengths: vec![700; 10], new_epoch }).unwrap();
+    }
+    pair.run(&Step::Snapshot).unwrap();
+    pair.run(&Step::MarkEnd).unwrap();
+    let image = world.crash(Survivors::Everything);
+    let (storage, recovered, model) = open(&image).unwrap();
+    assert_eq!(recovered.floor, model.last());
+    let tail = storage.tail(usize::MAX);
+    assert_eq!((tail.before, Vec::from(tail.proposals)), (Zxid::ZERO, model.history));
+    let oldest = image.disk("log").list().unwrap().into_iter().min().unwrap();
+    image.flip("log", &oldest, SEGMENT_HEADER_BYTES + 100, 1);
+    let (storage, _, model) = open(&image).unwrap();
+    let tail = storage.tail(usize::MAX);
+    assert!(tail.fault.is_some(), "the damage is told");
+    assert_eq!(model.history.len() - tail.proposals.len(), 5, "a segment holds five records");
 }

@@ -100,12 +100,13 @@ fn notification() -> impl Strategy<Value = Notification> {
         last_zxid,
         server_id: ServerId(id),
     });
-    (state, any::<u64>(), vote, any::<bool>(), any::<bool>(), epoch()).prop_map(
-        |(state, round, vote, may_vote, empty, epoch)| Notification {
+    (state, any::<u64>(), vote, any::<bool>(), any::<bool>(), any::<bool>(), epoch()).prop_map(
+        |(state, round, vote, may_vote, abstains, empty, epoch)| Notification {
             state,
             round,
             vote,
             may_vote,
+            abstains,
             empty,
             epoch,
         },
