@@ -8,6 +8,9 @@ use std::io;
 
 use bytes::Bytes;
 
+/// What the log is written in, bytes: no disk has larger ones, and no page of memory is smaller.
+pub const BLOCK_BYTES: u64 = 4096;
+
 /// Something with a length that can be read at any place: a file, or bytes in memory.
 pub trait ReadAt {
     /// Its length in bytes.
@@ -34,6 +37,12 @@ impl ReadAt for &[u8] {
 pub trait DiskFile: ReadAt + Send + Sync + 'static {
     /// Writes all of `bytes` at `offset`; the file grows if it must.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// The same with whole blocks of [`BLOCK_BYTES`] at the beginning of one: they may go to the disk at once, past the
+    /// page cache. Durable are they only after [`DiskFile::sync_data`].
+    fn write_blocks_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(bytes, offset)
+    }
 
     /// Makes contents and length durable.
     fn sync_data(&self) -> io::Result<()>;

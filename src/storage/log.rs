@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use bytes::BufMut;
 
-use super::disk::{Disk, DiskFile, ReadAt};
+use super::active::Active;
+use super::disk::{Disk, DiskFile};
 use super::error::{Damage, InFile, StorageError};
 use super::scan::{Ending, Entry, Scan, scan_segment};
 use super::segment::{
-    HeaderFault, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader, TXN_BYTES_MAX, record_bytes,
-    segment_name,
+    HeaderFault, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader, TXN_BYTES_MAX, record_bytes, segment_name,
 };
 use super::spares::Spares;
 use super::table::Case;
@@ -18,9 +18,6 @@ use crate::zab::Proposal;
 
 /// The name of a segment that is not yet part of the log.
 pub(crate) const TEMP_NAME: &str = "log.tmp";
-
-/// What the buffer keeps of its memory after a big group, bytes.
-const BUFFER_BYTES_KEPT: usize = 4 << 20;
 
 /// The log of a server, open to be written at its end.
 #[derive(Debug)]
@@ -36,24 +33,6 @@ pub(crate) struct Log<D: Disk> {
     appended: Zxid,
     /// The last record that is durable: `synced <= appended`.
     synced: Zxid,
-}
-
-/// The segment that grows.
-#[derive(Debug)]
-struct Active<F> {
-    file: F,
-    /// Bytes of the file that are durable: where the buffer goes.
-    end: u64,
-    /// No record reaches beyond this.
-    capacity: u64,
-    /// All blocks of the file were written once.
-    filled: bool,
-    /// The checksum of the last record, those in the buffer included.
-    crc: u32,
-    /// Records that are not yet written.
-    buffer: Vec<u8>,
-    /// How many groups of records went to the file.
-    groups: u64,
 }
 
 /// Where the log is to be cut.
@@ -116,16 +95,7 @@ impl<D: Disk> Log<D> {
         let in_file = || disk.describe(&name);
         let file = disk.open(&name).in_file(in_file)?;
         settle_tail(&file, last).in_file(in_file)?;
-        let size = file.size().in_file(in_file)?;
-        let active = Active {
-            file,
-            end: last.end,
-            capacity: size.max(segment_bytes),
-            filled: size >= segment_bytes,
-            crc: last.crc,
-            buffer: Vec::new(),
-            groups: 0,
-        };
+        let active = Active::resume(file, last.end, last.crc, segment_bytes).in_file(in_file)?;
         Ok(Log {
             disk,
             spares,
@@ -153,7 +123,7 @@ impl<D: Disk> Log<D> {
         if previous != self.appended {
             return Err(StorageError::OutOfOrder { last: self.appended, zxid: previous });
         }
-        if !self.active.filled && self.spares.filling_pays() && self.spares.is_ready() {
+        if !self.active.is_filled() && self.spares.filling_pays() && self.spares.is_ready() {
             // Leave a segment that grows for one that is faster, as soon as there is one.
             self.roll()?;
         }
@@ -180,7 +150,7 @@ impl<D: Disk> Log<D> {
     /// Makes all that was appended durable: one write, one sync.
     pub(crate) fn sync(&mut self) -> Result<Zxid, StorageError> {
         assert!(self.synced <= self.appended);
-        if !self.active.buffer.is_empty() {
+        if self.active.is_pending() {
             let name = self.active_name();
             self.active.flush().in_file(|| self.disk.describe(&name))?;
         }
@@ -196,25 +166,16 @@ impl<D: Disk> Log<D> {
             return Ok(());
         }
         let header = *self.segments.last().expect("the log has an active segment");
-        let (end, crc) = (self.active.end, self.active.crc);
-        self.active.push(RecordKind::End, header.id, self.synced, self.synced, Zxid::ZERO, &[]);
         let name = self.active_name();
-        self.active.flush().in_file(|| self.disk.describe(&name))?;
-        self.active.end = end;
-        self.active.crc = crc;
+        self.active.mark_end(header.id, self.synced).in_file(|| self.disk.describe(&name))?;
         Ok(())
     }
 
     /// Goes on in a new segment because the next record has no room in this one, which grew to its full length by now:
     /// what is missing is filled up, so that it can be used again one day.
     fn leave_full(&mut self) -> Result<(), StorageError> {
-        let active = &mut self.active;
-        let end = active.end + active.buffer.len() as u64;
-        self.spares.note_group_size(end / (active.groups + 1));
-        let missing = self.segment_bytes.saturating_sub(end);
-        if !active.filled {
-            active.buffer.put_bytes(0, missing as usize);
-        }
+        self.spares.note_group_size(self.active.group_bytes());
+        self.active.fill_up(self.segment_bytes);
         self.roll()
     }
 
@@ -229,7 +190,7 @@ impl<D: Disk> Log<D> {
             self.segments.pop();
             self.segments.push(header);
         } else {
-            let header = SegmentHeader { id, base: false, previous: self.synced, chain: self.active.crc };
+            let header = SegmentHeader { id, base: false, previous: self.synced, chain: self.active.crc() };
             self.active = start_segment(&self.disk, &self.spares, self.segment_bytes, header)?;
             self.segments.push(header);
         }
@@ -269,11 +230,7 @@ impl<D: Disk> Log<D> {
         let kept = self.scan(cut.segment, &mut |_| {})?;
         if kept.end == cut.end {
             let file = self.disk.open(&name).in_file(in_file)?;
-            let size = file.size().in_file(in_file)?;
-            let capacity = size.max(self.segment_bytes);
-            let filled = size >= self.segment_bytes;
-            self.active =
-                Active { file, end: cut.end, capacity, filled, crc: kept.crc, buffer: Vec::new(), groups: 0 };
+            self.active = Active::resume(file, cut.end, kept.crc, self.segment_bytes).in_file(in_file)?;
         } else {
             self.rewrite(cut, header)?;
         }
@@ -289,18 +246,8 @@ impl<D: Disk> Log<D> {
         let header = SegmentHeader { id: self.take_id(), ..header };
         let in_file = || self.disk.describe(&name);
         let file = self.disk.create(TEMP_NAME).in_file(|| self.disk.describe(TEMP_NAME))?;
-        let (page, crc) = header.encode();
-        file.write_at(&page, 0).in_file(in_file)?;
         let capacity = self.segment_bytes.max(cut.end);
-        let mut active = Active {
-            file,
-            end: page.len() as u64,
-            capacity,
-            filled: false,
-            crc,
-            buffer: Vec::new(),
-            groups: 0,
-        };
+        let mut active = Active::create(file, &header, capacity, false).in_file(in_file)?;
         let mut failed = None;
         self.scan(cut.segment, &mut |entry: Entry| {
             if entry.end > cut.end || failed.is_some() {
@@ -311,8 +258,8 @@ impl<D: Disk> Log<D> {
             failed = active.write().err();
         })?;
         failed.map_or(Ok(()), Err).in_file(in_file)?;
-        assert_eq!(active.end, cut.end);
-        active.file.sync_data().in_file(in_file)?;
+        assert_eq!(active.end(), cut.end);
+        active.sync().in_file(in_file)?;
         self.disk.rename(TEMP_NAME, &name).in_file(in_file)?;
         self.disk.sync_dir().in_file(in_file)?;
         self.active = active;
@@ -437,43 +384,6 @@ impl<D: Disk> Log<D> {
     }
 }
 
-impl<F: DiskFile> Active<F> {
-    /// True if the buffer can take a record of this size. An empty segment takes any.
-    fn has_room(&self, size: u64) -> bool {
-        let end = self.end + self.buffer.len() as u64;
-        end == SEGMENT_HEADER_BYTES || end + size <= self.capacity
-    }
-
-    /// Adds a record to the buffer.
-    fn push(&mut self, kind: RecordKind, id: u64, zxid: Zxid, previous: Zxid, committed: Zxid, txn: &[u8]) {
-        let header = RecordHeader {
-            kind,
-            txn_bytes: txn.len() as u32,
-            zxid,
-            previous,
-            committed,
-            segment_id: id,
-            durable: self.end,
-            chain: self.crc,
-        };
-        self.crc = header.encode(self.end + self.buffer.len() as u64, txn, &mut self.buffer);
-    }
-
-    fn write(&mut self) -> std::io::Result<()> {
-        self.file.write_at(&self.buffer, self.end)?;
-        self.end += self.buffer.len() as u64;
-        self.groups += 1;
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.write()?;
-        self.file.sync_data()
-    }
-}
-
 /// Makes a segment with this header part of the log: durable with its header before it gets its name.
 fn start_segment<D: Disk>(
     disk: &D,
@@ -490,20 +400,11 @@ fn start_segment<D: Disk>(
         }
         None => (TEMP_NAME.to_owned(), disk.create(TEMP_NAME).in_file(|| disk.describe(TEMP_NAME))?, false),
     };
-    let (page, crc) = header.encode();
-    file.write_at(&page, 0).in_file(in_file)?;
-    file.sync_data().in_file(in_file)?;
+    let active = Active::create(file, &header, segment_bytes, filled).in_file(in_file)?;
+    active.sync().in_file(in_file)?;
     disk.rename(&temp, &name).in_file(in_file)?;
     disk.sync_dir().in_file(in_file)?;
-    Ok(Active {
-        file,
-        end: page.len() as u64,
-        capacity: segment_bytes,
-        filled,
-        crc,
-        buffer: Vec::new(),
-        groups: 0,
-    })
+    Ok(active)
 }
 
 /// Writes the last group once more, since a sync that failed may have left it in memory alone, and zeros over the wreck

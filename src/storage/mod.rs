@@ -7,6 +7,8 @@
 //! The first failed write or sync is the last thing that storage does: nothing is tried again, since after a failed
 //! sync nobody knows what the disk holds. The process must end; its next start reads what is really there.
 
+mod active;
+mod direct;
 mod disk;
 mod epoch_file;
 mod error;

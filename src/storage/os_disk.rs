@@ -2,13 +2,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
+use super::direct::BlockWriter;
 use super::disk::{Disk, DiskFile, Disks, ReadAt};
 use super::error::{InFile, StorageError};
 
@@ -37,6 +39,8 @@ struct Folder {
 pub struct OsFile {
     file: File,
     sync: bool,
+    /// made with the first blocks that are written
+    blocks: Mutex<Option<BlockWriter<File>>>,
 }
 
 impl OsDisk {
@@ -69,7 +73,7 @@ pub fn open_folders(data: &Path, log: &Path, sync: bool) -> Result<Disks<OsDisk>
 
 /// Opens a single file to read, without a lock on its folder: for tools that look at a running server's files.
 pub fn open_file(path: &Path) -> io::Result<OsFile> {
-    Ok(OsFile { file: File::open(path)?, sync: false })
+    Ok(OsFile::new(File::open(path)?, false))
 }
 
 fn lock(folder: &Path) -> Result<File, StorageError> {
@@ -91,6 +95,18 @@ fn lock(folder: &Path) -> Result<File, StorageError> {
     file.set_len(0).in_file(name)?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes()).in_file(name)?;
     Ok(file)
+}
+
+/// Opens a file that is open already, whatever its name is by now, for direct writes. `None` where that cannot be done.
+fn reopen_direct(file: &File) -> Option<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    OpenOptions::new().write(true).custom_flags(OFlags::DIRECT.bits().cast_signed()).open(path).ok()
+}
+
+impl OsFile {
+    fn new(file: File, sync: bool) -> OsFile {
+        OsFile { file, sync, blocks: Mutex::default() }
+    }
 }
 
 impl ReadAt for OsFile {
@@ -117,6 +133,16 @@ impl DiskFile for OsFile {
         self.file.write_all_at(bytes, offset)
     }
 
+    fn write_blocks_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if !self.sync {
+            // The page cache is faster, and nothing has to be durable.
+            return self.write_at(bytes, offset);
+        }
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocks = blocks.get_or_insert_with(|| BlockWriter::new(reopen_direct(&self.file)));
+        blocks.write_at(&self.file, bytes, offset)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         if self.sync { self.file.sync_data() } else { Ok(()) }
     }
@@ -139,12 +165,12 @@ impl Disk for OsDisk {
     fn create(&self, name: &str) -> io::Result<OsFile> {
         let path = self.folder.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(OsFile { file, sync: self.folder.sync })
+        Ok(OsFile::new(file, self.folder.sync))
     }
 
     fn open(&self, name: &str) -> io::Result<OsFile> {
         let file = OpenOptions::new().read(true).write(true).open(self.folder.path.join(name))?;
-        Ok(OsFile { file, sync: self.folder.sync })
+        Ok(OsFile::new(file, self.folder.sync))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -167,6 +193,7 @@ impl Disk for OsDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::disk::BLOCK_BYTES;
 
     #[test]
     fn a_second_server_on_a_folder_is_told_the_process_of_the_first() {
@@ -189,5 +216,30 @@ mod tests {
         let disks = disks.unwrap();
         disks.data.create("a").unwrap();
         assert!(disks.log.list().unwrap().contains(&"a".to_owned()));
+    }
+
+    #[test]
+    fn what_was_written_in_blocks_is_read_as_it_was_directly_or_not() {
+        const BLOCK: usize = BLOCK_BYTES as usize;
+        let folder = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(folder.path()).unwrap();
+        let bytes: Vec<u8> = (0..(1 << 20) + 3 * BLOCK).map(|at| (at / 7) as u8).collect();
+        for name in ["direct", "cached"] {
+            let file = disk.create(name).unwrap();
+            if name == "cached" {
+                *file.blocks.lock().unwrap() = Some(BlockWriter::new(None));
+            }
+            file.write_blocks_at(&bytes, BLOCK_BYTES).unwrap();
+            // A name that changes changes nothing, and what is small and in between goes through the cache.
+            disk.rename(name, "other").unwrap();
+            file.write_blocks_at(&bytes[..BLOCK], 0).unwrap();
+            file.write_at(b"small", BLOCK_BYTES + 5).unwrap();
+            file.write_blocks_at(&bytes[..BLOCK], 2 * BLOCK_BYTES).unwrap();
+            file.sync_data().unwrap();
+            let mut expected = [&bytes[..BLOCK], &bytes].concat();
+            expected[BLOCK + 5..][..5].copy_from_slice(b"small");
+            expected[2 * BLOCK..3 * BLOCK].copy_from_slice(&bytes[..BLOCK]);
+            assert!(fs::read(folder.path().join("other")).unwrap() == expected, "{name}");
+        }
     }
 }

@@ -61,7 +61,7 @@ impl<D: Disk> Spares<D> {
         let mut at = 0;
         while at < self.segment_bytes {
             let count = (self.segment_bytes - at).min(zeros.len() as u64);
-            file.write_at(&zeros[..count as usize], at)?;
+            file.write_blocks_at(&zeros[..count as usize], at)?;
             file.sync_data()?;
             at += count;
         }

@@ -55,8 +55,9 @@ fn a_flipped_byte_without_a_mark_costs_at_most_the_last_group_and_is_told() {
     let (world, pair) = world(&[append(&[20, 0, 9]), append(&[64; 3]), append(&[30, 10])]);
     let log = world.contents("log", "log.1").unwrap();
     let last_group = SEGMENT_HEADER_BYTES + (80 + 56 + 72) + 3 * 120;
-    assert!(log.len() as u64 > last_group);
-    for offset in SEGMENT_HEADER_BYTES..log.len() as u64 {
+    let end = last_group + 88 + 72;
+    assert!(log.len() as u64 > end && log[end as usize..].iter().all(|byte| *byte == 0));
+    for offset in SEGMENT_HEADER_BYTES..end {
         let image = world.crash(Survivors::Everything);
         image.flip("log", "log.1", offset, 0x01);
         if offset < last_group {
