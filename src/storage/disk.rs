@@ -38,7 +38,7 @@ pub trait DiskFile: ReadAt + Send + Sync + 'static {
     /// Writes all of `bytes` at `offset`; the file grows if it must.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// The same with whole blocks of [`BLOCK_BYTES`] at the beginning of one: they may go to the disk at once, past the
+    /// The same with whole blocks of 4 KiB at the beginning of one: they may go to the disk at once, past the
     /// page cache. Durable are they only after [`DiskFile::sync_data`].
     fn write_blocks_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.write_at(bytes, offset)

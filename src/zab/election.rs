@@ -23,6 +23,11 @@ impl Peers {
         self.latest.remove(&peer);
     }
 
+    /// True if those that can be heard make a quorum with this server.
+    pub fn are_enough(&self, core: &Core) -> bool {
+        core.quorum.has(self.latest.keys().copied().chain([core.config.id]))
+    }
+
     /// It was heard, and is not against being elected.
     fn is_willing(&self, server: ServerId) -> bool {
         self.latest.get(&server).is_some_and(|peer| !peer.abstains)

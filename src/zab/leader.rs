@@ -408,7 +408,7 @@ impl Leader {
     }
 
     /// Time has passed: the learners are pinged, silent ones dropped, and a leader without a quorum or a disk steps down
-    /// (rules 16 and 19 of docs/zab.md). Who could not even begin to lead leaves it to others next time.
+    /// (rules 16 and 19 of docs/zab.md).
     pub fn on_tick(&mut self, core: &mut Core) -> Result<(), StepDown> {
         let silence_ms = core.config.peer_timeout_ms;
         let silent = self.learners.values().filter(|learner| core.now.ms_since(learner.heard) > silence_ms);
@@ -416,14 +416,10 @@ impl Leader {
             self.drop_learner(core, link, "nothing was heard of it for too long");
         }
         self.note_quorum(core);
-        let result = self.check_patience(core);
-        if result.is_err() && self.phase != Phase::Established || core.disk_is_silent() {
-            core.abstain();
-        }
         if core.now.ms_since(self.last_ping) >= core.config.heartbeat_ms {
             self.ping_due = true;
         }
-        result
+        self.check_patience(core)
     }
 
     fn check_patience(&self, core: &Core) -> Result<(), StepDown> {

@@ -337,7 +337,15 @@ impl Zab {
 
     fn on_tick(&mut self) {
         let result = match &mut self.state {
-            State::Leading(leader) => leader.on_tick(&mut self.core),
+            State::Leading(leader) => {
+                let result = leader.on_tick(&mut self.core);
+                let in_vain = || leader.established_epoch().is_none() && self.peers.are_enough(&self.core);
+                if result.is_err() && (in_vain() || self.core.disk_is_silent()) {
+                    // Another one is to try next time (rule 2 of docs/zab.md).
+                    self.core.abstain();
+                }
+                result
+            }
             State::Following(follower) => follower.on_tick(&mut self.core),
             State::Looking(_) => {
                 self.advance_election();
