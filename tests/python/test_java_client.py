@@ -210,7 +210,9 @@ def test_many_watches_fire_once_each(zkcli):
         "create @/b",
         "delete @/a",
         "get @",
+        "sync @",
     )
+    # Another thread writes the events: where they stand among the answers says nothing.
     events = [re.search(r"type:(\w+) path:(\S+)", line).groups() for line in lines if "WatchedEvent" in line]
     assert sorted(events) == [
         ("NodeChildrenChanged", "@"),
@@ -219,7 +221,7 @@ def test_many_watches_fire_once_each(zkcli):
         ("NodeDataChanged", "@"),
         ("NodeDeleted", "@/a"),
     ]
-    assert lines[-1] == "z"
+    assert [line for line in lines if "WatchedEvent" not in line][-2:] == ["z", "Sync is OK"]
 
 
 def test_chroot(zkcli):
@@ -237,5 +239,6 @@ def test_one_command_a_call(zkcli, shared_ensemble):
     path = f"/java-once{next(_numbers)}"
     assert run("create", path, "data").returncode == 0
     got = run("get", path)
-    assert (got.returncode, got.stdout.splitlines()[-1]) == (0, "data")
+    assert got.returncode == 0
+    assert "data" in got.stdout.splitlines()  # another thread writes the line of the connection, before or after it
     assert run("get", path + "/none").returncode == 1
