@@ -10,9 +10,9 @@ use tokio::time::sleep;
 use super::codec::approximate_bytes;
 use crate::replica::{Image, PeerMessage};
 
-/// Beyond this nothing more may wait on one link. A learner may need all recent transactions at once (64 MiB by default), and
-/// while a snapshot is on its way everything new waits behind it; who is further behind starts over with a newer
-/// snapshot. The transactions are shared with the log's memory and with other links.
+/// Beyond this nothing more may wait on one link. A learner may need all recent transactions at once (32 MiB by
+/// default), and while a snapshot is on its way everything new waits behind it; who is further behind starts over with
+/// a newer snapshot. The transactions are shared with the log's memory and with other links.
 const QUEUED_BYTES_MAX: usize = 256 << 20;
 
 /// How long what was queued before a close may take to be written.
