@@ -86,8 +86,11 @@ fn carry_out(line: &str, volume: &mut Volume) -> Result<String> {
 }
 
 fn cut(volume: &mut Volume, survivors: &mut Survivors) -> String {
+    let (unsynced_files, unsynced_names) = volume.unsynced();
     let (bytes, names) = volume.cut(survivors);
-    format!("forgotten_bytes={bytes} forgotten_names={names}")
+    format!(
+        "unsynced_files={unsynced_files} unsynced_names={unsynced_names} forgotten_bytes={bytes} forgotten_names={names}"
+    )
 }
 
 fn rule(op: &str, count: &str, error: &str, pattern: &str) -> Result<Rule> {
@@ -143,8 +146,8 @@ mod tests {
         assert_eq!(volume.sync_delay(), Duration::from_millis(20));
         assert_eq!(told(&mut volume, "clear"), "");
         assert_eq!(volume.sync_delay(), Duration::ZERO);
-        assert!(told(&mut volume, "cut 7").starts_with("forgotten_bytes="));
-        assert_eq!(told(&mut volume, "cut"), "forgotten_bytes=0 forgotten_names=0");
+        assert!(told(&mut volume, "cut 7").starts_with("unsynced_files=1 unsynced_names=1 "));
+        assert!(told(&mut volume, "cut").ends_with("forgotten_bytes=0 forgotten_names=0"));
         let stats = told(&mut volume, "stats");
         for pair in ["failed_writes=1", "refused_full=1", "cuts=2", "flipped=1", "delayed_syncs=1"] {
             assert!(stats.contains(pair), "{pair} in {stats}");
