@@ -35,7 +35,7 @@ def main():
         return 2
     sizes = [3, 5] if arguments.servers == "both" else [int(arguments.servers)]
     plan = runner.Plan(arguments.seed, arguments.cycles, arguments.minutes, sizes, arguments.fault)
-    folder = arguments.out or Path(tempfile.mkdtemp(prefix="nemesis-"))
+    folder = (arguments.out or Path(tempfile.mkdtemp(prefix="nemesis-"))).resolve()
     os.makedirs(folder, exist_ok=True)
     result = runner.run(plan, folder, lambda line: print(line, flush=True))
     result.write(folder)
