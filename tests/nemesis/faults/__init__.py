@@ -1,7 +1,10 @@
 """What is done to the servers. A fault is a function that gets the `Arena`; when it returns, the fault is over, it is proved
 that it took place, and all servers run again or are starting."""
 
+import time
 from dataclasses import dataclass, field
+
+from harness.wait import wait_for
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Arena:
     random: object
     notes: list = field(default_factory=list)
     """What a fault wants to have in its line of the report."""
+
+    def rest(self, seconds):
+        """Lets the load run for so long."""
+        until = time.monotonic() + seconds
+        wait_for(lambda: time.monotonic() >= until, seconds + 1, "the time to pass")
 
 
 def fault(**options):

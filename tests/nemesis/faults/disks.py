@@ -163,6 +163,7 @@ def _slow(arena, victims):
         disk.command(f"delay {delay}")
     try:
         arena.load.wait_progress("with slow disks")
+        arena.rest(arena.random.uniform(0.5, 4))
         arena.load.wait_progress("with slow disks")
     finally:
         for disk in disks:

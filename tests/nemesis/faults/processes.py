@@ -1,7 +1,5 @@
 """Servers that are killed and started again, or stopped for a while."""
 
-import time
-
 from harness.wait import wait_for
 
 from . import fault
@@ -112,10 +110,9 @@ def _pause(arena, seconds, victim=None):
     victim = victim or arena.random.choice(arena.cluster.followers())
     victim.pause()
     arena.notes.append(f"{seconds:.1f} s")
-    until = time.monotonic() + seconds
     try:
         arena.load.wait_progress("while a server is stopped")
-        wait_for(lambda: time.monotonic() >= until, seconds + 1, "the end of the pause")
+        arena.rest(seconds)
         assert victim.process.stopped(), "the server ran during its pause"
     finally:
         victim.resume()
@@ -130,9 +127,8 @@ def pause_all(arena):
     for server in arena.cluster.servers:
         server.pause()
     acks = sum(arena.load.workers.acks())
-    until = time.monotonic() + seconds
     try:
-        wait_for(lambda: time.monotonic() >= until, seconds + 1, "the end of the pause")
+        arena.rest(seconds)
         # Answers that were on their way may still come.
         assert sum(arena.load.workers.acks()) <= acks + 100, "stopped servers acknowledged writes"
     finally:

@@ -75,15 +75,21 @@ class Network:
         others = ", ".join(self._host(other) for other in self._namespaces if other != server_id)
         self._filter(server_id, f"ip saddr {{ {others} }} numgen random mod 100 < {percent} counter drop")
 
-    def heal(self):
-        """Ends what `isolate`, `cut` and `lose` began; returns how many packets they swallowed."""
-        dropped = 0
+    def swallowed(self):
+        """How many packets `isolate`, `cut` and `lose` have swallowed so far."""
+        count = 0
         for server_id in self._filtered:
             words = self._nft(server_id, "list table inet zabra").split()
-            dropped += sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
+            count += sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
+        return count
+
+    def heal(self):
+        """Ends what `isolate`, `cut` and `lose` began; returns how many packets they swallowed."""
+        count = self.swallowed()
+        for server_id in self._filtered:
             self._nft(server_id, "delete table inet zabra")
         self._filtered.clear()
-        return dropped
+        return count
 
     def slow_down(self, server_id):
         """Whatever the server sends waits: with netem 20 to 80 ms by chance, else in the queue of a narrow line."""
