@@ -35,12 +35,14 @@ def faketime():
 class Cluster:
     """Owns processes, mounts and namespaces; `close` takes all of them away. Use it as a context manager."""
 
-    def __init__(self, flavour, folder, size, random):
+    def __init__(self, flavour, folder, size, random, keys=None):
+        """`keys`: more `key: value` for zoo.cfg, in place of what chance gives."""
         self._stack = contextlib.ExitStack()
         try:
             self.network = self._stack.enter_context(netns.Network())
             self.volumes = {number: self._volume(folder / f"server-{number}") for number in range(1, size + 1)}
-            options = Options(extra={key: random.choice(values) for key, values in KEYS.items()})
+            drawn = {key: random.choice(values) for key, values in KEYS.items()}
+            options = Options(extra=drawn | (keys or {}))
             self.ensemble = self._stack.enter_context(Ensemble(flavour, folder, size, options, self.network))
             for disk in self.volumes.values():
                 disk.settle()

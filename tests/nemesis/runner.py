@@ -2,12 +2,14 @@
 
 import json
 import random
+import re
 import shutil
 import time
 import traceback
 from dataclasses import asdict, dataclass, field
 
 from harness import target
+from harness.server import LOG_NAME
 from harness.wait import wait_for
 
 from . import cluster, load
@@ -15,6 +17,8 @@ from .faults import Arena, load_catalogue
 
 DIGEST_KEYS = ("zk_tree_digest", "zk_last_processed_zxid")
 DIGEST_DEADLINE_S = 15
+PLAN = re.compile(r"synchronizing a learner.* plan=(\w+)")
+DISK_COUNTS = ("cuts", "forgotten", "failed", "refused", "delayed", "flipped")
 CYCLES_PER_ENSEMBLE = 15
 # Before a fault, so that it meets logs, snapshots and followers at any stage.
 QUIET_S_MAX = 2.0
@@ -47,6 +51,10 @@ class Result:
     elections: int = 0
     longest_gap_s: float = 0.0
     seconds: float = 0.0
+    synchronizations: dict = field(default_factory=dict)
+    """How often a learner was brought up to date, by kind: Diff, Trunc, Snap."""
+    disks: dict = field(default_factory=dict)
+    """What all the disks did: what they forgot, refused and delayed."""
     skipped: dict = field(default_factory=dict)
     wrong: list = field(default_factory=list)
 
@@ -57,6 +65,8 @@ class Result:
             f"{self.acknowledged} writes acknowledged, {self.unknown} unknown; {self.reads_after_sync} reads after sync, "
             f"{self.reads} others; {self.sessions_expired} sessions expired",
             f"longest time without an acknowledged write: {self.longest_gap_s:.1f} s",
+            "synchronizations: " + _pairs(self.synchronizations),
+            "disks: " + _pairs(self.disks),
             *(f"  {count:4} {name}" for name, count in sorted(self.faults.items())),
             *(f"  not possible here: {name}: {why}" for name, why in sorted(self.skipped.items())),
         ]
@@ -67,6 +77,10 @@ class Result:
         """As `report.json` and `report.txt`."""
         (folder / "report.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
         (folder / "report.txt").write_text(self.text() + "\n")
+
+
+def _pairs(numbers):
+    return ", ".join(f"{key} {value}" for key, value in sorted(numbers.items())) or "none"
 
 
 def unavailable():
@@ -150,6 +164,8 @@ def _one_ensemble(plan, folder, size, names, chance, result, over, say):
             return
         if wrong:
             _keep_disks(servers, folder)
+        _count_syncs(servers, result.synchronizations)
+        _count_disks(servers, result.disks)
     result.wrong += wrong
     result.elections += last_epoch - first_epoch
     result.longest_gap_s = max(result.longest_gap_s, figures.pop("longest_gap_s"))
@@ -185,6 +201,20 @@ def _digests(servers):
     except AssertionError:
         return [f"digests differ: {sorted(told())}"]
     return []
+
+
+def _count_syncs(servers, counts):
+    for server in servers.servers:
+        text = (server.folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
+        for kind in PLAN.findall(text):
+            counts[kind] = counts.get(kind, 0) + 1
+
+
+def _count_disks(servers, counts):
+    for server in servers.servers:
+        for key, value in servers.volume(server).stats().items():
+            if key.startswith(DISK_COUNTS):
+                counts[key] = counts.get(key, 0) + value
 
 
 def _keep_disks(servers, folder):

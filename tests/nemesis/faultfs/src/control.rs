@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use wildmatch::WildMatch;
 
-use crate::faults::{Op, Rule};
+use crate::faults::{LIE, Op, Rule};
 use crate::survivors::Survivors;
 use crate::volume::Volume;
 
@@ -17,7 +17,8 @@ pub const HELP: &str = "\
 cut                             forget everything that was not synced (end its users first)
 cut SEED                        forget about half of it: sectors of 512 bytes and changes of names, drawn from the seed
 fail OP COUNT ERROR PATTERN     the next COUNT (or `all`) of OP on files whose path matches fail;
-                                OP is read, write, sync or syncfolder; ERROR is EIO or ENOSPC; * and ? are wild
+                                OP is read, write, sync or syncfolder; ERROR is EIO or ENOSPC, or LIE: a sync
+                                that says it is done and is not; * and ? are wild
 room BYTES | room any           ENOSPC after so many bytes more; as much as is wanted
 delay MS                        each sync takes so long
 flip PATH OFFSET MASK           change bits of a byte, as decay would
@@ -111,7 +112,8 @@ fn rule(op: &str, count: &str, error: &str, pattern: &str) -> Result<Rule> {
     let errno = match error {
         "EIO" => libc::EIO,
         "ENOSPC" => libc::ENOSPC,
-        _ => bail!("{error:?} is not EIO or ENOSPC"),
+        "LIE" if matches!(op, Op::Sync | Op::SyncFolder) => LIE,
+        _ => bail!("{error:?} is not EIO or ENOSPC, or LIE for a sync"),
     };
     Ok(Rule { op, pattern: WildMatch::new(pattern), errno, left })
 }

@@ -19,6 +19,9 @@ pub enum Op {
     SyncFolder,
 }
 
+/// The `errno` of a sync that says it is done and is not: what a disk does that lies.
+pub const LIE: i32 = 0;
+
 /// So many operations fail, or all.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -26,7 +29,7 @@ pub struct Rule {
     pub op: Op,
     /// of which files: a pattern of the path from the root, with `*` and `?`; the root itself is `.`
     pub pattern: WildMatch,
-    /// the number of the error they give
+    /// the number of the error they give, or [`LIE`]
     pub errno: i32,
     /// how many more; `None`: all
     pub left: Option<u64>,

@@ -143,6 +143,18 @@ fn after_a_failed_sync_the_bytes_are_seen_and_never_durable() {
 }
 
 #[test]
+fn a_disk_that_lies_says_that_it_synced_and_did_not() {
+    let mut volume = Volume::default();
+    let node = durable(&mut volume, "a", b"old");
+    volume.fail(Rule { errno: LIE, ..rule(Op::Sync, "a", Some(1)) });
+    volume.write(node, 0, b"new", false).unwrap();
+    volume.sync(node).unwrap();
+    assert_eq!(stat(&volume, "failed_syncs"), 1);
+    cut(&mut volume);
+    assert_eq!(volume.read(node, 0, 3).unwrap(), b"old");
+}
+
+#[test]
 fn a_full_volume_takes_what_is_written_in_place_and_nothing_else() {
     let mut volume = Volume::default();
     let node = durable(&mut volume, "a", &[1; PAGE_BYTES]);
