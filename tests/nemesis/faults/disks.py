@@ -2,6 +2,8 @@
 
 from contextlib import suppress
 
+from harness import jute
+from harness.rawclient import ConnectionClosed, RawClient
 from harness.wait import DeadlineExceeded, wait_for
 
 from . import fault
@@ -11,6 +13,9 @@ EXIT_HALTED = 3
 # So much may still be allocated on a disk that fills: less than the next snapshot takes. Segments of the log are used again.
 ROOM_BYTES_MAX = 12_000
 FULL_S = 5
+VALUE_BYTES = 500_000
+VALUES_MAX = 400
+ROOM_FOR_VALUES_BYTES_MAX = 16 << 20
 SLOW_MS = (50, 300)
 
 
@@ -98,6 +103,37 @@ def full_disk_all(arena):
 
 
 @fault()
+def full_log(arena):
+    """There is no room for a write of the log."""
+    _ends(arena, "write", "log.*", arena.random.choice(arena.cluster.servers), "ENOSPC")
+
+
+@fault()
+def big_values_fill_a_disk(arena):
+    """Values of half a MiB are written until the log of one server needs more than there is; the others have room."""
+    cluster = arena.cluster
+    victim = arena.random.choice(cluster.servers)
+    cluster.volume(victim).command(f"room {arena.random.randrange(ROOM_FOR_VALUES_BYTES_MAX)}")
+    other = arena.random.choice(cluster.others(victim)).address
+    path = f"/filled{arena.random.getrandbits(40):x}"
+    written = 0
+    while victim.alive() and written < VALUES_MAX:
+        # While the victim is the leader and ends, the answer may be lost with the connection.
+        with suppress(OSError, ConnectionClosed, DeadlineExceeded):
+            with RawClient(other.host, other.client_port) as client:
+                client.call(jute.create(path))
+                while victim.alive() and written < VALUES_MAX:
+                    client.value(jute.set_data(path, arena.random.randbytes(VALUE_BYTES)))
+                    written += 1
+    _assert_halted(arena, victim, "refused_full")
+    arena.notes.append(f"after {written} values")
+    cluster.start([victim])
+    with RawClient(other.host, other.client_port) as client:
+        client.value(jute.delete(path))
+        client.close()
+
+
+@fault()
 def slow_disk(arena):
     """Every sync of one server takes long: the others are a quorum without it, or it leads and all are slow."""
     _slow(arena, [arena.random.choice(arena.cluster.servers)])
@@ -109,10 +145,10 @@ def slow_disk_all(arena):
     _slow(arena, list(arena.cluster.servers))
 
 
-def _ends(arena, op, pattern, victim):
+def _ends(arena, op, pattern, victim, error="EIO"):
     cluster = arena.cluster
     leader, epoch = cluster.leader_and_epoch()
-    cluster.volume(victim).command(f"fail {op} 1 EIO {pattern}")
+    cluster.volume(victim).command(f"fail {op} 1 {error} {pattern}")
     _assert_halted(arena, victim, f"failed_{op}s")
     arena.notes.append("leader" if victim is leader else "follower")
     if victim is leader:

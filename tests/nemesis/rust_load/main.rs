@@ -264,7 +264,8 @@ fn is_over(error: &Error) -> bool {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let out = File::create(&args.history).with_context(|| format!("cannot make {}", args.history.display()))?;
+    let out =
+        File::create(&args.history).with_context(|| format!("cannot make {}", args.history.display()))?;
     let (stop_tx, stop) = watch::channel(false);
     let mut terminated = signal(SignalKind::terminate())?;
     let shared = Rc::new(Shared { args, out: RefCell::new(BufWriter::new(out)), stop });
