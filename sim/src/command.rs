@@ -1,0 +1,178 @@
+//! The command that runs the simulator.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Parser, Subcommand};
+
+use super::failure::keep_panics;
+use super::run::{Plan, STEPS};
+use super::runner::{Order, run_all};
+use super::shrink::shrink;
+use super::trace::Trace;
+
+/// Runs Zabra's servers under a simulated network, disk and clock
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Many runs, each from a seed of its own
+    Run {
+        /// The first seed
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// How many runs
+        #[arg(long, default_value_t = 2_000)]
+        runs: u64,
+        /// How many threads; 0 for one on each core
+        #[arg(long, default_value_t = 0)]
+        threads: usize,
+        /// No run begins after so many minutes
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// Stop after so many failures
+        #[arg(long, default_value_t = 5)]
+        failures: usize,
+    },
+    /// One run, told in every detail
+    Replay {
+        #[arg(long)]
+        seed: u64,
+        /// Faults to leave out, by number: 3,5-9
+        #[arg(long, default_value = "")]
+        without: String,
+        /// How many steps until everything is repaired
+        #[arg(long, default_value_t = STEPS)]
+        steps: usize,
+    },
+    /// The shortest run that fails as this one does
+    Shrink {
+        #[arg(long)]
+        seed: u64,
+    },
+}
+
+/// Does what the command line says.
+pub fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    keep_panics();
+    match arguments.command {
+        Command::Run { seed, runs, threads, minutes, failures } => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            run(Order {
+                first_seed: seed,
+                runs,
+                threads: if threads == 0 { cores } else { threads },
+                time_max: minutes.map(|minutes| Duration::from_secs(60 * minutes)),
+                failures_max: failures,
+            })
+        }
+        Command::Replay { seed, without, steps } => {
+            Ok(replay(&Plan { seed, without: numbers(&without)?, steps }))
+        }
+        Command::Shrink { seed } => Ok(show_shrunk(&Plan::new(seed))),
+    }
+}
+
+fn run(order: Order) -> Result<ExitCode> {
+    let report = run_all(&order, &|plan, failure| println!("seed {}: {failure}", plan.seed));
+    println!("{}", report.coverage);
+    let minutes = report.busy.as_secs_f64() / 60.0;
+    println!(
+        "{} runs, {} failed; {:.1} h of ensemble time in {minutes:.1} min of a core: {:.0} times as fast as the clock, \
+         {:.1} s for an hour",
+        report.runs,
+        report.failures.len(),
+        report.simulated_ms as f64 / 3_600_000.0,
+        report.speed(),
+        3_600.0 / report.speed(),
+    );
+    if let Some((plan, _)) = report.failures.first() {
+        show_shrunk(plan);
+        return Ok(ExitCode::FAILURE);
+    }
+    let missing = report.coverage.missing();
+    // A few runs cannot reach everything.
+    if order.runs >= 2_000 && report.runs == order.runs && !missing.is_empty() {
+        return Err(anyhow!("never happened: {}", missing.join(", ")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_shrunk(plan: &Plan) -> ExitCode {
+    let plan = shrink(plan);
+    println!("the shortest run that was found: {}", command_of(&plan));
+    replay(&plan)
+}
+
+/// How to see a run again.
+fn command_of(plan: &Plan) -> String {
+    let mut command = format!("zabra-sim replay --seed {} --steps {}", plan.seed, plan.steps);
+    if !plan.without.is_empty() {
+        command.push_str(&format!(" --without {}", ranges(&plan.without)));
+    }
+    command
+}
+
+fn replay(plan: &Plan) -> ExitCode {
+    let outcome = plan.run(Trace::long());
+    print!("{}", outcome.trace);
+    for (number, fault) in (0..).zip(&outcome.struck).filter(|(number, _)| !plan.without.contains(number)) {
+        println!("fault {number}: {fault:?}");
+    }
+    match outcome.result {
+        Ok(()) => {
+            println!("seed {} goes well", plan.seed);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("seed {} fails after {} steps: {failure}", plan.seed, outcome.steps);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Numbers and ranges of them, as `3,5-9`.
+fn numbers(text: &str) -> Result<BTreeSet<u32>> {
+    let mut found = BTreeSet::new();
+    for word in text.split(',').filter(|word| !word.is_empty()) {
+        let (first, last) = word.split_once('-').unwrap_or((word, word));
+        let number = |word: &str| word.parse::<u32>().with_context(|| format!("{word} is not a number"));
+        found.extend(number(first)?..=number(last)?);
+    }
+    Ok(found)
+}
+
+fn ranges(numbers: &BTreeSet<u32>) -> String {
+    let mut words: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match words.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => words.push((*number, *number)),
+        }
+    }
+    let word = |(first, last): &(u32, u32)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_they_are_written() {
+        let some: BTreeSet<u32> = [0, 1, 2, 5, 7, 8].into();
+        assert_eq!(ranges(&some), "0-2,5,7-8");
+        assert_eq!(numbers("0-2,5,7-8").expect("numbers"), some);
+        assert!(numbers("1-x").is_err());
+    }
+}
