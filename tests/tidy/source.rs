@@ -48,7 +48,7 @@ pub fn root() -> &'static Path {
 /// All Rust files of the package's own, in the order of their paths.
 pub fn rust_files() -> Vec<SourceFile> {
     let mut paths = Vec::new();
-    for folder in ["src", "tests", "benches", "fuzz", "examples"] {
+    for folder in ["src", "sim", "tests", "benches", "fuzz", "examples"] {
         collect(&root().join(folder), &mut paths, &|path| path.extension().is_some_and(|end| end == "rs"));
     }
     let texts: Vec<(PathBuf, String)> =

@@ -7,6 +7,8 @@ use zabra::ids::{ServerId, Zxid};
 use zabra::replica::{Input, Output, PeerMessage};
 use zabra::zab::{DiskDone, DiskOp, HistorySummary, Message, Notification, PeerState, Proposal, Role};
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::disk::Disk;
 
 /// The newest lines of the story.
@@ -16,6 +18,8 @@ pub struct Trace {
     lines_max: usize,
     /// Messages and operations of the disk as well.
     in_detail: bool,
+    /// Of all lines so far.
+    hash: u64,
     /// What each server told the others last.
     told: BTreeMap<ServerId, String>,
 }
@@ -36,7 +40,20 @@ impl Trace {
         Trace { lines_max: usize::MAX, ..Trace::long() }
     }
 
+    /// Nothing is kept but a hash of everything.
+    pub fn hashed() -> Trace {
+        Trace { lines_max: 1, in_detail: true, ..Trace::default() }
+    }
+
+    /// Of everything that was noted.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
     pub fn note(&mut self, now: u64, line: String) {
+        if self.in_detail {
+            self.hash = xxh3_64_with_seed(line.as_bytes(), self.hash ^ now);
+        }
         if self.lines.len() == self.lines_max {
             self.lines.pop_front();
         }

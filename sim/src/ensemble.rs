@@ -14,6 +14,7 @@ use super::client::Read;
 use super::clients::Clients;
 use super::coverage::Coverage;
 use super::disk::{Disk, End, HASH_SEED};
+use super::failure::fail;
 use super::judge::Judge;
 use super::network::{Arrival, Network};
 use super::trace::Trace;
@@ -151,7 +152,7 @@ impl Ensemble {
             self.coverage.count("recovery of a server with data");
         }
         if let Err(fault) = self.judge.on_start(&self.servers[&id], &state, snapshot) {
-            panic!("{fault}");
+            fail("history", fault);
         }
         let (applied, synced) = (state.zxid(), self.server(id).disk.synced);
         if synced > applied {
@@ -199,6 +200,11 @@ impl Ensemble {
         for other in others {
             self.input(other, Input::PeerGone { peer: id });
         }
+    }
+
+    /// A disk may only be lost while all the others vote: that a quorum loses its disks is another matter.
+    pub fn all_vote_but(&self, lost: ServerId) -> bool {
+        self.servers.values().filter(|server| server.id != lost).all(|server| server.disk.epoch.may_vote)
     }
 
     /// Replaces a dead server's disk by an empty one.
@@ -251,7 +257,7 @@ impl Ensemble {
         let server = &self.servers[&id];
         let replica = server.replica.as_ref().expect("it did something just now");
         if let Err(fault) = self.judge.on_step(server, replica, &mut self.coverage) {
-            panic!("{fault}");
+            fail("history", fault);
         }
         for output in outputs {
             self.carry_out(id, output);
@@ -260,7 +266,7 @@ impl Ensemble {
 
     fn carry_out(&mut self, id: ServerId, output: Output) {
         if let Err(fault) = self.judge.on_output(&self.servers[&id], &output, &mut self.coverage) {
-            panic!("{fault}");
+            fail("history", fault);
         }
         self.trace.output(self.now, id, &output);
         match output {
@@ -281,7 +287,7 @@ impl Ensemble {
                 drop(state);
             }
             Output::Role(role) => self.server(id).role = role,
-            Output::Halt { reason } => panic!("server {id} halts: {reason}"),
+            Output::Halt { reason } => fail("no halt", format!("server {id} halts: {reason}")),
             Output::Connected { conn, response } => {
                 self.clients.on_connected(id, conn, response, &mut self.coverage);
             }

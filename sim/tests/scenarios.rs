@@ -22,10 +22,10 @@ use std::path::{Path, PathBuf};
 use zabra::ids::ServerId;
 use zabra::replica::Input;
 
-use super::client::{Asked, Read};
-use super::disk::Disk;
-use super::ensemble::{Ensemble, Settings};
-use super::trace::Trace;
+use zabra_sim::client::{Asked, Read};
+use zabra_sim::disk::Disk;
+use zabra_sim::ensemble::{Ensemble, Settings};
+use zabra_sim::trace::Trace;
 
 /// Time passes in steps of so many ms.
 const STEP_MS: u64 = 5;
@@ -282,7 +282,7 @@ fn play(text: &str) -> Result<String, String> {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/scenarios")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
 }
 
 fn scenarios() -> Vec<(String, String)> {

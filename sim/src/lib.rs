@@ -1,0 +1,19 @@
+//! Zabra's servers under a simulated network, disk and clock: the real `Replica` and the real `storage`, in one thread,
+//! with everything that happens drawn from a seed. `docs/simulator.md` says what is simulated and what is judged.
+
+pub mod client;
+pub mod clients;
+pub mod command;
+pub mod coverage;
+pub mod disk;
+pub mod ensemble;
+pub mod failure;
+pub mod faults;
+pub mod judge;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+pub mod network;
+pub mod run;
+pub mod runner;
+pub mod shrink;
+pub mod trace;
