@@ -220,4 +220,5 @@ def _count_disks(servers, counts):
 def _keep_disks(servers, folder):
     """What the servers have on disk is in memory, and gone with its mount: a copy for whoever looks into the failure."""
     for server in servers.servers:
+        servers.volume(server).command("clear")  # so that all of it can be read
         shutil.copytree(servers.volume(server).mount, folder / f"disk-{server.server_id}")

@@ -3,6 +3,7 @@
 from harness.wait import wait_for
 
 from . import fault
+from .disks import EXITS_AT_START
 
 COMES_BACK_WITHIN_S = 60
 HEADER_BYTES = 4096
@@ -46,7 +47,7 @@ def _damage(arena, harm):
         arena.notes.append("came back")
         return
     code = victim.process.exit_code()
-    assert code == 1, f"server {victim.server_id} ended with {code}:\n{victim.log_tail()}"
+    assert code in EXITS_AT_START, f"server {victim.server_id} ended with {code}:\n{victim.log_tail()}"
     assert disk.mount.name in victim.log_tail(), f"the refusal names no file:\n{victim.log_tail()}"
     victim.wipe()
     disk.settle()
