@@ -13,11 +13,11 @@ use zabra::storage::{
 use zabra::zab::EpochRecord;
 use zabra_fuzz::{edit, seal};
 
-type Fields = (u64, u64, bool, bool, u32, u32);
+type Fields = (u64, u64, [bool; 4], u32, u32);
 
 fuzz_target!(|data: (Fields, Vec<(u16, u8)>, Option<u16>, bool, &[u8])| {
     let (
-        (data_dir_id, ensemble_id, ensemble_confirmed, may_vote, accepted, current),
+        (data_dir_id, ensemble_id, [ensemble_confirmed, may_vote, promises_lost, condemned], accepted, current),
         flips,
         length,
         sealed,
@@ -29,6 +29,8 @@ fuzz_target!(|data: (Fields, Vec<(u16, u8)>, Option<u16>, bool, &[u8])| {
         ensemble_id,
         ensemble_confirmed,
         may_vote,
+        promises_lost,
+        condemned,
         accepted_epoch: Epoch(accepted),
         current_epoch: Epoch(current),
     };
@@ -51,7 +53,11 @@ fn judge(bytes: &[u8]) {
     file.write_at(bytes, 0).expect("memory");
     // A promise and nothing else: the log is missing. Whatever it is, nothing but the file itself decides it.
     let case = match Storage::open(world.disks(), Options::default()) {
-        Ok((_, found)) => panic!("a start without a log: {:?}", found.case),
+        Ok((_, found)) => {
+            assert_eq!(found.case, Case::Emptied, "a start without a log");
+            assert!(decoded.is_ok_and(|record| record.condemned));
+            return;
+        }
         Err(StorageError::Damage(damage)) => damage.case,
         Err(error) => panic!("{error}"),
     };

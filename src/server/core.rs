@@ -21,7 +21,7 @@ use crate::ids::{ConnId, ServerId, Tick};
 use crate::jute::{
     ConnectResponse, encode_connect_response, encode_error_reply, encode_event, encode_reply, frame,
 };
-use crate::replica::{Image, Input, Output, Replica};
+use crate::replica::{Image, Input, Output, Replica, Status};
 use crate::zab::{DiskOp, LinkId, Role};
 
 /// Inputs taken at once. More would hold the lock for long; fewer would make small groups for the disk.
@@ -29,6 +29,9 @@ const BATCH_MAX: usize = 1024;
 
 /// Between two ticks while there is no leader: an election is as fast as its clock.
 const TICK_MS_LOOKING: u64 = 5;
+
+/// Without a leader for so long, the operator is told what is missing, ms; and again once in a while.
+const NO_LEADER_MS: u64 = 10_000;
 
 /// Where the outputs go.
 pub struct Outlets {
@@ -100,6 +103,7 @@ impl Core {
 
     fn turn(&mut self) {
         let now = self.clock.now();
+        let is_heartbeat = now >= self.next_heartbeat;
         self.add_what_is_due(now);
         let wall_ms = Clock::wall_ms();
         let context = Arc::clone(&self.context);
@@ -111,6 +115,9 @@ impl Core {
             }
             replica.flush(&mut outputs);
             self.carry_out(&replica, &mut outputs);
+            if is_heartbeat && self.role == Role::Looking {
+                self.tell_what_is_missing(&replica.status());
+            }
         }
         self.outputs = outputs;
         self.wakers.drain(..).for_each(Waker::wake);
@@ -138,6 +145,36 @@ impl Core {
             self.context.conns.close_overdue();
         }
         self.batch.push(Input::Tick);
+    }
+
+    /// There should be a leader, and there is none.
+    fn tell_what_is_missing(&self, status: &Status) {
+        if status.looking_ms < NO_LEADER_MS {
+            return;
+        }
+        let names = |servers: &[ServerId]| match servers {
+            [] => "none".to_owned(),
+            servers => servers.iter().map(ServerId::to_string).collect::<Vec<_>>().join(" "),
+        };
+        let (voteless, unheard) = (names(&status.voters_without_vote), names(&status.voters_unheard));
+        let voters = self.context.settings.voters().len();
+        let is_halt = (voters - status.voters_without_vote.len()) * 2 <= voters;
+        let subject = format!("no leader {voteless} {unheard}");
+        self.context.quiet.say(&subject, |more| {
+            let seconds = status.looking_ms / 1000;
+            if is_halt {
+                tracing::error!(
+                    "no leader for {seconds} s, and there can be none: without the servers that do not vote ({voteless}), \
+                     because their disks are or were empty or damaged, no quorum is left of {voters} voters. Not heard: \
+                     {unheard}. docs/faults.md tells the way out under \"Wiped majority\"{more}"
+                );
+            } else {
+                tracing::warn!(
+                    "no leader for {seconds} s. Of {voters} voters, not heard: {unheard}; heard, but without a vote: \
+                     {voteless}{more}"
+                );
+            }
+        });
     }
 
     fn carry_out(&mut self, replica: &Replica, outputs: &mut Vec<Output>) {

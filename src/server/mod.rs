@@ -26,5 +26,5 @@ mod snapshots;
 
 pub use disk::EXIT_HALTED;
 pub use disk_op::{Carried, DiskFault, carry_out};
-pub use recover::{Recovered, recover_from};
+pub use recover::{OnDamage, Recovered, StartFault, recover_from};
 pub use run::{RunOptions, run};

@@ -42,6 +42,8 @@ pub struct ClientContext {
     pub inputs: mpsc::Sender<Input>,
     /// the open connections
     pub conns: Conns,
+    /// sets of damaged files that its folders keep
+    pub damaged_sets: usize,
     /// the counters
     pub stats: Stats,
     /// for log lines that can come often
@@ -82,6 +84,10 @@ impl ClientContext {
             watches: status.watches,
             sessions: status.sessions,
             data_bytes: status.data_bytes,
+            may_vote: status.may_vote,
+            voters_without_vote: status.voters_without_vote.len(),
+            voters_unheard: status.voters_unheard.len(),
+            damaged_sets: self.damaged_sets,
             clients: &clients,
         };
         answer(word, &view)
