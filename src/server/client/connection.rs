@@ -125,7 +125,7 @@ pub(super) async fn serve(context: Arc<ClientContext>, conn: Arc<Conn>, stream: 
         Err(end) => end,
     };
     connection.say_why(&end);
-    context.stats.end(connection.outstanding.len() as u64);
+    context.stats.end(connection.outstanding.len() as u64, connection.outstanding_bytes as u64);
     context.conns.remove(&conn);
     let introduced = connection.stage != Stage::Greeting;
     drop(connection);
@@ -179,11 +179,13 @@ impl Connection {
         if replies > 0 {
             let now = Instant::now();
             let answered = self.outstanding.drain(..replies.min(self.outstanding.len()));
-            self.context.stats.end(answered.len() as u64);
+            let (requests, mut bytes) = (answered.len(), 0);
             for request in answered {
-                self.outstanding_bytes -= request.bytes;
+                bytes += request.bytes;
                 self.context.stats.count_answered(1, now.duration_since(request.came));
             }
+            self.outstanding_bytes -= bytes;
+            self.context.stats.end(requests as u64, bytes as u64);
             self.conn.outstanding.store(self.outstanding.len() as u64, Relaxed);
             if self.outstanding.is_empty() {
                 self.outstanding.shrink_to(16);
