@@ -11,7 +11,6 @@ pub struct Stats {
     received: AtomicU64,
     sent: AtomicU64,
     outstanding: AtomicU64,
-    outstanding_bytes: AtomicU64,
     rejected: AtomicU64,
     auth_failed: AtomicU64,
     answered: AtomicU64,
@@ -49,7 +48,6 @@ impl Default for Stats {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             outstanding: AtomicU64::new(0),
-            outstanding_bytes: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             auth_failed: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -76,16 +74,14 @@ impl Stats {
         self.sent.fetch_add(packets, Relaxed);
     }
 
-    /// A request of so many bytes was given to the core.
-    pub fn begin(&self, bytes: u64) {
-        self.outstanding.fetch_add(1, Relaxed);
-        self.outstanding_bytes.fetch_add(bytes, Relaxed);
+    /// Requests were given to the core.
+    pub fn begin(&self, requests: u64) {
+        self.outstanding.fetch_add(requests, Relaxed);
     }
 
     /// Requests that were given to the core are answered, or their connection is gone.
-    pub fn end(&self, requests: u64, bytes: u64) {
+    pub fn end(&self, requests: u64) {
         self.outstanding.fetch_sub(requests, Relaxed);
-        self.outstanding_bytes.fetch_sub(bytes, Relaxed);
     }
 
     /// A connection was refused.
@@ -140,11 +136,6 @@ impl Stats {
     /// Requests that wait for the core.
     pub fn outstanding(&self) -> u64 {
         self.outstanding.load(Relaxed)
-    }
-
-    /// The bytes of these.
-    pub fn outstanding_bytes(&self) -> u64 {
-        self.outstanding_bytes.load(Relaxed)
     }
 
     /// Connections that were refused.

@@ -138,6 +138,7 @@ async fn serve(
         replica: Arc::new(RwLock::new(replica)),
         inputs,
         conns: Conns::default(),
+        room: client::Room::default(),
         stats: Stats::default(),
         quiet: Quiet::default(),
     });

@@ -25,14 +25,10 @@ const CONNECT_FRAME_BYTES_MAX: usize = 4096;
 const OUTPUT_BYTES_PAUSE: usize = 256 << 10;
 
 /// Requests of one connection that the core may have at once. Deeper pipelines wait in the socket.
-const OUTSTANDING_MAX: u64 = 1024;
+const OUTSTANDING_MAX: usize = 1024;
 
 /// Bytes of these. One request more may begin below this.
-const OUTSTANDING_BYTES_MAX: u64 = 4 << 20;
-
-/// Bytes of the requests of all connections that the core has. Beyond it each connection has one at a time: what a
-/// server holds of a request until it is decided is several times as much, and big ones hold up its heartbeats.
-const ALL_OUTSTANDING_BYTES_MAX: u64 = 16 << 20;
+const OUTSTANDING_BYTES_MAX: usize = 4 << 20;
 
 /// What a connection can do next.
 pub(super) enum Progress {
@@ -173,7 +169,7 @@ impl Connection {
             _ => {}
         }
         let for_core = op.is_some_and(is_for_leader);
-        if self.must_wait(op.filter(|_| for_core)) {
+        if self.must_wait(op.filter(|_| for_core)) || (for_core && !self.room.is_for(frame.len())) {
             return Ok(Served::Later(frame));
         }
         let body = &frame[RequestHeader::WIRE_BYTES..];
@@ -252,10 +248,11 @@ impl Connection {
     /// Gives the core something that it answers through the outbox.
     fn hand_over(&mut self, input: Input) -> Result<Served, End> {
         let bytes = if let Input::Request { body, .. } = &input { body.len() } else { 0 };
-        self.outstanding.push_back(Outstanding { came: Instant::now(), bytes });
+        let room = self.room.take();
+        self.outstanding.push_back(Outstanding { came: Instant::now(), bytes, _room: room });
         self.outstanding_bytes += bytes;
         self.conn.outstanding.store(self.outstanding.len() as u64, Relaxed);
-        self.context.stats.begin(bytes as u64);
+        self.context.stats.begin(1);
         match self.context.inputs.try_send(input) {
             Ok(()) => Ok(Served::Done),
             Err(TrySendError::Full(input)) => Ok(Served::ToCore(input)),
@@ -274,12 +271,14 @@ impl Connection {
         }
     }
 
-    /// True if this connection has to wait before the core gets more from it: the server has enough to do.
+    /// True if this connection has to wait before the core gets more from it: the server has enough to do. One
+    /// request of every connection is always let through, so that none starves.
     fn has_enough_outstanding(&self) -> bool {
-        let stats = &self.context.stats;
-        let mine = Load { requests: self.outstanding.len() as u64, bytes: self.outstanding_bytes as u64 };
-        let all = Load { requests: stats.outstanding(), bytes: stats.outstanding_bytes() };
-        is_enough(mine, all, self.context.settings.outstanding_requests_max.into())
+        let mine = self.outstanding.len();
+        let all_max = u64::from(self.context.settings.outstanding_requests_max);
+        mine >= OUTSTANDING_MAX
+            || self.outstanding_bytes >= OUTSTANDING_BYTES_MAX
+            || (mine > 0 && self.context.stats.outstanding() > all_max)
     }
 
     /// A proof of identity counts for all requests behind it.
@@ -323,43 +322,8 @@ impl Connection {
     }
 }
 
-/// Requests that the core has, and their bytes.
-#[derive(Clone, Copy)]
-struct Load {
-    requests: u64,
-    bytes: u64,
-}
-
-/// True if a connection of which the core has `mine`, of `all` that it has, must wait. One request of every connection is
-/// always let through, so that none starves.
-fn is_enough(mine: Load, all: Load, all_requests_max: u64) -> bool {
-    let all_are_too_many = all.requests > all_requests_max || all.bytes > ALL_OUTSTANDING_BYTES_MAX;
-    mine.requests >= OUTSTANDING_MAX
-        || mine.bytes >= OUTSTANDING_BYTES_MAX
-        || (mine.requests > 0 && all_are_too_many)
-}
-
 /// True for what the leader must decide.
 pub fn is_for_leader(op: OpCode) -> bool {
     use OpCode::*;
     matches!(op, Create | Create2 | Delete | SetData | SetAcl | Sync | Multi | CloseSession)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_connection_has_one_request_and_more_only_while_all_have_few() {
-        let load = |requests, bytes| Load { requests, bytes };
-        let (few, many) = (load(1000, ALL_OUTSTANDING_BYTES_MAX), load(1001, 0));
-        let big = load(20, ALL_OUTSTANDING_BYTES_MAX + 1);
-        assert!(!is_enough(load(1023, OUTSTANDING_BYTES_MAX - 1), few, 1000));
-        assert!(is_enough(load(1024, 0), few, 1000));
-        assert!(is_enough(load(1, OUTSTANDING_BYTES_MAX), few, 1000));
-        for all in [many, big] {
-            assert!(is_enough(load(1, 1), all, 1000));
-            assert!(!is_enough(load(0, 0), all, 1000), "none starves");
-        }
-    }
 }
