@@ -7,13 +7,14 @@ use rand::rngs::StdRng;
 use zabra::ids::{ServerId, Tick};
 use zabra::prep::Limits;
 use zabra::replica::{Config, Image, Input, Output, PeerMessage, Replica, ZabConfig};
+use zabra::server::OnDamage;
 use zabra::storage::SnapshotEncoder;
 use zabra::zab::{LinkId, Message, Role};
 
 use super::client::Read;
 use super::clients::Clients;
 use super::coverage::Coverage;
-use super::disk::{Disk, End, HASH_SEED};
+use super::disk::{Disk, End, HASH_SEED, Part};
 use super::failure::fail;
 use super::judge::Judge;
 use super::network::{Arrival, Network};
@@ -145,9 +146,10 @@ impl Ensemble {
     pub fn start(&mut self, id: ServerId) {
         let (config, now) = (self.config(id), Tick(self.now));
         let recent_bytes_max = self.settings.recent_bytes_max;
+        let on_damage = if self.settings.servers > 1 { OnDamage::Heal } else { OnDamage::Refuse };
         let server = self.server(id);
         assert!(server.replica.is_none(), "the server runs already");
-        let (recovered, state, snapshot) = server.disk.start(recent_bytes_max);
+        let (recovered, state, snapshot) = server.disk.start(recent_bytes_max, on_damage);
         if recovered.epoch.current_epoch.0 > 0 {
             self.coverage.count("recovery of a server with data");
         }
@@ -213,6 +215,13 @@ impl Ensemble {
         let server = self.server(id);
         assert!(server.replica.is_none(), "only a dead server is wiped");
         server.disk = Disk::new(u64::from(id.0) + 1000 * (server.incarnation + 1), false);
+    }
+
+    /// Part of what a dead server has on its disk decays.
+    pub fn spoil(&mut self, id: ServerId, part: Part) {
+        self.note(format!("server {id}: damage ({part:?})"));
+        self.coverage.count("damaged disk");
+        self.server(id).disk.spoil(part);
     }
 
     pub fn pause(&mut self, id: ServerId) {

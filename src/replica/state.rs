@@ -54,8 +54,7 @@ pub enum StateError {
     /// the same transactions made another state here than on the server that wrote this one down
     #[error(
         "transaction {zxid} says that the digest of the state at {at} is {leader:016x}, but here it is {own:016x}. \
-         Please report this, with the log and the snapshots. Where other servers have the data, move the contents of \
-         both folders away and start again"
+         Please report this, with the log and the snapshots"
     )]
     Digest {
         /// the transaction

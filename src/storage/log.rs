@@ -443,6 +443,7 @@ pub(crate) fn describe_fault(fault: HeaderFault) -> String {
         HeaderFault::NotASegment => "something that is not the header of a log segment".to_owned(),
         HeaderFault::Checksum => "a segment header whose checksum does not fit".to_owned(),
         HeaderFault::Id => "a segment header with an impossible id".to_owned(),
+        HeaderFault::Unreadable => "a segment that the disk cannot read".to_owned(),
         HeaderFault::Future(version) => format!("a segment of format version {version}"),
     }
 }

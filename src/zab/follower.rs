@@ -34,7 +34,7 @@ enum Stage {
     Synced,
     /// UPTODATE came
     Active,
-    /// it was an empty server that did not vote: its right to vote is on its way to the epoch file
+    /// it did not vote, and now has everything: its right to vote is on its way to the epoch file
     SavingMayVote,
 }
 
@@ -107,7 +107,7 @@ impl Follower {
         self.link = Some(link);
         self.heard = core.now;
         self.stage = Stage::Introduced;
-        self.counted = core.may_vote() || has(Mutant::DistrustedVotes);
+        self.counted = core.may_vote();
         let accepted_epoch = core.epoch.accepted_epoch;
         core.send(link, Message::FollowerInfo { accepted_epoch, may_vote: self.counted });
         Ok(())
@@ -203,6 +203,10 @@ impl Follower {
             }
             core.truncate(through);
         }
+        if has(Mutant::DistrustedVotes) && !self.counted {
+            self.take_vote(core);
+            return Ok(());
+        }
         if has(Mutant::EpochBeforeHistory) {
             let record = EpochRecord { current_epoch: self.epoch, ..core.epoch.clone() };
             core.save_epoch(record, SavePurpose::Confirmed);
@@ -280,7 +284,8 @@ impl Follower {
         }
     }
 
-    /// Rule 12 of docs/zab.md. A server that came with an empty disk has now got everything; it joins again as a voter.
+    /// Rule 12 of docs/zab.md. A server that came without a vote has now got everything: it joins again as a voter, or
+    /// stays without a vote until that is safe (rule 4).
     fn on_up_to_date(&mut self, core: &mut Core, committed: Zxid) -> Result<(), Leave> {
         if committed > core.history.last() {
             return Err(format!(
@@ -288,13 +293,12 @@ impl Follower {
                 core.history.last()
             ));
         }
-        let confirmed = EpochRecord { ensemble_confirmed: true, may_vote: true, ..core.epoch.clone() };
-        if !self.counted && !has(Mutant::DistrustedVotes) {
-            self.stage = Stage::SavingMayVote;
-            core.save_epoch(confirmed, SavePurpose::MayVote);
+        if self.may_take_vote(core) {
+            self.take_vote(core);
             return Ok(());
         }
-        if !core.epoch.ensemble_confirmed || has(Mutant::DistrustedVotes) && !core.epoch.may_vote {
+        if !core.epoch.ensemble_confirmed {
+            let confirmed = EpochRecord { ensemble_confirmed: true, ..core.epoch.clone() };
             core.save_epoch(confirmed, SavePurpose::Confirmed);
         }
         self.stage = Stage::Active;
@@ -302,6 +306,22 @@ impl Follower {
         core.commit(committed);
         self.maybe_tell_role(core);
         Ok(())
+    }
+
+    /// A leader that was elected without this server has given it everything, and no promise that was lost is in the way.
+    fn may_take_vote(&self, core: &Core) -> bool {
+        !self.counted && core.has_no_promise_against(self.epoch)
+    }
+
+    fn take_vote(&mut self, core: &mut Core) {
+        self.stage = Stage::SavingMayVote;
+        let record = EpochRecord {
+            ensemble_confirmed: true,
+            may_vote: true,
+            promises_lost: false,
+            ..core.epoch.clone()
+        };
+        core.save_epoch(record, SavePurpose::MayVote);
     }
 
     /// Rule 15 of docs/zab.md: decided once it is on the own disk. The leader tells of nothing it has not sent before.
@@ -380,6 +400,9 @@ impl Follower {
         }
         if core.disk_is_silent() {
             return Err(format!("the disk has done nothing for {} ms", core.config.disk_timeout_ms));
+        }
+        if self.stage == Stage::Active && self.may_take_vote(core) {
+            self.take_vote(core);
         }
         let joining_ms = core.now.ms_since(self.began);
         if matches!(self.stage, Stage::Introduced | Stage::Promised)

@@ -162,7 +162,7 @@ impl Leader {
         }
     }
 
-    /// Rule 5 of docs/zab.md: a new epoch is newer than any that a quorum has promised. A voter that promised a newer one elsewhere
+    /// Rule 5 of docs/zab.md: a new epoch is newer than any that a quorum has promised. A server that promised a newer one elsewhere
     /// could never take part in this one, so a still newer epoch must be found for all.
     fn on_follower_info(&mut self, core: &mut Core, link: LinkId) -> Result<(), StepDown> {
         let learner = &self.learners[&link];
@@ -171,9 +171,10 @@ impl Leader {
             return Ok(());
         }
         let unsettled = matches!(self.phase, Phase::SavingAcceptedEpoch | Phase::CollectingPromises);
-        let taken = learner.accepted_epoch > self.epoch || learner.accepted_epoch == self.epoch && unsettled;
+        let taken = learner.accepted_epoch > self.epoch
+            || learner.accepted_epoch == self.epoch && learner.may_vote && unsettled;
         core.epoch_heard = core.epoch_heard.max(learner.accepted_epoch);
-        if self.phase != Phase::CollectingEpochs && learner.may_vote && taken {
+        if self.phase != Phase::CollectingEpochs && taken {
             return Err(format!("server {} has promised epoch {}", learner.server, learner.accepted_epoch));
         }
         match self.phase {
