@@ -1,6 +1,6 @@
 """A bounded round of the nemesis: every fault that is possible here, at three and at five servers.
 
-ZABRA_NEMESIS_MINUTES  how long (default 8)
+ZABRA_NEMESIS_MINUTES  how long (default 7)
 ZABRA_SEED             chooses faults and servers (default: the time, printed)
 """
 
@@ -17,7 +17,7 @@ from nemesis import runner
 from nemesis.cluster import Cluster
 from nemesis.load import AllLoad
 
-MINUTES = float(os.environ.get("ZABRA_NEMESIS_MINUTES", 8))
+MINUTES = float(os.environ.get("ZABRA_NEMESIS_MINUTES", 7))
 SEED = int(os.environ.get("ZABRA_SEED", time.time()))
 
 
