@@ -1,5 +1,8 @@
 //! The `zabra` command: a coordination server for ZooKeeper clients, its shell and its tools.
 
+#[cfg(feature = "mutants")]
+compile_error!("the feature `mutants` puts bugs into the code: no server is built with it");
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

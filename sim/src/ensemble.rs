@@ -204,19 +204,9 @@ impl Ensemble {
         }
     }
 
-    /// A disk may only be lost while all the others vote and hold what was decided: more is not promised.
-    pub fn all_synced_but(&self, lost: ServerId) -> bool {
-        let end = self.judge.end();
-        let mut others = self.servers.values().filter(|server| server.id != lost);
-        others.all(|server| {
-            let holds_all = server.replica.as_ref().is_some_and(|replica| replica.state().zxid() == end);
-            holds_all && server.disk.epoch.may_vote
-        })
-    }
-
-    /// All other servers vote, whenever they run.
-    pub fn all_vote_but(&self, id: ServerId) -> bool {
-        self.servers.values().filter(|server| server.id != id).all(|server| server.disk.epoch.may_vote)
+    /// A disk may only be lost while all the others vote: that a quorum loses its disks is another matter.
+    pub fn all_vote_but(&self, lost: ServerId) -> bool {
+        self.servers.values().filter(|server| server.id != lost).all(|server| server.disk.epoch.may_vote)
     }
 
     /// Replaces a dead server's disk by an empty one.

@@ -164,7 +164,7 @@ impl Faults {
         let dead = ensemble.servers.values().filter(|server| server.replica.is_none()).count();
         let end = if self.chance.random_bool(0.5) { End::Power } else { End::Process };
         ensemble.kill(id, end, &mut self.chance);
-        let may_be_wiped = dead == 0 && ensemble.settings.servers > 1 && ensemble.all_synced_but(id);
+        let may_be_wiped = dead == 0 && ensemble.settings.servers > 1 && ensemble.all_vote_but(id);
         if may_be_wiped && self.strikes_rarely(Fault::Wipe, 400) {
             ensemble.wipe(id);
         } else if ensemble.settings.servers > 1

@@ -10,6 +10,8 @@ pub mod ensemble;
 pub mod failure;
 pub mod faults;
 pub mod judge;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod network;
 pub mod run;
 pub mod runner;

@@ -20,6 +20,7 @@ use self::evaluate::Evaluation;
 use self::overlay::{Overlay, SessionState};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{AuthId, CreateMode, ErrorCode, MultiOp, OpCode, Request};
+use crate::mutants::{Mutant, has};
 use crate::session::{PASSWORD_BYTES, Sessions};
 use crate::tree::Tree;
 use crate::txn::txn::Body;
@@ -105,7 +106,7 @@ impl Prep {
             _ => single(&mut evaluation, request).map(|op| vec![op]).map_err(PrepError::from),
         };
         let body = ops.and_then(|ops| self.fitting(Body::Ops(Ops { ops })));
-        if body.is_err() {
+        if body.is_err() && !has(Mutant::NotRolledBack) {
             self.overlay.roll_back();
         }
         body
@@ -147,6 +148,9 @@ impl Prep {
             return Err(ErrorCode::SessionExpired.into());
         }
         let mut paths = self.overlay.ephemerals(tree, session_id);
+        if has(Mutant::EphemeralLeft) {
+            paths.pop();
+        }
         let fitting = self.fitting_paths(&paths);
         let partly = fitting < paths.len();
         paths.truncate(fitting);
@@ -237,6 +241,7 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
         };
         match result {
             Ok(op) => prepared.push(Op { op: Some(op) }),
+            Err(_) if has(Mutant::MultiInParts) => return Ok(prepared),
             Err(code) => {
                 let mut multi_errors = vec![ErrorCode::Ok; ops.len()];
                 multi_errors[position] = code;

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::ids::{SessionId, Zxid};
+use crate::mutants::{Mutant, has};
 use crate::session::{PASSWORD_BYTES, Sessions, SessionsDecodeError};
 use crate::tree::{self, ApplyError, LoadError, Tree};
 use crate::txn::{Txn, TxnError, txn::Body};
@@ -141,8 +142,9 @@ impl State {
 
     /// The state as it is now, to be written out while this one goes on.
     pub fn image(&self) -> Image {
+        let early = has(Mutant::SnapshotZxidEarly) && self.zxid.counter() > 1;
         Image {
-            zxid: self.zxid,
+            zxid: if early { Zxid(self.zxid.0 - 1) } else { self.zxid },
             digest: self.digest(),
             tree: self.tree.image(),
             sessions: self.sessions.encode(),

@@ -3,6 +3,7 @@
 use super::disk::{Disk, DiskFile, ReadAt, u32_at, u64_at};
 use super::error::{InFile, StorageError, is_decay};
 use crate::ids::Epoch;
+use crate::mutants::{Mutant, has};
 use crate::zab::EpochRecord;
 
 /// The version of the format that this code writes, and the newest that it reads.
@@ -94,10 +95,18 @@ pub fn decode_epoch(bytes: &[u8]) -> Result<EpochRecord, EpochFault> {
 /// Replaces the epoch file; the new one is durable on return.
 pub(crate) fn save<D: Disk>(disk: &D, record: &EpochRecord) -> Result<(), StorageError> {
     let in_file = || disk.describe(NAME);
+    if has(Mutant::EpochFileInPlace) {
+        let file = disk.create(NAME).in_file(in_file)?;
+        file.write_at(&encode_epoch(record), 0).in_file(in_file)?;
+        return file.sync_data().in_file(in_file);
+    }
     let file = disk.create(TEMP_NAME).in_file(|| disk.describe(TEMP_NAME))?;
     file.write_at(&encode_epoch(record), 0).in_file(in_file)?;
     file.sync_data().in_file(in_file)?;
     disk.rename(TEMP_NAME, NAME).in_file(in_file)?;
+    if has(Mutant::EpochFileUnsynced) {
+        return Ok(());
+    }
     disk.sync_dir().in_file(in_file)
 }
 

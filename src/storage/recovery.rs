@@ -12,6 +12,7 @@ use super::snapshot_store::{self, Named, SnapshotStore};
 use super::spares::{Spares, is_spare};
 use super::table::{Case, EpochFact, Facts, LogFact, ReachFact, SnapshotFact, decide};
 use crate::ids::Zxid;
+use crate::mutants::{Mutant, has};
 use crate::zab::EpochRecord;
 
 /// What a start found, and made whole.
@@ -127,7 +128,10 @@ pub(crate) fn recover<D: Disk>(
         last_zxid,
         epoch_ends: found.epoch_ends,
         floor: choice.zxid,
-        committed: found.committed.min(last_zxid).max(choice.zxid),
+        committed: match has(Mutant::ApplyWholeLog) {
+            true => last_zxid,
+            false => found.committed.min(last_zxid).max(choice.zxid),
+        },
         notes: survey.notes,
     };
     Ok((log, recovered))
@@ -328,12 +332,12 @@ fn read_segment<D: Disk>(
             found.trouble = Some(Trouble { file, offset, found: what });
             return Ok(false);
         }
-        if header.previous != last {
+        if header.previous != last && !has(Mutant::HoleInLogTaken) {
             let what =
                 format!("a segment that begins behind {previous}, while the one before it ends with {last}");
             return stop(LogFact::Gap, 0, what);
         }
-        if header.chain != before.crc || header.id <= before.header.id {
+        if !has(Mutant::HoleInLogTaken) && header.chain != before.crc || header.id <= before.header.id {
             let what = format!("a segment that does not continue the record {last} before it");
             return stop(LogFact::Damaged, 0, what);
         }
@@ -353,7 +357,9 @@ fn read_segment<D: Disk>(
         Ok(scan) => scan,
         Err(fault) => return stop(LogFact::Damaged, 0, describe_fault(fault)),
     };
-    if let Ending::Damaged { offset, found: what } = &scan.ending {
+    if let Ending::Damaged { offset, found: what } = &scan.ending
+        && !has(Mutant::DamageTakenForEnd)
+    {
         return stop(LogFact::Damaged, *offset, what.clone());
     }
     if joins {

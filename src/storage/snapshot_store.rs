@@ -11,6 +11,7 @@ use super::error::{Damage, InFile, StorageError, is_decay};
 use super::snapshot::{Format, SnapshotFault, SnapshotReader, SnapshotSummary, verify_snapshot};
 use super::table::Case;
 use crate::ids::Zxid;
+use crate::mutants::{Mutant, has};
 
 const WRITE_TEMP_NAME: &str = "snapshot.tmp";
 const RECEIVE_TEMP_NAME: &str = "received.tmp";
@@ -273,6 +274,9 @@ impl<F: DiskFile> SteppedFile<F> {
     }
 
     fn sync(&mut self) -> std::io::Result<()> {
+        if has(Mutant::SnapshotUnsynced) {
+            return Ok(());
+        }
         self.file.sync_data()?;
         self.synced = self.end;
         Ok(())

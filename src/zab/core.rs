@@ -8,6 +8,7 @@ use super::io::{DiskDone, DiskOp, EpochRecord, LinkId, Output};
 use super::message::{HistorySummary, Message, Proposal, Vote};
 use super::quorum::Quorum;
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
+use crate::mutants::{Mutant, has};
 
 /// An operation that the disk was given and that it has not done yet.
 #[derive(Debug)]
@@ -187,7 +188,7 @@ impl Core {
     /// True if what this server says is to be counted: its disk is no unexpectedly empty one, and its state is what the
     /// log says.
     pub fn may_vote(&self) -> bool {
-        self.epoch.may_vote && !self.distrusted
+        (self.epoch.may_vote || has(Mutant::EmptyDiskVotes)) && !self.distrusted
     }
 
     /// True if nobody can count on a promise that this server lost, and that stands against following in `epoch`: every
@@ -225,6 +226,9 @@ impl Core {
         self.history.truncate(through);
         self.appended = through;
         self.synced = self.synced.min(through);
+        if has(Mutant::TruncInMemoryOnly) {
+            return;
+        }
         self.disk(DiskOp::Truncate { through }, Pending::Truncate { through });
     }
 
@@ -318,7 +322,8 @@ impl Core {
 
     /// Delivers what is decided and durable here.
     pub fn deliver(&mut self) {
-        let through = self.committed.min(self.synced);
+        let on_disk = if has(Mutant::ApplyBeforeOwnDisk) { self.history.last() } else { self.synced };
+        let through = self.committed.min(on_disk);
         if through <= self.delivered {
             return;
         }

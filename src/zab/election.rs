@@ -7,6 +7,7 @@ use super::core::{Core, Milestone, SavePurpose};
 use super::io::Output;
 use super::message::{Notification, PeerState, Vote};
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
+use crate::mutants::{Mutant, has};
 
 /// What the other servers said last; kept whatever the own role is.
 #[derive(Debug, Default)]
@@ -103,11 +104,14 @@ impl Election {
     /// The election begins, a server said something or is gone, or time has passed: looks at everything again.
     pub fn advance(&mut self, core: &mut Core, peers: &Peers) -> Option<Decision> {
         if !self.drained {
-            if !core.disk_is_idle() {
+            if !core.disk_is_idle() && !has(Mutant::VoteBeforeDrained) {
                 return None;
             }
             self.drained = true;
-            assert_eq!(core.synced, core.history.last(), "with an idle disk the whole log is durable");
+            assert!(
+                core.synced == core.history.last() || has(Mutant::VoteBeforeDrained),
+                "with an idle disk the whole log is durable"
+            );
             self.vote = core.own_vote();
             self.announce(core);
         }

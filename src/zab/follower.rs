@@ -7,6 +7,7 @@ use super::io::{EpochRecord, LinkId, Output, Role};
 use super::leader::EPOCH_JUMP_MAX;
 use super::message::{Message, Proposal};
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
+use crate::mutants::{Mutant, has};
 
 /// How far the follower has come. It only goes forward.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,7 +107,7 @@ impl Follower {
         self.link = Some(link);
         self.heard = core.now;
         self.stage = Stage::Introduced;
-        self.counted = core.may_vote();
+        self.counted = core.may_vote() || has(Mutant::DistrustedVotes);
         let accepted_epoch = core.epoch.accepted_epoch;
         core.send(link, Message::FollowerInfo { accepted_epoch, may_vote: self.counted });
         Ok(())
@@ -174,6 +175,9 @@ impl Follower {
         self.stage = Stage::Promising;
         let record = EpochRecord { accepted_epoch: epoch, ..core.epoch.clone() };
         core.save_epoch(record, SavePurpose::AcceptedEpoch);
+        if has(Mutant::PromiseBeforeDurable) {
+            self.ack_epoch(core, true);
+        }
         Ok(())
     }
 
@@ -198,6 +202,10 @@ impl Follower {
                 return Err(format!("the log does not hold {through}, where it is to be cut"));
             }
             core.truncate(through);
+        }
+        if has(Mutant::EpochBeforeHistory) {
+            let record = EpochRecord { current_epoch: self.epoch, ..core.epoch.clone() };
+            core.save_epoch(record, SavePurpose::Confirmed);
         }
         if snapshot.is_some_and(|zxid| zxid < core.delivered) && !core.distrusted {
             return Err(format!("the leader's snapshot is older than {}, which was decided", core.delivered));
@@ -226,11 +234,18 @@ impl Follower {
         committed: Zxid,
     ) -> Result<(), Leave> {
         let mut last = core.history.last();
-        if previous != last {
+        let mut proposals = proposals;
+        if has(Mutant::ProposeToAckedOnly) && previous > last {
+            tracing::debug!("a hole is not noticed");
+        } else if has(Mutant::ProposeTwice) {
+            proposals.retain(|proposal| proposal.zxid.may_follow(last) || proposal.zxid > last);
+        } else if previous != last {
             return Err(format!("proposals continue {previous}, but the log ends at {last}"));
         }
         for proposal in proposals {
-            if !proposal.zxid.may_follow(last) || proposal.zxid.epoch() > self.epoch {
+            if !proposal.zxid.may_follow(last) && !has(Mutant::ProposeToAckedOnly)
+                || proposal.zxid.epoch() > self.epoch
+            {
                 return Err(format!("a proposal with {} may not follow {last}", proposal.zxid));
             }
             last = proposal.zxid;
@@ -257,8 +272,7 @@ impl Follower {
 
     fn maybe_save_current_epoch(&mut self, core: &mut Core) {
         if let Stage::SyncingToDisk { through, ensemble_id } = self.stage
-            && core.synced >= through
-            && !core.is_truncating()
+            && (core.synced >= through && !core.is_truncating() || has(Mutant::AckNewLeaderBeforeHistory))
         {
             self.stage = Stage::SavingCurrentEpoch;
             let record = EpochRecord { current_epoch: self.epoch, ensemble_id, ..core.epoch.clone() };
@@ -279,8 +293,9 @@ impl Follower {
             self.take_vote(core);
             return Ok(());
         }
-        if !core.epoch.ensemble_confirmed {
-            let confirmed = EpochRecord { ensemble_confirmed: true, ..core.epoch.clone() };
+        let may_vote = core.epoch.may_vote || has(Mutant::DistrustedVotes);
+        if !core.epoch.ensemble_confirmed || may_vote != core.epoch.may_vote {
+            let confirmed = EpochRecord { ensemble_confirmed: true, may_vote, ..core.epoch.clone() };
             core.save_epoch(confirmed, SavePurpose::Confirmed);
         }
         self.stage = Stage::Active;
@@ -406,9 +421,10 @@ impl Follower {
                 | Stage::Synced
                 | Stage::Active
         );
-        if may_ack && core.synced > self.told_ack {
-            self.told_ack = core.synced;
-            self.send(core, Message::Ack { through: core.synced });
+        let through = if has(Mutant::AckBeforeSync) { core.history.last() } else { core.synced };
+        if may_ack && through > self.told_ack {
+            self.told_ack = through;
+            self.send(core, Message::Ack { through });
         }
     }
 

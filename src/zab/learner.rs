@@ -7,6 +7,7 @@ use super::io::{LinkId, Output};
 use super::message::{HistorySummary, Message};
 use super::sync_plan::{SyncPlan, sync_plan};
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
+use crate::mutants::{Mutant, has};
 
 /// How far the learner has come. It only goes forward.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,14 +89,21 @@ impl Learner {
 
     /// True if the learner has the leader's history, so that its acknowledgements count (rule 11 of docs/zab.md).
     pub fn counts(&self) -> bool {
-        self.may_vote && matches!(self.stage, Stage::Synced | Stage::Active)
+        let is_synchronized = matches!(self.stage, Stage::Synced | Stage::Active)
+            || has(Mutant::CountUnsynchronized) && matches!(self.stage, Stage::Syncing { .. });
+        self.may_vote && is_synchronized
     }
 
     /// Begins the synchronization by the plan (rule 9 of docs/zab.md). Waits if a snapshot would be older than what the learner may
     /// have acknowledged.
     pub fn begin_sync(&mut self, core: &mut Core) {
         assert_eq!(self.stage, Stage::Promised, "a learner is synchronized once");
-        let plan = sync_plan(&core.history, &self.history);
+        let mut plan = sync_plan(&core.history, &self.history);
+        if let SyncPlan::TruncThenDiff { through } = plan
+            && has(Mutant::DiffWithoutTrunc)
+        {
+            plan = SyncPlan::Diff { after: through };
+        }
         let (truncate_to, snapshot_zxid, sent) = match plan {
             SyncPlan::Diff { after } => (None, None, after),
             SyncPlan::Trunc { through } | SyncPlan::TruncThenDiff { through } => {
@@ -138,6 +146,15 @@ impl Learner {
         }
         if self.sent < core.history.before_recent() {
             return false;
+        }
+        if has(Mutant::ProposeToAckedOnly) && matches!(self.stage, Stage::SentNewLeader { .. }) {
+            self.sent = core.history.last();
+        }
+        if let Stage::SentNewLeader { target } = self.stage
+            && has(Mutant::ProposeTwice)
+            && self.sent == target
+        {
+            self.sent = core.history.before_recent().max(Zxid::new(target.epoch(), 0));
         }
         self.send_proposals(core, decided);
         if let Stage::Syncing { target } = self.stage
