@@ -50,6 +50,7 @@ mutants! {
     LeadWithLess, "rule 7", "a candidate leads though a voter has more";
     EmptyDiskVotes, "ZOOKEEPER-2325, rule 4", "a server that lost its disk votes at once";
     DistrustedVotes, "rule 4", "a server becomes a voter before a leader synchronized it";
+    LostPromiseForgotten, "rule 4", "a server that lost its promises votes as soon as it is synchronized";
     CountUnsynchronized, "rule 11", "acknowledgements count before the one of NEWLEADER";
     NeverStepDown, "rule 16", "a leader without a quorum stays leader";
     // Broadcast.

@@ -11,6 +11,7 @@ use zabra::storage::{
     Disk, DiskFile, EpochFault, Options, Storage, StorageError, decode_epoch, encode_epoch,
 };
 use zabra::zab::EpochRecord;
+use zabra_fuzz::memory::{Bound, bounded};
 use zabra_fuzz::{edit, seal};
 
 type Fields = (u64, u64, [bool; 4], u32, u32);
@@ -43,7 +44,14 @@ fuzz_target!(|data: (Fields, Vec<(u16, u8)>, Option<u16>, bool, &[u8])| {
     judge(&bytes);
 });
 
+/// The file is written to a disk in memory, of which a few copies are kept.
+const BOUND: Bound = Bound { constant_bytes: 32 << 10, factor: 16 };
+
 fn judge(bytes: &[u8]) {
+    bounded(BOUND, bytes.len(), || judge_bounded(bytes));
+}
+
+fn judge_bounded(bytes: &[u8]) {
     let decoded = decode_epoch(bytes);
     if let Ok(record) = &decoded {
         assert_eq!(decode_epoch(&encode_epoch(record)).as_ref(), Ok(record));

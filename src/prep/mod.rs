@@ -226,7 +226,7 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
     if !ops.iter().all(is_readable) {
         return Err(ErrorCode::MarshallingError.into());
     }
-    let mut prepared = Vec::with_capacity(ops.len());
+    let (mut prepared, mut bytes) = (Vec::with_capacity(ops.len()), 0);
     for (position, op) in ops.iter().enumerate() {
         let result = match op {
             // On its own such a create makes a persistent znode; here ZooKeeper takes it at its word.
@@ -240,8 +240,16 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
             MultiOp::Unimplemented { .. } => Err(ErrorCode::Unimplemented),
         };
         match result {
-            Ok(op) => prepared.push(Op { op: Some(op) }),
             Err(_) if has(Mutant::MultiInParts) => return Ok(prepared),
+            Ok(op) => {
+                let op = Op { op: Some(op) };
+                bytes += op.encoded_len();
+                // `auth` makes each of them far bigger than it came: not all of them are made first and counted then.
+                if bytes > evaluation.limits.txn_bytes_max {
+                    return Err(ErrorCode::BadArguments.into());
+                }
+                prepared.push(op);
+            }
             Err(code) => {
                 let mut multi_errors = vec![ErrorCode::Ok; ops.len()];
                 multi_errors[position] = code;

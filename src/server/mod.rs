@@ -24,6 +24,7 @@ mod recover;
 mod run;
 mod snapshots;
 
+pub use client::{IDENTITIES_MAX, authenticated, is_for_leader};
 pub use disk::EXIT_HALTED;
 pub use disk_op::{Carried, DiskFault, carry_out};
 pub use recover::{OnDamage, Recovered, StartFault, recover_from};

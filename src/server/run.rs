@@ -143,6 +143,7 @@ async fn serve(
         inputs,
         conns: Conns::default(),
         damaged_sets: found.damaged_sets,
+        room: client::Room::default(),
         stats: Stats::default(),
         quiet: Quiet::default(),
     });

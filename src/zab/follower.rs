@@ -107,7 +107,7 @@ impl Follower {
         self.link = Some(link);
         self.heard = core.now;
         self.stage = Stage::Introduced;
-        self.counted = core.may_vote() || has(Mutant::DistrustedVotes);
+        self.counted = core.may_vote();
         let accepted_epoch = core.epoch.accepted_epoch;
         core.send(link, Message::FollowerInfo { accepted_epoch, may_vote: self.counted });
         Ok(())
@@ -203,6 +203,10 @@ impl Follower {
             }
             core.truncate(through);
         }
+        if has(Mutant::DistrustedVotes) && !self.counted {
+            self.take_vote(core);
+            return Ok(());
+        }
         if has(Mutant::EpochBeforeHistory) {
             let record = EpochRecord { current_epoch: self.epoch, ..core.epoch.clone() };
             core.save_epoch(record, SavePurpose::Confirmed);
@@ -293,9 +297,8 @@ impl Follower {
             self.take_vote(core);
             return Ok(());
         }
-        let may_vote = core.epoch.may_vote || has(Mutant::DistrustedVotes);
-        if !core.epoch.ensemble_confirmed || may_vote != core.epoch.may_vote {
-            let confirmed = EpochRecord { ensemble_confirmed: true, may_vote, ..core.epoch.clone() };
+        if !core.epoch.ensemble_confirmed {
+            let confirmed = EpochRecord { ensemble_confirmed: true, ..core.epoch.clone() };
             core.save_epoch(confirmed, SavePurpose::Confirmed);
         }
         self.stage = Stage::Active;

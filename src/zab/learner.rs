@@ -129,19 +129,24 @@ impl Learner {
         self.stage = Stage::Syncing { target: core.history.last() };
     }
 
-    /// What follows this zxid is still needed to synchronize the learner.
+    /// What follows this zxid is still to be sent to the learner. Up to date or not: one that is slow for a moment should
+    /// not need a snapshot for it.
     pub fn wanted_after(&self) -> Option<Zxid> {
-        matches!(self.stage, Stage::Syncing { .. } | Stage::SentNewLeader { .. }).then_some(self.sent)
+        self.is_sent_history().then_some(self.sent)
+    }
+
+    fn is_sent_history(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Syncing { .. } | Stage::SentNewLeader { .. } | Stage::Synced | Stage::Active
+        )
     }
 
     /// Sends what the learner lacks, as far as its window allows, then NEWLEADER when it is due, then what is decided if
     /// it is news. False if the learner needs transactions that are no longer at hand.
     #[must_use]
     pub fn pump(&mut self, core: &mut Core, epoch: Epoch, ensemble_id: u64, decided: Zxid) -> bool {
-        if !matches!(
-            self.stage,
-            Stage::Syncing { .. } | Stage::SentNewLeader { .. } | Stage::Synced | Stage::Active
-        ) {
+        if !self.is_sent_history() {
             return true;
         }
         if self.sent < core.history.before_recent() {
@@ -208,6 +213,22 @@ impl Learner {
             }
             self.in_flight_bytes -= bytes;
             self.in_flight.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_learner_was_not_sent_is_kept_for_it_though_it_is_up_to_date() {
+        let mut learner = Learner::new(ServerId(2), LinkId(1), Tick(0));
+        learner.sent = Zxid(7);
+        assert_eq!(learner.wanted_after(), None, "nothing is decided about it yet");
+        for stage in [Stage::Syncing { target: Zxid(9) }, Stage::Synced, Stage::Active] {
+            learner.stage = stage;
+            assert_eq!(learner.wanted_after(), Some(Zxid(7)));
         }
     }
 }
