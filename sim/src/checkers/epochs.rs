@@ -1,0 +1,64 @@
+//! On every disk, at every moment: the promised epoch is not below the held one, nor that below the epoch of anything
+//! that a serving server delivered; and neither ever falls.
+
+use std::collections::BTreeMap;
+
+use zabra::ids::{Epoch, ServerId};
+use zabra::zab::EpochRecord;
+
+use super::{Verdict, unless};
+
+pub const NAME: &str = "epochs";
+
+#[derive(Default)]
+pub struct Epochs {
+    known: BTreeMap<ServerId, EpochRecord>,
+}
+
+impl Epochs {
+    /// What a disk holds, and the epoch of what its server delivered last, if it serves.
+    pub fn holds(&mut self, server: ServerId, record: &EpochRecord, delivered: Epoch) -> Verdict {
+        let (accepted, current) = (record.accepted_epoch, record.current_epoch);
+        unless(accepted >= current, || format!("server {server} holds {current} and promised {accepted}"))?;
+        unless(current >= delivered, || {
+            format!("server {server} delivered something of epoch {delivered} and holds {current}")
+        })?;
+        let Some(before) = self.known.get(&server).filter(|known| known.data_dir_id == record.data_dir_id)
+        else {
+            self.known.insert(server, record.clone());
+            return Ok(());
+        };
+        unless(accepted >= before.accepted_epoch && current >= before.current_epoch, || {
+            format!("server {server} went back from {before:?} to {record:?}")
+        })?;
+        unless(record.may_vote || !before.may_vote || record == before, || {
+            format!("server {server} lost its right to vote: {record:?}")
+        })?;
+        if record != before {
+            self.known.insert(server, record.clone());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_that_falls_or_is_out_of_order_is_found() {
+        let record = |accepted, current| EpochRecord {
+            accepted_epoch: Epoch(accepted),
+            current_epoch: Epoch(current),
+            ..EpochRecord::default()
+        };
+        let mut epochs = Epochs::default();
+        assert_eq!(epochs.holds(ServerId(1), &record(2, 1), Epoch(1)), Ok(()));
+        assert_eq!(epochs.holds(ServerId(1), &record(3, 2), Epoch(1)), Ok(()));
+        epochs.holds(ServerId(1), &record(2, 2), Epoch(1)).expect_err("a promise is lost");
+        epochs.holds(ServerId(1), &record(3, 4), Epoch(1)).expect_err("it was not promised");
+        epochs.holds(ServerId(1), &record(3, 2), Epoch(3)).expect_err("the epoch is not held");
+        let other = EpochRecord { data_dir_id: 7, ..record(0, 0) };
+        assert_eq!(epochs.holds(ServerId(1), &other, Epoch(0)), Ok(()));
+    }
+}
