@@ -13,6 +13,7 @@ pub mod client;
 pub mod config;
 pub mod ids;
 pub mod jute;
+pub mod mutants;
 pub mod prep;
 pub mod replica;
 pub mod server;

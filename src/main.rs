@@ -1,11 +1,15 @@
 //! The `zabra` command: a coordination server for ZooKeeper clients, its shell and its tools.
 
+#[cfg(feature = "mutants")]
+compile_error!("the feature `mutants` puts bugs into the code: no server is built with it");
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use zabra::cli::bench::{self, BenchArgs};
 use zabra::cli::ensemble::{self, EnsembleArgs};
 use zabra::cli::log::LogArgs;
+use zabra::cli::salvage::SalvageArgs;
 use zabra::cli::server::ServerArgs;
 use zabra::cli::shell::{self, ShellArgs};
 use zabra::cli::snapshot::SnapshotArgs;
@@ -33,6 +37,7 @@ enum Command {
     Shell(ShellArgs),
     Log(LogArgs),
     Snapshot(SnapshotArgs),
+    Salvage(SalvageArgs),
     Bench(BenchArgs),
 }
 
@@ -41,6 +46,7 @@ fn main() -> ExitCode {
         Command::Server(args) => args.run(),
         Command::Log(args) => args.run(),
         Command::Snapshot(args) => args.run(),
+        Command::Salvage(args) => args.run(),
         Command::Shell(args) => in_runtime(shell::run(args)),
         Command::Ensemble(args) => in_runtime(ensemble::run(args)).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => in_runtime(bench::run(args)).map(|()| ExitCode::SUCCESS),

@@ -1,4 +1,13 @@
-//! What the targets for files have in common: valid bytes with something done to them.
+//! What the targets have in common: a bound on memory, scripts of what happens to a server, a server in memory, and
+//! valid bytes with something done to them. `docs/fuzzing.md` tells what each target asks.
+
+pub mod client;
+pub mod ensemble;
+pub mod memory;
+pub mod messages;
+pub mod requests;
+pub mod script;
+pub mod server;
 
 /// Changes some bytes (where, and the bits to flip), and cuts off what is behind `length`.
 pub fn edit(mut bytes: Vec<u8>, flips: &[(u16, u8)], length: Option<u16>) -> Vec<u8> {

@@ -11,13 +11,14 @@ use zabra::storage::{
     Disk, DiskFile, EpochFault, Options, Storage, StorageError, decode_epoch, encode_epoch,
 };
 use zabra::zab::EpochRecord;
+use zabra_fuzz::memory::{Bound, bounded};
 use zabra_fuzz::{edit, seal};
 
-type Fields = (u64, u64, bool, bool, u32, u32);
+type Fields = (u64, u64, [bool; 4], u32, u32);
 
 fuzz_target!(|data: (Fields, Vec<(u16, u8)>, Option<u16>, bool, &[u8])| {
     let (
-        (data_dir_id, ensemble_id, ensemble_confirmed, may_vote, accepted, current),
+        (data_dir_id, ensemble_id, [ensemble_confirmed, may_vote, promises_lost, condemned], accepted, current),
         flips,
         length,
         sealed,
@@ -29,6 +30,8 @@ fuzz_target!(|data: (Fields, Vec<(u16, u8)>, Option<u16>, bool, &[u8])| {
         ensemble_id,
         ensemble_confirmed,
         may_vote,
+        promises_lost,
+        condemned,
         accepted_epoch: Epoch(accepted),
         current_epoch: Epoch(current),
     };
@@ -41,7 +44,14 @@ fuzz_target!(|data: (Fields, Vec<(u16, u8)>, Option<u16>, bool, &[u8])| {
     judge(&bytes);
 });
 
+/// The file is written to a disk in memory, of which a few copies are kept.
+const BOUND: Bound = Bound { constant_bytes: 32 << 10, factor: 16 };
+
 fn judge(bytes: &[u8]) {
+    bounded(BOUND, bytes.len(), || judge_bounded(bytes));
+}
+
+fn judge_bounded(bytes: &[u8]) {
     let decoded = decode_epoch(bytes);
     if let Ok(record) = &decoded {
         assert_eq!(decode_epoch(&encode_epoch(record)).as_ref(), Ok(record));
@@ -51,7 +61,11 @@ fn judge(bytes: &[u8]) {
     file.write_at(bytes, 0).expect("memory");
     // A promise and nothing else: the log is missing. Whatever it is, nothing but the file itself decides it.
     let case = match Storage::open(world.disks(), Options::default()) {
-        Ok((_, found)) => panic!("a start without a log: {:?}", found.case),
+        Ok((_, found)) => {
+            assert_eq!(found.case, Case::Emptied, "a start without a log");
+            assert!(decoded.is_ok_and(|record| record.condemned));
+            return;
+        }
         Err(StorageError::Damage(damage)) => damage.case,
         Err(error) => panic!("{error}"),
     };

@@ -13,6 +13,7 @@ use zabra::storage::{
 };
 use zabra::zab::{DiskOp, EpochRecord};
 use zabra_fuzz::edit;
+use zabra_fuzz::memory::{Bound, bounded};
 
 /// Of a record: the length of its transaction, whether it begins a group, an epoch, or is a mark of the end, and what
 /// is added to zxid, previous zxid, commit point, segment, group and checksum of the record before.
@@ -66,7 +67,14 @@ fn segment(header: &SegmentHeader, plan: &[Planned]) -> Vec<u8> {
     bytes
 }
 
+/// A segment of its full length on a disk in memory, of which a few copies are kept; and its records, decoded.
+const BOUND: Bound = Bound { constant_bytes: 512 << 10, factor: 64 };
+
 fn judge(bytes: &[u8]) {
+    bounded(BOUND, bytes.len(), || judge_bounded(bytes));
+}
+
+fn judge_bounded(bytes: &[u8]) {
     let decoded = decode_segment(bytes);
     if let Ok((scan, entries)) = &decoded {
         check_chain(bytes, scan, entries);

@@ -9,6 +9,7 @@ use zabra::replica::{State, StateLoadError};
 use zabra::storage::{SnapshotEncoder, decode_snapshot, verify_snapshot};
 use zabra::txn::{Acl, Create, CreateSession, Op, Ops, Txn, op, txn::Body};
 use zabra_fuzz::edit;
+use zabra_fuzz::memory::{Bound, bounded};
 
 /// What the blocks of one small file may come to at most before compression: zeros shrink to almost nothing.
 const RAW_BYTES_MAX: u64 = 256 << 20;
@@ -59,7 +60,15 @@ fn encode(state: &State, blocks: Vec<Vec<u8>>) -> Vec<u8> {
     encoder.collect::<Result<Vec<_>, _>>().expect("memory").concat()
 }
 
+/// Blocks are compressed, up to some thousand to one. The constant is the room that a tree makes beforehand for as many
+/// znodes as its header promises, which is bounded.
+const BOUND: Bound = Bound { constant_bytes: 128 << 20, factor: 16384 };
+
 fn judge(bytes: &[u8]) {
+    bounded(BOUND, bytes.len(), || judge_bounded(bytes));
+}
+
+fn judge_bounded(bytes: &[u8]) {
     let verified = verify_snapshot(bytes);
     let Ok((summary, blocks)) = decode_snapshot(bytes) else { return };
     assert_eq!(verified.expect("it decodes"), summary);

@@ -4,9 +4,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use zabra::config::{Format, Source, parse_text};
+use zabra_fuzz::memory::{Bound, bounded};
+
+/// Every line may be an unknown key, for which the nearest known one is looked up and a sentence is made.
+const BOUND: Bound = Bound { constant_bytes: 64 << 10, factor: 512 };
 
 fuzz_target!(|data: (bool, bool, Option<u8>, &str)| {
     let (is_toml, strict, myid, text) = data;
+    bounded(BOUND, text.len(), || judge(is_toml, strict, myid, text));
+});
+
+fn judge(is_toml: bool, strict: bool, myid: Option<u8>, text: &str) {
     let format = if is_toml { Format::Toml } else { Format::Properties };
     match parse_text(&Source { name: "fuzz", text, format, myid, strict }) {
         Ok(loaded) => {
@@ -15,4 +23,4 @@ fuzz_target!(|data: (bool, bool, Option<u8>, &str)| {
         }
         Err(error) => assert!(!error.problems.is_empty()),
     }
-});
+}

@@ -8,10 +8,14 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Parser, Subcommand};
 
 use super::failure::keep_panics;
+#[cfg(feature = "mutants")]
+use super::mutants;
 use super::run::{Plan, STEPS};
 use super::runner::{Order, run_all};
 use super::shrink::shrink;
 use super::trace::Trace;
+#[cfg(feature = "mutants")]
+use zabra::mutants::{KNOWN, Known};
 
 /// Runs Zabra's servers under a simulated network, disk and clock
 #[derive(Parser)]
@@ -51,11 +55,37 @@ enum Command {
         /// How many steps until everything is repaired
         #[arg(long, default_value_t = STEPS)]
         steps: usize,
+        /// With a known bug
+        #[cfg(feature = "mutants")]
+        #[arg(long)]
+        mutant: Option<String>,
+    },
+    /// Puts known bugs into the servers, and tells who finds them
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// Only these
+        names: Vec<String>,
+        /// How often each is looked for, with other seeds
+        #[arg(long, default_value_t = 5)]
+        searches: u64,
+        /// After so many runs a search gives up
+        #[arg(long, default_value_t = 10_000)]
+        runs: u64,
+        /// How many threads; 0 for one on each core
+        #[arg(long, default_value_t = 0)]
+        threads: usize,
+        /// Write the table into this document, between its marks
+        #[arg(long)]
+        write: Option<std::path::PathBuf>,
     },
     /// The shortest run that fails as this one does
     Shrink {
         #[arg(long)]
         seed: u64,
+        /// With a known bug
+        #[cfg(feature = "mutants")]
+        #[arg(long)]
+        mutant: Option<String>,
     },
 }
 
@@ -64,21 +94,80 @@ pub fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     keep_panics();
     match arguments.command {
-        Command::Run { seed, runs, threads, minutes, failures } => {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            run(Order {
-                first_seed: seed,
-                runs,
-                threads: if threads == 0 { cores } else { threads },
-                time_max: minutes.map(|minutes| Duration::from_secs(60 * minutes)),
-                failures_max: failures,
-            })
+        #[cfg(feature = "mutants")]
+        Command::Mutants { names, searches, runs, threads, write } => {
+            let search = mutants::Search { searches, runs_max: runs, threads: cores(threads) };
+            hunt(&names, &search, write.as_deref())
         }
-        Command::Replay { seed, without, steps } => {
+        Command::Run { seed, runs, threads, minutes, failures } => run(Order {
+            first_seed: seed,
+            runs,
+            threads: cores(threads),
+            time_max: minutes.map(|minutes| Duration::from_secs(60 * minutes)),
+            failures_max: failures,
+        }),
+        Command::Replay {
+            seed,
+            without,
+            steps,
+            #[cfg(feature = "mutants")]
+            mutant,
+        } => {
+            #[cfg(feature = "mutants")]
+            activate(mutant.as_deref())?;
             Ok(replay(&Plan { seed, without: numbers(&without)?, steps }))
         }
-        Command::Shrink { seed } => Ok(show_shrunk(&Plan::new(seed))),
+        Command::Shrink {
+            seed,
+            #[cfg(feature = "mutants")]
+            mutant,
+        } => {
+            #[cfg(feature = "mutants")]
+            activate(mutant.as_deref())?;
+            Ok(show_shrunk(&Plan::new(seed)))
+        }
     }
+}
+
+/// One for each core, if nobody said how many.
+fn cores(threads: usize) -> usize {
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    if threads == 0 { all() } else { threads }
+}
+
+#[cfg(feature = "mutants")]
+fn known(name: &str) -> Result<Known> {
+    Known::named(name).ok_or_else(|| anyhow!("no such bug: {name}"))
+}
+
+/// Everything that this thread does is done with the bug.
+#[cfg(feature = "mutants")]
+fn activate(name: Option<&str>) -> Result<()> {
+    zabra::mutants::activate(name.map(known).transpose()?.map(|known| known.mutant));
+    Ok(())
+}
+
+#[cfg(feature = "mutants")]
+fn hunt(names: &[String], search: &mutants::Search, write: Option<&std::path::Path>) -> Result<ExitCode> {
+    let some: Vec<Known> = names.iter().map(|name| known(name)).collect::<Result<_>>()?;
+    let some = if some.is_empty() { KNOWN.to_vec() } else { some };
+    let all = mutants::search_all(&some, search, &|found| {
+        println!("{}: {:?}, {}", found.known.name(), found.runs, found.finders());
+    });
+    let table = mutants::table(&all);
+    println!("\n{table}");
+    if let Some(path) = write {
+        let document = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let document = mutants::with_table(&document, &table)
+            .ok_or_else(|| anyhow!("{} has no marks for the table", path.display()))?;
+        std::fs::write(path, document).with_context(|| path.display().to_string())?;
+    }
+    let missed: Vec<String> =
+        all.iter().filter(|found| !found.always()).map(|found| found.known.name()).collect();
+    if missed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(anyhow!("not found by every search: {}", missed.join(", ")))
 }
 
 fn run(order: Order) -> Result<ExitCode> {

@@ -26,6 +26,7 @@ pub const EXPECTED: &[&str] = &[
     "snapshot written",
     "replaced state given away",
     "failed disk",
+    "damaged disk",
     // sessions and requests
     "session opened",
     "session moved",

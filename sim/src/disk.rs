@@ -7,9 +7,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use zabra::ids::Zxid;
 use zabra::replica::{Image, Input, State, ZabRecovered};
-use zabra::server::{Carried, DiskFault, carry_out, recover_from};
+use zabra::server::{Carried, DiskFault, OnDamage, carry_out, recover_from};
 use zabra::storage::testing::{SimDisk, SimWorld, Survivors};
-use zabra::storage::{Options, SnapshotWriter, Storage};
+use zabra::storage::{Disk as _, Options, SnapshotWriter, Storage};
 use zabra::zab::{DiskDone, DiskOp, EpochRecord, Proposal};
 
 use super::checkers::purge::Recovery;
@@ -42,6 +42,15 @@ pub enum End {
     Power,
 }
 
+/// What decays on a disk, so that the next start must notice it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// the header of the newest segment of the log
+    Log,
+    /// the epoch file
+    Epoch,
+}
+
 pub struct Disk {
     world: SimWorld,
     storage: Option<Storage<SimDisk>>,
@@ -49,6 +58,8 @@ pub struct Disk {
     writing: Option<Writing>,
     /// What a server that never ran here promises.
     new: EpochRecord,
+    /// The next start must find something damaged.
+    is_spoiled: bool,
     /// The durable epoch record.
     pub epoch: EpochRecord,
     /// The durable end of the log.
@@ -60,12 +71,13 @@ pub struct Disk {
 
 impl Disk {
     pub fn new(data_dir_id: u64, may_vote: bool) -> Disk {
-        let new = EpochRecord { data_dir_id, may_vote, ..EpochRecord::default() };
+        let new = EpochRecord { data_dir_id, may_vote, promises_lost: !may_vote, ..EpochRecord::default() };
         Disk {
             world: SimWorld::default(),
             storage: None,
             queue: VecDeque::new(),
             writing: None,
+            is_spoiled: false,
             epoch: new.clone(),
             new,
             synced: Zxid::ZERO,
@@ -73,12 +85,25 @@ impl Disk {
         }
     }
 
-    /// Starts from what is there, which must be at least what was known to be durable. Returns the zxid of the snapshot
-    /// as well.
-    pub fn start(&mut self, recent_bytes_max: usize) -> (ZabRecovered, State, Zxid) {
-        let found = recover_from(self.world.disks(), OPTIONS, HASH_SEED, recent_bytes_max, self.new.clone());
+    /// Starts from what is there, which must be at least what was known to be durable, unless it is damaged. Returns the
+    /// zxid of the snapshot as well.
+    pub fn start(&mut self, recent_bytes_max: usize, on_damage: OnDamage) -> (ZabRecovered, State, Zxid) {
+        let (disks, new) = (self.world.disks(), self.new.clone());
+        let found = recover_from(disks, OPTIONS, HASH_SEED, recent_bytes_max, new, on_damage);
         let found =
             found.unwrap_or_else(|error| panic!("what a crash leaves cannot be started from: {error}"));
+        assert_eq!(found.damage.is_some(), self.is_spoiled, "{:?}", found.damage);
+        if std::mem::take(&mut self.is_spoiled) {
+            assert!(!found.zab.epoch.may_vote, "a damaged server votes");
+            // What is put aside is looked after by an operator.
+            for folder in [self.world.disk("data"), self.world.disk("log")] {
+                let names = folder.list().expect("memory");
+                let aside = names.iter().filter(|name| name.starts_with("damaged-"));
+                aside.for_each(|name| folder.remove(name).expect("it is there"));
+                folder.sync_dir().expect("memory");
+            }
+            (self.synced, self.epoch) = (Zxid::ZERO, found.zab.epoch.clone());
+        }
         assert!(found.storage.synced() >= self.synced, "{} was durable and is lost", self.synced);
         let epoch = &found.zab.epoch;
         assert!(epoch.accepted_epoch >= self.epoch.accepted_epoch, "a promise is lost");
@@ -108,11 +133,34 @@ impl Disk {
 
     /// What a start from what is durable now would make.
     pub fn would_start(&self) -> Result<Recovery, String> {
-        let world = self.world.crash(Survivors::Nothing);
-        let found = recover_from(world.disks(), OPTIONS, HASH_SEED, 0, self.new.clone());
+        let (disks, new) = (self.world.crash(Survivors::Nothing).disks(), self.new.clone());
+        let found = recover_from(disks, OPTIONS, HASH_SEED, 0, new, OnDamage::Refuse);
         let found = found.map_err(|error| error.to_string())?;
         let (zxid, digest) = (found.state.zxid(), found.state.digest());
         Ok(Recovery { zxid, digest, log_end: found.storage.synced() })
+    }
+
+    /// Something decays, durably, while the server does not run.
+    pub fn spoil(&mut self, part: Part) {
+        assert!(self.storage.is_none(), "only the disk of a dead server decays");
+        match part {
+            Part::Epoch => self.world.flip("data", "epoch", 20, 1),
+            Part::Log => {
+                let names = self.world.disk("log").list().expect("memory");
+                let first = |name: &String| u64::from_str_radix(name.strip_prefix("log.")?, 16).ok();
+                let newest = names.iter().filter(|name| first(name).is_some()).max_by_key(|name| first(name));
+                self.world.flip("log", newest.expect("a server that ran has a log"), 16, 1);
+            }
+        }
+        self.is_spoiled = true;
+        self.epoch.may_vote = false;
+    }
+
+    /// The operator says that the server is to vote with what it has.
+    pub fn initialize(&mut self) {
+        let folder = self.world.disk("data");
+        folder.create("initialize").expect("memory");
+        folder.sync_dir().expect("memory");
     }
 
     /// What the log holds in `after..=through`.

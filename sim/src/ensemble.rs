@@ -7,12 +7,13 @@ use rand::rngs::StdRng;
 use zabra::ids::{ServerId, Tick};
 use zabra::prep::Limits;
 use zabra::replica::{Config, Image, Input, Output, PeerMessage, Replica, ZabConfig};
+use zabra::server::OnDamage;
 use zabra::storage::SnapshotEncoder;
 use zabra::zab::{LinkId, Message, Role};
 
 use super::clients::Clients;
 use super::coverage::Coverage;
-use super::disk::{Disk, End, HASH_SEED};
+use super::disk::{Disk, End, HASH_SEED, Part};
 use super::failure::fail;
 use super::judge::Judge;
 use super::network::{Arrival, Network};
@@ -148,9 +149,10 @@ impl Ensemble {
     pub fn start(&mut self, id: ServerId) {
         let (config, now) = (self.config(id), Tick(self.now));
         let recent_bytes_max = self.settings.recent_bytes_max;
+        let on_damage = if self.settings.servers > 1 { OnDamage::Heal } else { OnDamage::Refuse };
         let server = self.server(id);
         assert!(server.replica.is_none(), "the server runs already");
-        let (recovered, state, snapshot) = server.disk.start(recent_bytes_max);
+        let (recovered, state, snapshot) = server.disk.start(recent_bytes_max, on_damage);
         if recovered.epoch.current_epoch.0 > 0 {
             self.coverage.count("recovery of a server with data");
         }
@@ -203,14 +205,9 @@ impl Ensemble {
         }
     }
 
-    /// A disk may only be lost while all the others vote and hold what was decided: more is not promised.
-    pub fn all_synced_but(&self, lost: ServerId) -> bool {
-        let end = self.judge.end();
-        let mut others = self.servers.values().filter(|server| server.id != lost);
-        others.all(|server| {
-            let holds_all = server.replica.as_ref().is_some_and(|replica| replica.state().zxid() == end);
-            holds_all && server.disk.epoch.may_vote
-        })
+    /// A disk may only be lost while all the others vote: that a quorum loses its disks is another matter.
+    pub fn all_vote_but(&self, lost: ServerId) -> bool {
+        self.servers.values().filter(|server| server.id != lost).all(|server| server.disk.epoch.may_vote)
     }
 
     /// Replaces a dead server's disk by an empty one.
@@ -220,6 +217,14 @@ impl Ensemble {
         let server = self.server(id);
         assert!(server.replica.is_none(), "only a dead server is wiped");
         server.disk = Disk::new(u64::from(id.0) + 1000 * (server.incarnation + 1), false);
+    }
+
+    /// Part of what a dead server has on its disk decays.
+    pub fn spoil(&mut self, id: ServerId, part: Part) {
+        self.note(format!("server {id}: damage ({part:?})"));
+        self.coverage.count("damaged disk");
+        self.judge.on_wipe(id);
+        self.server(id).disk.spoil(part);
     }
 
     pub fn pause(&mut self, id: ServerId) {

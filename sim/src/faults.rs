@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use zabra::ids::ServerId;
 
-use super::disk::End;
+use super::disk::{End, Part};
 use super::ensemble::Ensemble;
 
 /// A kind of fault. Each run has some of them.
@@ -18,6 +18,8 @@ pub enum Fault {
     PowerCut,
     /// a dead server comes back with an empty disk
     Wipe,
+    /// part of what a dead server has on its disk decays
+    Decay,
     /// nothing arrives any more from one server at another, mostly in both directions
     Cut,
     /// the same between one server and all others
@@ -39,10 +41,11 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 12] = [
+    pub const ALL: [Fault; 13] = [
         Fault::Kill,
         Fault::PowerCut,
         Fault::Wipe,
+        Fault::Decay,
         Fault::Cut,
         Fault::Isolate,
         Fault::ClosedPort,
@@ -62,7 +65,7 @@ impl Fault {
             Fault::Isolate => 50,
             Fault::PowerCut | Fault::Pause | Fault::Hang => 40,
             Fault::SilentClient => 50,
-            Fault::Wipe | Fault::DiskError | Fault::SlowDisk => 30,
+            Fault::Wipe | Fault::Decay | Fault::DiskError | Fault::SlowDisk => 30,
             Fault::ClosedPort => 20,
             Fault::LeavingClient => 90,
         }
@@ -161,9 +164,15 @@ impl Faults {
         let dead = ensemble.servers.values().filter(|server| server.replica.is_none()).count();
         let end = if self.chance.random_bool(0.5) { End::Power } else { End::Process };
         ensemble.kill(id, end, &mut self.chance);
-        let may_be_wiped = dead == 0 && ensemble.settings.servers > 1 && ensemble.all_synced_but(id);
+        let may_be_wiped = dead == 0 && ensemble.settings.servers > 1 && ensemble.all_vote_but(id);
         if may_be_wiped && self.strikes_rarely(Fault::Wipe, 400) {
             ensemble.wipe(id);
+        } else if ensemble.settings.servers > 1
+            && ensemble.all_vote_but(id)
+            && self.strikes_rarely(Fault::Decay, 400)
+        {
+            let part = if self.chance.random_bool(0.5) { Part::Log } else { Part::Epoch };
+            ensemble.spoil(id, part);
         }
     }
 

@@ -110,8 +110,9 @@ impl Judge {
         self.notes.on_stop(id);
     }
 
-    /// A server loses its disk.
+    /// A server loses its disk, or part of what it holds.
     pub fn on_wipe(&mut self, id: ServerId) {
+        self.epochs.forgets(id);
         self.monotonicity.forgets(id);
         self.durable.lost(id);
     }

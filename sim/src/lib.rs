@@ -13,6 +13,8 @@ pub mod faults;
 pub mod history;
 pub mod judge;
 pub mod model;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod network;
 pub mod notes;
 pub mod op;

@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::coverage::Coverage;
 use super::failure::Failure;
 use super::run::{Outcome, Plan};
@@ -32,7 +34,7 @@ pub struct Report {
     pub failures: Vec<(Plan, Failure)>,
     /// how much time passed in the runs, ms
     pub simulated_ms: u64,
-    /// how much time passed outside of them, in all threads together
+    /// how much time the processors spent on them
     pub busy: Duration,
 }
 
@@ -49,7 +51,7 @@ pub fn run_all(order: &Order, shown: &(dyn Fn(&Plan, &Failure) + Sync)) -> Repor
                 return;
             }
             let plan = Plan::new(order.first_seed + number);
-            let started = Instant::now();
+            let started = thread_time();
             let outcome = run_checked(&plan);
             let mut report = report.lock().expect("no run ends a thread");
             if let Err(failure) = &outcome.result {
@@ -57,7 +59,7 @@ pub fn run_all(order: &Order, shown: &(dyn Fn(&Plan, &Failure) + Sync)) -> Repor
                 shown(&plan, failure);
                 report.failures.push((plan, failure.clone()));
             }
-            report.add(&outcome, started.elapsed());
+            report.add(&outcome, thread_time() - started);
         }
     };
     std::thread::scope(|scope| {
@@ -66,6 +68,12 @@ pub fn run_all(order: &Order, shown: &(dyn Fn(&Plan, &Failure) + Sync)) -> Repor
         }
     });
     report.into_inner().expect("no run ends a thread")
+}
+
+/// What this thread has had of a processor.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 /// One run, or the same run twice.

@@ -70,6 +70,14 @@ pub struct View<'a> {
     pub sessions: usize,
     /// bytes of paths and data
     pub data_bytes: u64,
+    /// its votes count
+    pub may_vote: bool,
+    /// voters that are heard and whose votes do not count
+    pub voters_without_vote: usize,
+    /// voters that are not heard
+    pub voters_unheard: usize,
+    /// sets of damaged files that are kept
+    pub damaged_sets: usize,
     /// clients of this server
     pub clients: &'a [ClientLine],
 }
@@ -84,7 +92,8 @@ pub fn answer(word: Word, view: &View<'_>) -> String {
     match word {
         "ruok" => "imok".to_owned(),
         "isro" => if serving { "rw" } else { "null" }.to_owned(),
-        "conf" | "mntr" | "srvr" | "stat" if !serving => format!("{NOT_SERVING}\n"),
+        "mntr" if !serving => format!("{NOT_SERVING}\n{}", health(view)),
+        "conf" | "srvr" | "stat" if !serving => format!("{NOT_SERVING}\n"),
         "conf" => conf(view.settings),
         "mntr" => mntr(view),
         "srvr" => srvr(view, false),
@@ -192,6 +201,22 @@ fn mntr(view: &View<'_>) -> String {
     }
     line("last_processed_zxid", &format_args!("{:#x}", view.last_zxid.0));
     line("tree_digest", &format_args!("{:016x}", view.digest));
+    text + &health(view)
+}
+
+/// What keeps a leader away, or would: told by a server that does not serve, too.
+fn health(view: &View<'_>) -> String {
+    let mut text = format!("zk_damaged_sets\t{}\n", view.damaged_sets);
+    if !view.settings.is_standalone() {
+        let counts = [
+            ("may_vote", usize::from(view.may_vote)),
+            ("voters_without_vote", view.voters_without_vote),
+            ("voters_unheard", view.voters_unheard),
+        ];
+        for (key, value) in counts {
+            let _ = writeln!(text, "zk_{key}\t{value}");
+        }
+    }
     text
 }
 
@@ -238,6 +263,10 @@ mod tests {
             watches: 2,
             sessions: 3,
             data_bytes: 44,
+            may_vote: true,
+            voters_without_vote: 1,
+            voters_unheard: 0,
+            damaged_sets: 2,
             clients: &clients,
         };
         answer(Word::parse(*word).expect("a word"), &view)
@@ -271,6 +300,8 @@ mod tests {
             ("zk_quorum_size", "3"),
             ("zk_last_processed_zxid", "0x100000002"),
             ("zk_tree_digest", "0000000000000abc"),
+            ("zk_may_vote", "1"),
+            ("zk_damaged_sets", "2"),
         ] {
             assert!(lines.contains(&expected), "{expected:?} is missing in {text}");
         }
@@ -286,9 +317,11 @@ mod tests {
 
     #[test]
     fn a_server_without_a_leader_says_that_it_does_not_serve() {
-        for word in [b"srvr", b"stat", b"mntr", b"conf"] {
+        for word in [b"srvr", b"stat", b"conf"] {
             assert_eq!(ask("*", word, Mode::Looking), format!("{NOT_SERVING}\n"));
         }
+        let missing = "zk_damaged_sets\t2\nzk_may_vote\t1\nzk_voters_without_vote\t1\nzk_voters_unheard\t0\n";
+        assert_eq!(ask("*", b"mntr", Mode::Looking), format!("{NOT_SERVING}\n{missing}"));
         assert_eq!(ask("*", b"isro", Mode::Looking), "null");
         assert_eq!(ask("*", b"isro", Mode::Follower), "rw");
         assert_eq!(ask("*", b"ruok", Mode::Looking), "imok");

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 pub mod bench;
 pub mod ensemble;
 pub mod log;
+pub mod salvage;
 pub mod server;
 pub mod shell;
 pub mod snapshot;

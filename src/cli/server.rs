@@ -8,10 +8,13 @@ use clap::Args;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Loaded, Settings, Severity};
-use crate::server::{self, RunOptions};
+use crate::server::{self, RunOptions, StartFault};
 
 /// The configuration cannot be used.
 const EXIT_CONFIG: u8 = 2;
+
+/// The data is damaged, and nothing but the operator can help.
+const EXIT_DAMAGED: u8 = 4;
 
 /// Run one server
 ///
@@ -27,7 +30,7 @@ const EXIT_CONFIG: u8 = 2;
   zabra server zoo.cfg --check
 
 Exit codes: 0 ended as told, 1 could not start, 2 the configuration cannot be used,
-3 the disk failed or going on could have harmed the data.")]
+3 the disk failed or going on could have harmed the data, 4 the data is damaged and no other server has it.")]
 pub struct ServerArgs {
     /// The configuration
     file: Option<PathBuf>,
@@ -66,8 +69,14 @@ impl ServerArgs {
             println!("The configuration can be used.");
             return Ok(ExitCode::SUCCESS);
         }
-        server::run(settings, RunOptions { exit_with_stdin: self.exit_with_stdin })?;
-        Ok(ExitCode::SUCCESS)
+        match server::run(settings, RunOptions { exit_with_stdin: self.exit_with_stdin }) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) if error.downcast_ref().is_some_and(StartFault::is_damage) => {
+                tracing::error!("DAMAGED: {error}");
+                Ok(ExitCode::from(EXIT_DAMAGED))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The settings; `None` after an error was told.

@@ -8,6 +8,7 @@ use super::overlay::{Node, Overlay, SessionState};
 use super::{Context, Limits};
 use crate::ids::SessionId;
 use crate::jute::{Acl, Create, CreateMode, ErrorCode, perms};
+use crate::mutants::{Mutant, has};
 use crate::session::Sessions;
 use crate::tree::{Tree, acl, path};
 use crate::txn::{self, op};
@@ -48,6 +49,9 @@ impl Evaluation<'_> {
         let mut parent = self.node(parent_path)?;
         self.check_permission(parent_path, &parent, perms::CREATE)?;
         let path = match mode.is_sequential() {
+            true if has(Mutant::SequenceByCount) => {
+                Cow::Owned(path::sequential(create.path, parent.num_children as i32))
+            }
             true => Cow::Owned(path::sequential(create.path, parent.created_children)),
             false => Cow::Borrowed(create.path),
         };

@@ -20,6 +20,7 @@ use self::evaluate::Evaluation;
 use self::overlay::{Overlay, SessionState};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{AuthId, CreateMode, ErrorCode, MultiOp, OpCode, Request};
+use crate::mutants::{Mutant, has};
 use crate::session::{PASSWORD_BYTES, Sessions};
 use crate::tree::Tree;
 use crate::txn::txn::Body;
@@ -105,7 +106,7 @@ impl Prep {
             _ => single(&mut evaluation, request).map(|op| vec![op]).map_err(PrepError::from),
         };
         let body = ops.and_then(|ops| self.fitting(Body::Ops(Ops { ops })));
-        if body.is_err() {
+        if body.is_err() && !has(Mutant::NotRolledBack) {
             self.overlay.roll_back();
         }
         body
@@ -147,6 +148,9 @@ impl Prep {
             return Err(ErrorCode::SessionExpired.into());
         }
         let mut paths = self.overlay.ephemerals(tree, session_id);
+        if has(Mutant::EphemeralLeft) {
+            paths.pop();
+        }
         let fitting = self.fitting_paths(&paths);
         let partly = fitting < paths.len();
         paths.truncate(fitting);
@@ -222,7 +226,7 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
     if !ops.iter().all(is_readable) {
         return Err(ErrorCode::MarshallingError.into());
     }
-    let mut prepared = Vec::with_capacity(ops.len());
+    let (mut prepared, mut bytes) = (Vec::with_capacity(ops.len()), 0);
     for (position, op) in ops.iter().enumerate() {
         let result = match op {
             // On its own such a create makes a persistent znode; here ZooKeeper takes it at its word.
@@ -236,7 +240,16 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
             MultiOp::Unimplemented { .. } => Err(ErrorCode::Unimplemented),
         };
         match result {
-            Ok(op) => prepared.push(Op { op: Some(op) }),
+            Err(_) if has(Mutant::MultiInParts) => return Ok(prepared),
+            Ok(op) => {
+                let op = Op { op: Some(op) };
+                bytes += op.encoded_len();
+                // `auth` makes each of them far bigger than it came: not all of them are made first and counted then.
+                if bytes > evaluation.limits.txn_bytes_max {
+                    return Err(ErrorCode::BadArguments.into());
+                }
+                prepared.push(op);
+            }
             Err(code) => {
                 let mut multi_errors = vec![ErrorCode::Ok; ops.len()];
                 multi_errors[position] = code;

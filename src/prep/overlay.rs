@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use super::evaluate::parent_of;
 use crate::ids::{SessionId, Zxid};
 use crate::jute::Acl;
+use crate::mutants::{Mutant, has};
 use crate::session::Sessions;
 use crate::tree::Tree;
 
@@ -99,7 +100,7 @@ impl Overlay {
 
     /// A znode as it will be; `None` if it will not be there.
     pub fn node(&self, tree: &Tree, path: &str) -> Option<Node> {
-        match self.nodes.get(path) {
+        match self.nodes.get(path).filter(|_| !has(Mutant::PendingForgotten)) {
             Some(pending) => pending.node.clone(),
             None => tree.node(path).map(|node| Node {
                 version: node.version(),
@@ -145,8 +146,8 @@ impl Overlay {
     /// A session as it will be; `None` if there is no such session and none was closed lately.
     pub fn session(&self, sessions: &Sessions, id: SessionId) -> Option<SessionState> {
         match self.sessions.get(&id) {
-            Some(&(_, state)) => Some(state),
-            None => sessions.get(id).map(|_| SessionState::Open),
+            Some(&(_, state)) if !has(Mutant::CreateAfterClose) => Some(state),
+            _ => sessions.get(id).map(|_| SessionState::Open),
         }
     }
 

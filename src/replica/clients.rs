@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::io::{Answer, ForwardedRequest};
 use crate::ids::{ConnId, SessionId, Tick, Xid, Zxid};
 use crate::jute::{AuthId, ErrorCode};
+use crate::mutants::{Mutant, has};
 
 /// A client connection.
 #[derive(Debug)]
@@ -195,10 +196,13 @@ impl Clients {
     pub fn take(&mut self, request_id: u64) -> Option<Result<Pending, ConnId>> {
         let conn_id = self.pending.get(&request_id)?.conn;
         let requests = &mut self.conns.get_mut(&conn_id)?.requests;
-        if requests.front() != Some(&request_id) {
+        if has(Mutant::OrderLostInResend) {
+            requests.retain(|request| *request != request_id);
+        } else if requests.front() != Some(&request_id) {
             return Some(Err(conn_id));
+        } else {
+            requests.pop_front();
         }
-        requests.pop_front();
         self.pending.remove(&request_id).map(Ok)
     }
 
@@ -216,7 +220,7 @@ impl Clients {
     pub fn next_answer(&mut self, applied: Zxid) -> Option<Result<(Pending, Answer), ConnId>> {
         while let Some(request_id) = self.answered.front().copied() {
             let answer = self.pending.get(&request_id).and_then(|pending| pending.answer.as_ref());
-            if answer.is_some_and(|answer| answer.after > applied) {
+            if answer.is_some_and(|answer| answer.after > applied) && !has(Mutant::AnswerTooEarly) {
                 return None;
             }
             self.answered.pop_front();

@@ -9,6 +9,7 @@ use crate::ids::{ConnId, SessionId, Xid, Zxid};
 use crate::jute::{
     ConnectResponse, ErrorCode, MultiOp, MultiResult, Request, Response, WatchEvent, decode_request,
 };
+use crate::mutants::{Mutant, has};
 use crate::session::PASSWORD_BYTES;
 use crate::tree::{Change, OpResult};
 use crate::txn::{Txn, txn::Body};
@@ -35,6 +36,7 @@ impl Replica {
     fn apply(&mut self, zxid: Zxid, bytes: Bytes) -> Result<(), String> {
         let txn = Txn::from_bytes(bytes).map_err(|error| format!("transaction {zxid}: {error}"))?;
         let applied = self.state.apply(zxid, &txn).map_err(|error| error.to_string())?;
+        let mut late = Vec::new();
         for Change { kind, path, readers } in &applied.changes {
             let mut conns = self.watches.fire(*kind, path);
             // Whoever may not read the znode is told nothing about it (CVE-2024-23944).
@@ -43,6 +45,11 @@ impl Replica {
                 conns.retain(|&conn| identities(conn).is_some_and(|identities| readers.include(identities)));
             }
             if !conns.is_empty() {
+                if has(Mutant::EventBehindReply) {
+                    let event = WatchEvent { kind: *kind, path: path.to_string(), zxid };
+                    late.push(Output::Event { conns, event });
+                    continue;
+                }
                 let event = WatchEvent { kind: *kind, path: path.to_string(), zxid };
                 self.outputs.push(Output::Event { conns, event });
             }
@@ -52,6 +59,7 @@ impl Replica {
         if txn.request_id != 0 && txn.origin == u32::from(self.config.zab.id.0) {
             self.finish(zxid, &txn, &applied.results);
         }
+        self.outputs.append(&mut late);
         if let Some(Body::CloseSession(_)) = txn.body {
             self.on_session_closed(SessionId(txn.session_id));
         }

@@ -58,6 +58,11 @@ impl Digests {
         }
     }
 
+    /// The last state that was compared, and was the leader's.
+    pub fn compared(&self) -> Option<Zxid> {
+        self.compared.map(|(zxid, _)| zxid)
+    }
+
     /// Begins anew with another state.
     pub fn clear(&mut self) {
         *self = Digests::default();

@@ -10,6 +10,7 @@ use super::io::{Answer, ForwardedRequest};
 use super::state::State;
 use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
 use crate::jute::{ErrorCode, OpCode, Request, decode_request};
+use crate::mutants::{Mutant, has};
 use crate::prep::{Context, Limits, Prep, PrepError};
 use crate::session::{Expiry, PASSWORD_BYTES};
 use crate::txn::{Ops, Txn, txn::Body};
@@ -66,7 +67,11 @@ impl Leading {
         now: Tick,
     ) -> Leading {
         let mut expiry = Expiry::new(bucket_ms);
-        expiry.reset_all(&state.sessions, now);
+        if has(Mutant::NoFullTimeout) {
+            state.sessions.iter().for_each(|(id, _)| expiry.track(id, 1, now));
+        } else {
+            expiry.reset_all(&state.sessions, now);
+        }
         Leading {
             prep: Prep::new(limits, hash_seed),
             expiry,
@@ -130,7 +135,7 @@ impl Leading {
             (None, None) => return Err(ErrorCode::SessionExpired),
         };
         *known = (*known).max(replicated.unwrap_or(0));
-        if request.generation < *known {
+        if request.generation < *known && !has(Mutant::OldConnectionTaken) {
             return Err(ErrorCode::SessionMoved);
         }
         *known = request.generation;

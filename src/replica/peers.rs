@@ -8,6 +8,7 @@ use super::io::{Answer, ForwardedRequest, Output, PeerMessage};
 use super::leading::{Judged, Leading, Scene};
 use super::state::State;
 use crate::ids::{ServerId, Zxid};
+use crate::mutants::{Mutant, has};
 use crate::txn::Txn;
 use crate::zab::{self, LinkId, Role};
 
@@ -17,7 +18,9 @@ impl Replica {
         let previous = std::mem::replace(&mut self.role, role);
         self.leading = None;
         self.answers.clear();
-        self.clients.forget_answers();
+        if !has(Mutant::AnswersKept) {
+            self.clients.forget_answers();
+        }
         match role {
             Role::Looking if previous == Role::Looking => {}
             Role::Looking => self.looking_since = self.now,
@@ -40,6 +43,9 @@ impl Replica {
             Err(reason) => return self.output(Output::Halt { reason }),
         };
         for conn in self.clients.resend(&logged) {
+            if has(Mutant::OrderLostInResend) {
+                continue;
+            }
             self.drop_conn(conn, "the outcome of an earlier request is not known");
         }
     }
@@ -51,7 +57,7 @@ impl Replica {
         for proposal in self.zab.undelivered() {
             let txn = Txn::from_bytes(proposal.txn.clone())
                 .map_err(|error| format!("transaction {} in the log: {error}", proposal.zxid))?;
-            if txn.origin == own && txn.request_id != 0 {
+            if txn.origin == own && txn.request_id != 0 && !has(Mutant::RequestTwice) {
                 logged.insert(txn.request_id);
             }
         }
@@ -217,6 +223,9 @@ impl Replica {
         match self.role {
             Role::Following { link, .. } if !self.touched.is_empty() => {
                 let sessions = std::mem::take(&mut self.touched).into_iter().collect();
+                if has(Mutant::TouchesForgotten) {
+                    return;
+                }
                 self.output(Output::Send { link, message: PeerMessage::Touched(sessions) });
             }
             Role::Leading { .. } => {

@@ -10,6 +10,7 @@ use crate::zab::Proposal;
 pub struct Replay {
     state: State,
     digests: Digests,
+    began: Zxid,
 }
 
 impl Replay {
@@ -17,7 +18,7 @@ impl Replay {
     pub fn new(state: State) -> Replay {
         let mut digests = Digests::default();
         digests.push(state.zxid(), state.digest());
-        Replay { state, digests }
+        Replay { began: state.zxid(), state, digests }
     }
 
     /// Applies the next transaction. It carries the digest of a state before it, as its leader had it: if this log made
@@ -34,6 +35,11 @@ impl Replay {
         self.state.apply(zxid, &txn)?;
         self.digests.push(zxid, self.state.digest());
         Ok(())
+    }
+
+    /// The newest state that was found to be the leader's, or the one it began with.
+    pub fn compared(&self) -> Zxid {
+        self.digests.compared().unwrap_or(self.began)
     }
 
     /// What came of it.

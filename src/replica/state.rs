@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::ids::{SessionId, Zxid};
+use crate::mutants::{Mutant, has};
 use crate::session::{PASSWORD_BYTES, Sessions, SessionsDecodeError};
 use crate::tree::{self, ApplyError, LoadError, Tree};
 use crate::txn::{Txn, TxnError, txn::Body};
@@ -53,8 +54,7 @@ pub enum StateError {
     /// the same transactions made another state here than on the server that wrote this one down
     #[error(
         "transaction {zxid} says that the digest of the state at {at} is {leader:016x}, but here it is {own:016x}. \
-         Please report this, with the log and the snapshots. Where other servers have the data, move the contents of \
-         both folders away and start again"
+         Please report this, with the log and the snapshots"
     )]
     Digest {
         /// the transaction
@@ -142,8 +142,9 @@ impl State {
 
     /// The state as it is now, to be written out while this one goes on.
     pub fn image(&self) -> Image {
+        let early = has(Mutant::SnapshotZxidEarly) && self.zxid.counter() > 1;
         Image {
-            zxid: self.zxid,
+            zxid: if early { Zxid(self.zxid.0 - 1) } else { self.zxid },
             digest: self.digest(),
             tree: self.tree.image(),
             sessions: self.sessions.encode(),

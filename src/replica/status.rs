@@ -1,7 +1,7 @@
 //! What a server tells about itself.
 
 use super::Replica;
-use crate::ids::{Epoch, SessionId, Zxid};
+use crate::ids::{Epoch, ServerId, SessionId, Zxid};
 use crate::watch::Watches;
 use crate::zab::Role;
 
@@ -38,12 +38,21 @@ pub struct Status {
     pub learners: usize,
     /// of these, those that are up to date
     pub synced_learners: usize,
+    /// its votes, promises and acknowledgements count
+    pub may_vote: bool,
+    /// voters that are heard and whose votes do not count: their disks are or were empty or damaged
+    pub voters_without_vote: Vec<ServerId>,
+    /// voters that are not heard
+    pub voters_unheard: Vec<ServerId>,
+    /// how long there is no leader, ms; 0 while there is one
+    pub looking_ms: u64,
 }
 
 impl Replica {
     /// How things are.
     pub fn status(&self) -> Status {
         let (learners, synced_learners) = self.zab.learner_counts();
+        let (voters_without_vote, voters_unheard) = self.zab.missing_votes();
         Status {
             role: self.role,
             standalone: self.config.zab.voters.len() == 1,
@@ -60,6 +69,10 @@ impl Replica {
             outstanding: self.clients.pending_count(),
             learners,
             synced_learners,
+            may_vote: self.zab.may_vote(),
+            voters_without_vote,
+            voters_unheard,
+            looking_ms: if self.serves() { 0 } else { self.now.ms_since(self.looking_since) },
         }
     }
 

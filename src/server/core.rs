@@ -3,6 +3,7 @@
 //! Replies and events are queued for their connections while the replica is still locked: whoever reads the changed
 //! state afterwards finds them in its outbox first.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
@@ -16,19 +17,26 @@ use tokio::time::{Instant, timeout_at};
 use super::client::{ClientContext, Closing, ConnTable, SWEEP_MS};
 use super::clock::Clock;
 use super::disk::{DiskQueue, Job, halt};
-use super::peer::{Electors, Links};
+use super::peer::{Electors, Links, approximate_bytes};
 use crate::ids::{ConnId, ServerId, Tick};
 use crate::jute::{
     ConnectResponse, encode_connect_response, encode_error_reply, encode_event, encode_reply, frame,
 };
-use crate::replica::{Image, Input, Output, Replica};
+use crate::replica::{Image, Input, Output, Replica, Status};
 use crate::zab::{DiskOp, LinkId, Role};
 
 /// Inputs taken at once. More would hold the lock for long; fewer would make small groups for the disk.
 const BATCH_MAX: usize = 1024;
 
+/// Bytes of requests and transactions that one turn takes; one input more may begin below this. Each is copied several
+/// times, so that many big ones in one turn would take longer than others wait for a heartbeat.
+const TURN_BYTES_MAX: usize = 4 << 20;
+
 /// Between two ticks while there is no leader: an election is as fast as its clock.
 const TICK_MS_LOOKING: u64 = 5;
+
+/// Without a leader for so long, the operator is told what is missing, ms; and again once in a while.
+const NO_LEADER_MS: u64 = 10_000;
 
 /// Where the outputs go.
 pub struct Outlets {
@@ -56,8 +64,10 @@ pub struct Core {
     next_tick: Tick,
     next_heartbeat: Tick,
     next_sweep: Tick,
+    /// taken, and not given to the replica yet
+    batch: VecDeque<Input>,
     /// of one turn; kept to be used again
-    batch: Vec<Input>,
+    taken: Vec<Input>,
     outputs: Vec<Output>,
     jobs: Vec<Job>,
     wakers: Vec<Waker>,
@@ -80,7 +90,8 @@ impl Core {
             next_tick: Tick(0),
             next_heartbeat: Tick(0),
             next_sweep: Tick(0),
-            batch: Vec::with_capacity(BATCH_MAX),
+            batch: VecDeque::with_capacity(BATCH_MAX),
+            taken: Vec::with_capacity(BATCH_MAX),
             outputs: Vec::new(),
             jobs: Vec::new(),
             wakers: Vec::new(),
@@ -90,33 +101,41 @@ impl Core {
     /// Works until the task is dropped.
     pub async fn run(mut self) {
         loop {
-            let now = self.clock.now();
-            let tick = Instant::now() + Duration::from_millis(self.next_tick.ms_since(now));
-            // What gathered is all there is to a batch; a tick comes with it when it is due.
-            let _ = timeout_at(tick, self.inputs.recv_many(&mut self.batch, BATCH_MAX)).await;
+            if self.batch.is_empty() {
+                let now = self.clock.now();
+                let tick = Instant::now() + Duration::from_millis(self.next_tick.ms_since(now));
+                // What gathered is all there is to a batch; a tick comes with it when it is due.
+                let _ = timeout_at(tick, self.inputs.recv_many(&mut self.taken, BATCH_MAX)).await;
+                self.batch.extend(self.taken.drain(..));
+            } else {
+                // The connections send and hear between two turns.
+                tokio::task::yield_now().await;
+            }
             self.turn();
         }
     }
 
     fn turn(&mut self) {
         let now = self.clock.now();
+        let is_heartbeat = now >= self.next_heartbeat;
         self.add_what_is_due(now);
         let wall_ms = Clock::wall_ms();
         let context = Arc::clone(&self.context);
         let mut outputs = mem::take(&mut self.outputs);
         {
             let mut replica = context.write();
-            for input in self.batch.drain(..) {
-                replica.step(now, wall_ms, input, &mut outputs);
-            }
+            take_turn(&mut self.batch, |input| replica.step(now, wall_ms, input, &mut outputs));
             replica.flush(&mut outputs);
             self.carry_out(&replica, &mut outputs);
+            if is_heartbeat && self.role == Role::Looking {
+                self.tell_what_is_missing(&replica.status());
+            }
         }
         self.outputs = outputs;
         self.wakers.drain(..).for_each(Waker::wake);
     }
 
-    /// Adds what the time brings to the batch.
+    /// Adds what the time brings, ahead of what waits: heartbeats do not wait for requests.
     fn add_what_is_due(&mut self, now: Tick) {
         if now < self.next_tick {
             return;
@@ -126,18 +145,50 @@ impl Core {
             Role::Looking => TICK_MS_LOOKING,
             Role::Following { .. } | Role::Leading { .. } => (heartbeat_ms / 2).max(1),
         });
+        let mut heard = Vec::new();
         if now >= self.next_heartbeat {
             self.next_heartbeat = now.after_ms(heartbeat_ms);
-            let heard = self.context.conns.take_heard();
-            if !heard.is_empty() {
-                self.batch.push(Input::Heard(heard));
-            }
+            heard = self.context.conns.take_heard();
         }
         if now >= self.next_sweep {
             self.next_sweep = now.after_ms(SWEEP_MS);
             self.context.conns.close_overdue();
         }
-        self.batch.push(Input::Tick);
+        self.batch.push_front(Input::Tick);
+        // Who was heard of is so before it is looked who was not.
+        if !heard.is_empty() {
+            self.batch.push_front(Input::Heard(heard));
+        }
+    }
+
+    /// There should be a leader, and there is none.
+    fn tell_what_is_missing(&self, status: &Status) {
+        if status.looking_ms < NO_LEADER_MS {
+            return;
+        }
+        let names = |servers: &[ServerId]| match servers {
+            [] => "none".to_owned(),
+            servers => servers.iter().map(ServerId::to_string).collect::<Vec<_>>().join(" "),
+        };
+        let (voteless, unheard) = (names(&status.voters_without_vote), names(&status.voters_unheard));
+        let voters = self.context.settings.voters().len();
+        let is_halt = (voters - status.voters_without_vote.len()) * 2 <= voters;
+        let subject = format!("no leader {voteless} {unheard}");
+        self.context.quiet.say(&subject, |more| {
+            let seconds = status.looking_ms / 1000;
+            if is_halt {
+                tracing::error!(
+                    "no leader for {seconds} s, and there can be none: without the servers that do not vote ({voteless}), \
+                     because their disks are or were empty or damaged, no quorum is left of {voters} voters. Not heard: \
+                     {unheard}. docs/faults.md tells the way out under \"Wiped majority\"{more}"
+                );
+            } else {
+                tracing::warn!(
+                    "no leader for {seconds} s. Of {voters} voters, not heard: {unheard}; heard, but without a vote: \
+                     {voteless}{more}"
+                );
+            }
+        });
     }
 
     fn carry_out(&mut self, replica: &Replica, outputs: &mut Vec<Output>) {
@@ -248,5 +299,53 @@ impl Core {
         if replica.serves() {
             self.outlets.serving.send_replace(true);
         }
+    }
+}
+
+/// Gives `step` what one turn takes.
+fn take_turn(batch: &mut VecDeque<Input>, mut step: impl FnMut(Input)) {
+    let mut bytes = 0;
+    while bytes < TURN_BYTES_MAX
+        && let Some(input) = batch.pop_front()
+    {
+        bytes += input_bytes(&input);
+        step(input);
+    }
+}
+
+/// About how much of an input is copied and written while it is handled, bytes.
+fn input_bytes(input: &Input) -> usize {
+    match input {
+        Input::Request { body, .. } => body.len(),
+        Input::Peer { message, .. } => approximate_bytes(message),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jute::OpCode;
+
+    fn request(bytes: usize) -> Input {
+        let (op, body, auth) = (OpCode::SetData as i32, vec![0; bytes].into(), Arc::from([]));
+        Input::Request { conn: ConnId(1), xid: 1, op, body, auth }
+    }
+
+    fn turns(batch: impl IntoIterator<Item = Input>) -> Vec<usize> {
+        let mut batch: VecDeque<Input> = batch.into_iter().collect();
+        let mut turns = Vec::new();
+        while !batch.is_empty() {
+            turns.push(0);
+            take_turn(&mut batch, |_| *turns.last_mut().expect("pushed just now") += 1);
+        }
+        turns
+    }
+
+    #[test]
+    fn small_inputs_are_taken_at_once_and_big_ones_a_few_at_a_time() {
+        assert_eq!(turns((0..BATCH_MAX).map(|_| request(1000))), [BATCH_MAX]);
+        assert_eq!(turns((0..10).map(|_| request(1 << 20))), [4, 4, 2]);
+        assert_eq!(turns([request(2 * TURN_BYTES_MAX), Input::Tick]), [1, 1]);
     }
 }

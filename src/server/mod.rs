@@ -24,7 +24,8 @@ mod recover;
 mod run;
 mod snapshots;
 
+pub use client::{IDENTITIES_MAX, authenticated, is_for_leader};
 pub use disk::EXIT_HALTED;
 pub use disk_op::{Carried, DiskFault, carry_out};
-pub use recover::{Recovered, recover_from};
+pub use recover::{OnDamage, Recovered, StartFault, recover_from};
 pub use run::{RunOptions, run};

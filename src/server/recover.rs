@@ -2,16 +2,18 @@
 
 use std::collections::VecDeque;
 
-use anyhow::{Context as _, anyhow};
-
 use crate::config::Settings;
 use crate::ids::Zxid;
-use crate::replica::{Replay, State, ZabRecovered};
-use crate::storage::{Damage, Disk, Disks, Note, Options, OsDisk, Storage, StorageError, Tail, open_folders};
+use crate::replica::{Replay, State, StateLoadError, ZabRecovered};
+use crate::storage::table::Case;
+use crate::storage::{
+    self, Damage, Disk, Disks, Left, Note, Options, OsDisk, ReadAt, SnapshotFault, SnapshotReader, Storage,
+    StorageError, Tail, damaged_sets, open_folders, put_aside, what_is_left,
+};
 use crate::zab::{EpochRecord, HistorySummary, Proposal};
 
-/// A file of this name in the data directory says that a server which has no data was given none on purpose, so that
-/// it may take part in elections at once (as `zkServer-initialize.sh` leaves it).
+/// A file of this name in the data directory says that a server without a right to vote has nothing that others could
+/// miss, so that it may take part in elections at once (as `zkServer-initialize.sh` leaves it).
 const INITIALIZE: &str = "initialize";
 
 /// What a start found.
@@ -24,8 +26,39 @@ pub struct Recovered<D: Disk = OsDisk> {
     pub state: State,
     /// the server never ran on these disks before
     pub is_new: bool,
+    /// what was damaged and is put aside since this start, for the operator
+    pub damage: Option<String>,
+    /// how many sets of damaged files the folders keep
+    pub damaged_sets: usize,
     /// for the operator
     pub notes: Vec<Note>,
+}
+
+/// What a start does about data that cannot be started from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnDamage {
+    /// end, and change nothing: nobody else has the data
+    Refuse,
+    /// put it aside, and begin with nothing and without a vote: the others have it
+    Heal,
+}
+
+/// Why there was no start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// the data is not what it was
+    #[error("{0}")]
+    Damage(String),
+    /// something else, which says nothing about the data
+    #[error("{0}")]
+    Storage(StorageError),
+}
+
+impl StartFault {
+    /// True if the data is damaged and only the operator can help.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, StartFault::Damage(_) | StartFault::Storage(StorageError::TooManySets { .. }))
+    }
 }
 
 /// Opens the folders and brings the state up to everything that is known to be decided. `new_data_dir_id` names the
@@ -34,17 +67,31 @@ pub fn recover(
     settings: &Settings,
     hash_seed: u64,
     new_data_dir_id: u64,
-) -> anyhow::Result<Recovered<OsDisk>> {
+) -> Result<Recovered<OsDisk>, StartFault> {
     let disks = open_folders(&settings.data_dir, &settings.data_log_dir, settings.force_sync)?;
     let options = Options {
         segment_bytes: settings.log_segment_bytes,
         snapshots_kept: settings.snapshots_retained as usize,
         ..Options::default()
     };
-    let initialize = settings.data_dir.join(INITIALIZE);
-    let may_vote = initialize.exists();
-    let new = EpochRecord { data_dir_id: new_data_dir_id, may_vote, ..EpochRecord::default() };
-    let recovered = recover_from(disks, options, hash_seed, settings.recent_bytes_max(), new)?;
+    let is_alone = settings.voters().len() == 1;
+    // Who is alone promised nothing to anybody.
+    let new = EpochRecord {
+        data_dir_id: new_data_dir_id,
+        may_vote: is_alone,
+        promises_lost: !is_alone,
+        ..EpochRecord::default()
+    };
+    let on_damage = if is_alone { OnDamage::Refuse } else { OnDamage::Heal };
+    let recovered =
+        recover_from(disks.clone(), options, hash_seed, settings.recent_bytes_max(), new, on_damage);
+    let recovered = recovered.map_err(|fault| match fault {
+        StartFault::Damage(found) => StartFault::Damage(refusal(settings, &disks, &found)),
+        other => other,
+    })?;
+    if let Some(damage) = &recovered.damage {
+        tracing::error!("DAMAGED: {damage}");
+    }
     for Note { got_by, text } in &recovered.notes {
         if *got_by {
             tracing::warn!("{text}");
@@ -52,12 +99,45 @@ pub fn recover(
             tracing::info!("{text}");
         }
     }
-    if recovered.is_new && may_vote {
-        std::fs::remove_file(&initialize).with_context(|| format!("removing {}", initialize.display()))?;
-        let data_dir = settings.data_dir.display();
-        tracing::info!("{data_dir} is empty on purpose: this server takes part in elections");
+    if !recovered.zab.epoch.may_vote {
+        tracing::warn!(
+            "this server does not vote: its disk is or was empty or damaged. It votes again once a leader that was \
+             elected without it has given it everything"
+        );
     }
     Ok(recovered)
+}
+
+/// Why a server that nobody can heal does not start, what is left, and what to do.
+fn refusal<D: Disk>(settings: &Settings, disks: &Disks<D>, found: &str) -> String {
+    let left = match what_is_left(disks, &mut |_| {}) {
+        Ok(Left { through: Zxid::ZERO, .. }) => {
+            "No transaction can be shown any more: restore a backup".to_owned()
+        }
+        Ok(left) => {
+            let begins = match &left.snapshot {
+                Some(name) => format!("the snapshot {}", disks.data.describe(name)),
+                None => "the beginning of the log".to_owned(),
+            };
+            let (data, log) = (settings.data_dir.display(), settings.data_log_dir.display());
+            let log = if settings.data_dir == settings.data_log_dir {
+                String::new()
+            } else {
+                format!(" --log {log}")
+            };
+            format!(
+                "What can still be shown reaches through {}: {begins} and {} transactions behind it in the log. \
+                 `zabra salvage {data}{log} NEW_FOLDER` writes that into a new folder, to be used as dataDir; \
+                 everything later is lost. Or restore a backup",
+                left.through, left.transactions
+            )
+        }
+        Err(error) => format!("What is left cannot be told: {error}"),
+    };
+    format!(
+        "{found}. This server does not start, and nothing was changed: it is alone, so what is damaged here is nowhere \
+         else. {left}"
+    )
 }
 
 /// The same on any disks. `new` is what a server that never ran here promises; it is written down before anything else.
@@ -67,32 +147,47 @@ pub fn recover_from<D: Disk>(
     hash_seed: u64,
     recent_bytes_max: usize,
     new: EpochRecord,
-) -> anyhow::Result<Recovered<D>> {
-    let (mut storage, mut found) = Storage::open(disks, options)?;
+    on_damage: OnDamage,
+) -> Result<Recovered<D>, StartFault> {
+    let begin = || begin(&disks, options, hash_seed, recent_bytes_max, &new);
+    match begin() {
+        Err(StartFault::Damage(found)) if on_damage == OnDamage::Heal => {
+            let set = put_aside(&disks, &found, new.data_dir_id)?;
+            let damage = format!(
+                "{found}. The data of this server is put aside as damaged-{set}.* in its folders; the server begins with \
+                 nothing, and does not vote until the others have given it everything"
+            );
+            Ok(Recovered { damage: Some(damage), ..begin()? })
+        }
+        begun => begun,
+    }
+}
+
+fn begin<D: Disk>(
+    disks: &Disks<D>,
+    options: Options,
+    hash_seed: u64,
+    recent_bytes_max: usize,
+    new: &EpochRecord,
+) -> Result<Recovered<D>, StartFault> {
+    let (mut storage, mut found) =
+        Storage::open(disks.clone(), options).map_err(|error| open_fault(disks, error))?;
     let is_new = found.epoch.is_none();
-    let epoch = match found.epoch {
-        Some(epoch) => epoch,
-        None => {
-            storage.save_epoch(&new)?;
-            new
-        }
-    };
+    let epoch = settle_epoch(disks, &mut storage, new, &mut found)?;
     let state = match found.snapshot {
-        Some(snapshot) => {
-            let (zxid, digest) = (snapshot.zxid(), snapshot.digest());
-            State::from_blocks(hash_seed, zxid, digest, snapshot)
-                .map_err(|error| anyhow!("the snapshot of {zxid} makes no state: {error}"))?
-        }
+        Some(snapshot) => load_state(hash_seed, snapshot)?,
         None => State::new(hash_seed),
     };
     let mut recent = Recent::new(state.zxid(), recent_bytes_max);
     let mut replay = Replay::new(state);
     let mut replayed = Ok(());
-    storage.replay(|proposal, _| {
-        if replayed.is_ok() {
-            replayed = replay_one(&mut replay, &mut recent, proposal, found.committed);
-        }
-    })?;
+    storage
+        .replay(|proposal, _| {
+            if replayed.is_ok() {
+                replayed = replay_one(&mut replay, &mut recent, proposal, found.committed);
+            }
+        })
+        .map_err(read_fault)?;
     replayed?;
     let state = replay.into_state();
     if recent.before == found.floor {
@@ -107,7 +202,105 @@ pub fn recover_from<D: Disk>(
         recent: recent.proposals.into(),
         committed: state.zxid(),
     };
-    Ok(Recovered { storage, zab, state, is_new, notes: found.notes })
+    let damaged_sets = damaged_sets(disks)?;
+    Ok(Recovered { storage, zab, state, is_new, damage: None, damaged_sets, notes: found.notes })
+}
+
+/// The state in a snapshot that verified a moment ago.
+fn load_state<R: ReadAt>(hash_seed: u64, snapshot: SnapshotReader<R>) -> Result<State, StartFault> {
+    let (zxid, digest) = (snapshot.zxid(), snapshot.digest());
+    State::from_blocks(hash_seed, zxid, digest, snapshot).map_err(|error| match error {
+        StateLoadError::Source(SnapshotFault::Io(source)) => {
+            read_fault(StorageError::Io { file: format!("the snapshot of {zxid}"), source })
+        }
+        error => StartFault::Damage(format!("the snapshot of {zxid} makes no state: {error}")),
+    })
+}
+
+/// What this server promises from here on, durable: what it found, or what a new one promises, and what the operator
+/// says about its right to vote.
+fn settle_epoch<D: Disk>(
+    disks: &Disks<D>,
+    storage: &mut Storage<D>,
+    new: &EpochRecord,
+    found: &mut storage::Recovered<D>,
+) -> Result<EpochRecord, StorageError> {
+    let is_told = is_told_to_vote(disks)?;
+    let initialize = disks.data.describe(INITIALIZE);
+    let before = found.epoch.take();
+    let mut record = before.clone().unwrap_or_else(|| {
+        // A restored backup: what comes is newer than all that is in it.
+        let epoch = found.last_zxid.epoch();
+        EpochRecord { accepted_epoch: epoch, current_epoch: epoch, ..new.clone() }
+    });
+    let mut note = |got_by, text| found.notes.push(Note { got_by, text });
+    if is_told && record.condemned {
+        // It must be gone before the record says that all is well.
+        remove_initialize(disks)?;
+        note(true, format!("{initialize} is older than the damage: removed"));
+    } else if is_told && record.may_vote {
+        note(false, format!("{initialize} is not needed: removed"));
+    } else if is_told {
+        record = EpochRecord { may_vote: true, promises_lost: false, ..record };
+        note(
+            before.is_some(),
+            match before {
+                None => format!(
+                    "{initialize} says that nothing is missing here: this server takes part in elections"
+                ),
+                Some(_) => format!(
+                    "{initialize} says that this server votes with what it has: acknowledged writes that nobody but its \
+                 lost data held are given up"
+                ),
+            },
+        );
+    }
+    record.condemned = false;
+    if before.as_ref() != Some(&record) {
+        storage.save_epoch(&record)?;
+    }
+    if is_told_to_vote(disks)? {
+        remove_initialize(disks)?;
+    }
+    Ok(record)
+}
+
+fn is_told_to_vote<D: Disk>(disks: &Disks<D>) -> Result<bool, StorageError> {
+    let names =
+        disks.data.list().map_err(|source| StorageError::Io { file: disks.data.describe(""), source })?;
+    Ok(names.iter().any(|name| name == INITIALIZE))
+}
+
+fn remove_initialize<D: Disk>(disks: &Disks<D>) -> Result<(), StorageError> {
+    let in_file = |source| StorageError::Io { file: disks.data.describe(INITIALIZE), source };
+    disks.data.remove(INITIALIZE).and_then(|()| disks.data.sync_dir()).map_err(in_file)
+}
+
+impl From<StorageError> for StartFault {
+    fn from(error: StorageError) -> StartFault {
+        match error {
+            StorageError::Damage(Damage { case, file, offset, found }) if case != Case::FutureVersion => {
+                StartFault::Damage(format!("{file}, byte {offset}: {found}"))
+            }
+            other => StartFault::Storage(other),
+        }
+    }
+}
+
+/// A log that is gone as a whole from a folder of its own is more likely a disk that is not mounted.
+fn open_fault<D: Disk>(disks: &Disks<D>, error: StorageError) -> StartFault {
+    let has_own_folder = disks.data.describe("") != disks.log.describe("");
+    match error {
+        StorageError::Damage(Damage { case: Case::LogMissing, .. }) if has_own_folder => {
+            StartFault::Storage(error)
+        }
+        error => error.into(),
+    }
+}
+
+/// What was written and cannot be read any more is damaged, too.
+fn read_fault(error: StorageError) -> StartFault {
+    if error.is_decay() { StartFault::Damage(error.to_string()) } else { error.into() }
 }
 
 fn describe_fault(fault: &StorageError) -> Note {
@@ -126,10 +319,11 @@ fn replay_one(
     recent: &mut Recent,
     proposal: Proposal,
     committed: Zxid,
-) -> anyhow::Result<()> {
+) -> Result<(), StartFault> {
     let is_committed = proposal.zxid <= committed;
     if is_committed {
-        replay.apply(&proposal).context("the log does not fit the state")?;
+        let in_words = |error| StartFault::Damage(format!("the log does not fit the state: {error}"));
+        replay.apply(&proposal).map_err(in_words)?;
     }
     recent.push(proposal, is_committed);
     Ok(())
@@ -178,6 +372,9 @@ impl Recent {
         }
     }
 }
+
+#[cfg(test)]
+mod healing_tests;
 
 #[cfg(test)]
 mod tests {

@@ -45,6 +45,10 @@ const SETTLE_MS: u64 = 10;
 /// However short the ticks are: a disk that is only busy may take seconds for a sync.
 const DISK_TIMEOUT_MS_MIN: u64 = 5000;
 
+/// Without a leader for so long since its start, a server takes connections all the same: clients are told to go
+/// elsewhere, and the operator can ask what is missing.
+const CLOSED_LIMIT: Duration = Duration::from_secs(10);
+
 /// How exactly sessions expire.
 const EXPIRY_BUCKET_MS: u32 = 100;
 
@@ -138,6 +142,8 @@ async fn serve(
         replica: Arc::new(RwLock::new(replica)),
         inputs,
         conns: Conns::default(),
+        damaged_sets: found.damaged_sets,
+        room: client::Room::default(),
         stats: Stats::default(),
         quiet: Quiet::default(),
     });
@@ -240,16 +246,20 @@ async fn start_peers(context: &Arc<PeerContext>, target: peer::FollowTarget) -> 
     Ok(())
 }
 
-/// Opens the client port once there is something to serve. It stays open through elections.
+/// Opens the client port once there is something to serve, or it takes long. It stays open through elections.
 async fn let_clients_in(
     context: Arc<ClientContext>,
     port: BoundPort,
     mut is_serving: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let threads = ClientThreads::start(context.settings.client_threads)?;
-    is_serving.wait_for(|serving| *serving).await?;
+    let serving = timeout(CLOSED_LIMIT, is_serving.wait_for(|serving| *serving)).await;
     let addr = port.addr();
     let listener = port.listen().with_context(|| format!("clientPort {addr} cannot be used"))?;
+    match serving {
+        Ok(serving) => drop(serving?),
+        Err(_) => tracing::warn!("there is no leader yet, but clients can connect"),
+    }
     tracing::info!("serving clients on {addr}");
     client::listen(context, threads, listener).await;
     Ok(())

@@ -8,6 +8,7 @@ use bytes::BufMut;
 use super::disk::{BLOCK_BYTES, DiskFile};
 use super::segment::{RecordHeader, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::ids::Zxid;
+use crate::mutants::{Mutant, has};
 
 /// What the buffer keeps of its memory after a big group, bytes.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
@@ -128,7 +129,8 @@ impl<F: DiskFile> Active<F> {
 
     /// Makes all that was written durable.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        let synced = self.file.sync_data();
+        if has(Mutant::FsyncRetried) { synced.or_else(|_| self.file.sync_data()) } else { synced }
     }
 
     /// Writes the buffer and makes it durable.

@@ -23,6 +23,11 @@ impl<F: FileExt> BlockWriter<F> {
         BlockWriter { direct: direct.map(|file| Direct { file, memory: Vec::new() }) }
     }
 
+    /// False once it is known that direct writes cannot be done.
+    pub fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
     /// Writes whole blocks at the beginning of one; through `file` if it cannot be done directly.
     pub fn write_at(&mut self, file: &F, bytes: &[u8], offset: u64) -> io::Result<()> {
         assert!(offset.is_multiple_of(BLOCK_BYTES) && (bytes.len() as u64).is_multiple_of(BLOCK_BYTES));

@@ -1,8 +1,9 @@
 //! The epoch file: what a server promised, in one record that is replaced atomically.
 
 use super::disk::{Disk, DiskFile, ReadAt, u32_at, u64_at};
-use super::error::{InFile, StorageError};
+use super::error::{InFile, StorageError, is_decay};
 use crate::ids::Epoch;
+use crate::mutants::{Mutant, has};
 use crate::zab::EpochRecord;
 
 /// The version of the format that this code writes, and the newest that it reads.
@@ -18,6 +19,8 @@ const CRC_AT: usize = 40;
 const BYTES_MAX: usize = 4096;
 const FLAG_CONFIRMED: u32 = 1;
 const FLAG_MAY_VOTE: u32 = 2;
+const FLAG_PROMISES_LOST: u32 = 4;
+const FLAG_CONDEMNED: u32 = 8;
 
 /// Why bytes are not an epoch file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,18 +31,25 @@ pub enum EpochFault {
     NotAnEpochFile,
     /// its checksum does not fit
     Checksum,
+    /// the disk cannot read it
+    Unreadable,
     /// a newer release wrote it, in this version of the format
     Future(u32),
 }
 
 /// The contents of the epoch file.
 pub fn encode_epoch(record: &EpochRecord) -> Vec<u8> {
-    let confirmed = if record.ensemble_confirmed { FLAG_CONFIRMED } else { 0 };
-    let may_vote = if record.may_vote { FLAG_MAY_VOTE } else { 0 };
+    let flags = [
+        (record.ensemble_confirmed, FLAG_CONFIRMED),
+        (record.may_vote, FLAG_MAY_VOTE),
+        (record.promises_lost, FLAG_PROMISES_LOST),
+        (record.condemned, FLAG_CONDEMNED),
+    ];
+    let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&EPOCH_VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(confirmed | may_vote).to_le_bytes());
+    bytes.extend_from_slice(&u32::to_le_bytes(flags));
     bytes.extend_from_slice(&record.data_dir_id.to_le_bytes());
     bytes.extend_from_slice(&record.ensemble_id.to_le_bytes());
     bytes.extend_from_slice(&record.accepted_epoch.0.to_le_bytes());
@@ -75,6 +85,8 @@ pub fn decode_epoch(bytes: &[u8]) -> Result<EpochRecord, EpochFault> {
         ensemble_id: u64_at(bytes, 24),
         ensemble_confirmed: flags & FLAG_CONFIRMED != 0,
         may_vote: flags & FLAG_MAY_VOTE != 0,
+        promises_lost: flags & FLAG_PROMISES_LOST != 0,
+        condemned: flags & FLAG_CONDEMNED != 0,
         accepted_epoch: Epoch(u32_at(bytes, 32)),
         current_epoch: Epoch(u32_at(bytes, 36)),
     })
@@ -83,21 +95,30 @@ pub fn decode_epoch(bytes: &[u8]) -> Result<EpochRecord, EpochFault> {
 /// Replaces the epoch file; the new one is durable on return.
 pub(crate) fn save<D: Disk>(disk: &D, record: &EpochRecord) -> Result<(), StorageError> {
     let in_file = || disk.describe(NAME);
+    if has(Mutant::EpochFileInPlace) {
+        let file = disk.create(NAME).in_file(in_file)?;
+        file.write_at(&encode_epoch(record), 0).in_file(in_file)?;
+        return file.sync_data().in_file(in_file);
+    }
     let file = disk.create(TEMP_NAME).in_file(|| disk.describe(TEMP_NAME))?;
     file.write_at(&encode_epoch(record), 0).in_file(in_file)?;
     file.sync_data().in_file(in_file)?;
     disk.rename(TEMP_NAME, NAME).in_file(in_file)?;
+    if has(Mutant::EpochFileUnsynced) {
+        return Ok(());
+    }
     disk.sync_dir().in_file(in_file)
 }
 
 /// Reads the epoch file, which is there.
 pub(crate) fn load<D: Disk>(disk: &D) -> Result<Result<EpochRecord, EpochFault>, StorageError> {
-    let in_file = || disk.describe(NAME);
-    let file = disk.open(NAME).in_file(in_file)?;
     // All of it, since the checksum of a newer version is behind more; and a byte that shows that it is too long.
     let mut bytes = vec![0; BYTES_MAX + 1];
-    let count = file.read_at(&mut bytes, 0).in_file(in_file)?;
-    Ok(decode_epoch(&bytes[..count]))
+    match disk.open(NAME).and_then(|file| file.read_at(&mut bytes, 0)) {
+        Ok(count) => Ok(decode_epoch(&bytes[..count])),
+        Err(error) if is_decay(&error) => Ok(Err(EpochFault::Unreadable)),
+        Err(error) => Err(error).in_file(|| disk.describe(NAME)),
+    }
 }
 
 /// In words.
@@ -106,6 +127,7 @@ pub(crate) fn describe_fault(fault: EpochFault) -> String {
         EpochFault::Length => format!("an epoch file that has not the {BYTES} bytes it must have"),
         EpochFault::NotAnEpochFile => "something that is not an epoch file".to_owned(),
         EpochFault::Checksum => "an epoch file whose checksum does not fit".to_owned(),
+        EpochFault::Unreadable => "an epoch file that the disk cannot read".to_owned(),
         EpochFault::Future(version) => format!("an epoch file of format version {version}"),
     }
 }
@@ -121,6 +143,8 @@ mod tests {
             ensemble_id: 42,
             ensemble_confirmed: true,
             may_vote: false,
+            promises_lost: true,
+            condemned: false,
             accepted_epoch: Epoch(7),
             current_epoch: Epoch(6),
         }
@@ -129,7 +153,13 @@ mod tests {
     #[test]
     fn an_epoch_record_reads_back() {
         assert_eq!(decode_epoch(&encode_epoch(&record())), Ok(record()));
-        let other = EpochRecord { ensemble_confirmed: false, may_vote: true, ..record() };
+        let other = EpochRecord {
+            ensemble_confirmed: false,
+            may_vote: true,
+            promises_lost: false,
+            condemned: true,
+            ..record()
+        };
         assert_eq!(decode_epoch(&encode_epoch(&other)), Ok(other));
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use rustix::io::Errno;
+
 use super::table::Case;
 use crate::ids::Zxid;
 
@@ -45,9 +47,29 @@ pub enum StorageError {
         /// its length
         bytes: usize,
     },
+    /// Damaged data was put aside so often that there should be no more of it.
+    #[error(
+        "{found} Nothing was changed: {folder} keeps {sets} sets of damaged data already (damaged-*). Find out why its \
+         disk does not keep what was written, move these files elsewhere, and start again"
+    )]
+    TooManySets {
+        /// dataDir
+        folder: String,
+        /// how many there are
+        sets: usize,
+        /// the newest damage
+        found: String,
+    },
     /// Something failed before; nothing is tried again.
     #[error("storage failed before and was given up")]
     Poisoned,
+}
+
+impl StorageError {
+    /// True if the disk cannot give back what was written: it is lost, as if it did not verify.
+    pub fn is_decay(&self) -> bool {
+        matches!(self, StorageError::Io { source, .. } if is_decay(source))
+    }
 }
 
 /// Something on the disk that is not as it was written, or not there.
@@ -67,6 +89,12 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, byte {}: {}. {}", self.file, self.offset, self.found, self.case.remedy())
     }
+}
+
+/// True if the disk cannot give back what was written: it is lost, as if it did not verify. Everything else that may
+/// keep a file from being read, such as its permissions, says nothing about the data.
+pub(crate) fn is_decay(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG))
 }
 
 /// Adds the name of the file to an error of the operating system.

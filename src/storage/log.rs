@@ -14,6 +14,7 @@ use super::segment::{
 use super::spares::Spares;
 use super::table::Case;
 use crate::ids::Zxid;
+use crate::mutants::{Mutant, has};
 use crate::zab::Proposal;
 
 /// The name of a segment that is not yet part of the log.
@@ -217,6 +218,10 @@ impl<D: Disk> Log<D> {
     /// is cut is replaced by a shorter one. So a crash leaves the log as it was, or shorter, or as it shall be.
     pub(crate) fn cut(&mut self, cut: Cut) -> Result<(), StorageError> {
         assert_eq!(self.synced, self.appended);
+        if has(Mutant::CutOldestFirst) {
+            let header = self.segments[cut.segment];
+            self.rewrite(cut, header)?;
+        }
         while self.segments.len() > cut.segment + 1 {
             let segment = self.segments.pop().expect("more than one is left");
             self.synced = segment.previous;
@@ -294,6 +299,7 @@ impl<D: Disk> Log<D> {
     /// durably: a crash never leaves a hole.
     pub(crate) fn purge(&mut self, through: Zxid) -> Result<usize, StorageError> {
         let mut count = 0;
+        let through = if has(Mutant::PurgeTooMuch) { self.synced } else { through };
         while self.segments.len() > 1 && self.segments[1].previous <= through {
             let segment = self.segments.remove(0);
             self.spares.put_away(&segment_name(segment.previous))?;
@@ -403,7 +409,9 @@ fn start_segment<D: Disk>(
     let active = Active::create(file, &header, segment_bytes, filled).in_file(in_file)?;
     active.sync().in_file(in_file)?;
     disk.rename(&temp, &name).in_file(in_file)?;
-    disk.sync_dir().in_file(in_file)?;
+    if !has(Mutant::FolderUnsynced) {
+        disk.sync_dir().in_file(in_file)?;
+    }
     Ok(active)
 }
 
@@ -411,9 +419,12 @@ fn start_segment<D: Disk>(
 /// behind it, so that no later record can be followed by a stranger.
 fn settle_tail<F: DiskFile>(file: &F, last: &Scan) -> std::io::Result<()> {
     let wreck_end = match &last.ending {
-        Ending::Torn { wreck_end, .. } => *wreck_end,
-        Ending::Clean | Ending::Damaged { .. } => last.end,
+        Ending::Torn { wreck_end, .. } if !has(Mutant::WreckLeft) => *wreck_end,
+        _ => last.end,
     };
+    if has(Mutant::TailTrusted) {
+        return Ok(());
+    }
     let mut tail = vec![0; (last.end - last.group) as usize];
     if file.read_at(&mut tail, last.group)? < tail.len() {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
@@ -432,6 +443,7 @@ pub(crate) fn describe_fault(fault: HeaderFault) -> String {
         HeaderFault::NotASegment => "something that is not the header of a log segment".to_owned(),
         HeaderFault::Checksum => "a segment header whose checksum does not fit".to_owned(),
         HeaderFault::Id => "a segment header with an impossible id".to_owned(),
+        HeaderFault::Unreadable => "a segment that the disk cannot read".to_owned(),
         HeaderFault::Future(version) => format!("a segment of format version {version}"),
     }
 }

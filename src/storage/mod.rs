@@ -14,7 +14,9 @@ mod epoch_file;
 mod error;
 mod log;
 mod os_disk;
+mod put_aside;
 mod recovery;
+mod salvage;
 mod scan;
 mod segment;
 mod snapshot;
@@ -30,8 +32,10 @@ pub use disk::{Disk, DiskFile, Disks, ReadAt};
 pub use epoch_file::{EPOCH_VERSION, EpochFault, decode_epoch, encode_epoch};
 pub use error::{Damage, StorageError};
 pub use log::Tail;
-pub use os_disk::{OsDisk, OsFile, open_file, open_folders};
+pub use os_disk::{OsDisk, OsFile, open_file, open_folders, open_folders_to_read};
+pub use put_aside::{DAMAGED_SETS_MAX, damaged_sets, put_aside};
 pub use recovery::{Note, Recovered};
+pub use salvage::{Left, open_left, what_is_left, write_backup};
 pub use scan::{Ending, Entry, Scan, decode_segment, scan_segment};
 pub use segment::{
     HeaderFault, RECORD_HEADER_BYTES, RecordFault, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES,

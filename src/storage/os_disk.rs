@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
@@ -16,6 +16,9 @@ use super::error::{InFile, StorageError};
 
 /// The file whose lock tells that a server uses the folder. It holds the number of that server's process.
 const LOCK_NAME: &str = "zabra.lock";
+
+/// The operator is told once.
+static TELL_CACHED: Once = Once::new();
 
 /// A folder, locked for this process as long as a handle of it lives.
 #[derive(Clone, Debug)]
@@ -30,8 +33,10 @@ struct Folder {
     handle: File,
     /// false: the operator prefers speed to durability (`forceSync=no`)
     sync: bool,
+    /// files are opened to be read, and nothing is changed
+    read_only: bool,
     /// released by the kernel when the process ends, however it ends
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// An open file of an [`OsDisk`].
@@ -41,6 +46,12 @@ pub struct OsFile {
     sync: bool,
     /// made with the first blocks that are written
     blocks: Mutex<Option<BlockWriter<File>>>,
+}
+
+impl Folder {
+    fn may_change(&self) -> io::Result<()> {
+        if self.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
+    }
 }
 
 impl OsDisk {
@@ -54,7 +65,24 @@ impl OsDisk {
         fs::create_dir_all(path).in_file(name)?;
         let lock = lock(path)?;
         let handle = File::open(path).in_file(name)?;
-        Ok(OsDisk { folder: Arc::new(Folder { path: path.to_owned(), handle, sync, _lock: lock }) })
+        let folder = Folder { path: path.to_owned(), handle, sync, read_only: false, _lock: Some(lock) };
+        Ok(OsDisk { folder: Arc::new(folder) })
+    }
+
+    /// A folder that nothing is changed in, locked if a server ever used it.
+    fn open_to_read(path: &Path) -> Result<OsDisk, StorageError> {
+        let handle = File::open(path).in_file(|| path.display().to_string())?;
+        let lock_path = path.join(LOCK_NAME);
+        let lock = match File::open(&lock_path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            opened => {
+                let mut file = opened.in_file(|| lock_path.display().to_string())?;
+                take_lock(path, &mut file)?;
+                Some(file)
+            }
+        };
+        let folder = Folder { path: path.to_owned(), handle, sync: false, read_only: true, _lock: lock };
+        Ok(OsDisk { folder: Arc::new(folder) })
     }
 }
 
@@ -63,12 +91,22 @@ impl OsDisk {
 pub fn open_folders(data: &Path, log: &Path, sync: bool) -> Result<Disks<OsDisk>, StorageError> {
     let data_disk = OsDisk::open_with(data, sync)?;
     fs::create_dir_all(log).in_file(|| log.display().to_string())?;
-    let same = match (data.canonicalize(), log.canonicalize()) {
-        (Ok(data), Ok(log)) => data == log,
-        _ => data == log,
-    };
-    let log_disk = if same { data_disk.clone() } else { OsDisk::open_with(log, sync)? };
+    let log_disk = if is_same(data, log) { data_disk.clone() } else { OsDisk::open_with(log, sync)? };
     Ok(Disks { data: data_disk, log: log_disk })
+}
+
+/// Opens the two folders of a server that does not run, to read them: nothing can be changed through them.
+pub fn open_folders_to_read(data: &Path, log: &Path) -> Result<Disks<OsDisk>, StorageError> {
+    let data_disk = OsDisk::open_to_read(data)?;
+    let log_disk = if is_same(data, log) { data_disk.clone() } else { OsDisk::open_to_read(log)? };
+    Ok(Disks { data: data_disk, log: log_disk })
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
 }
 
 /// Opens a single file to read, without a lock on its folder: for tools that look at a running server's files.
@@ -81,20 +119,24 @@ fn lock(folder: &Path) -> Result<File, StorageError> {
     let name = || path.display().to_string();
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).in_file(name)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
+    take_lock(folder, &mut file)?;
+    file.set_len(0).in_file(name)?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes()).in_file(name)?;
+    Ok(file)
+}
+
+fn take_lock(folder: &Path, file: &mut File) -> Result<(), StorageError> {
+    match flock(&*file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
         Err(Errno::WOULDBLOCK) => {
             let mut pid = String::new();
             // Only for the message: whatever is not readable there is "unknown".
             let _ = file.read_to_string(&mut pid);
             let pid = pid.trim().parse::<u32>().map_or_else(|_| "unknown".to_owned(), |pid| pid.to_string());
-            return Err(StorageError::Locked { folder: folder.display().to_string(), pid });
+            Err(StorageError::Locked { folder: folder.display().to_string(), pid })
         }
-        Err(error) => return Err(error.into()).in_file(name),
+        Err(error) => Err(error.into()).in_file(|| folder.join(LOCK_NAME).display().to_string()),
     }
-    file.set_len(0).in_file(name)?;
-    file.write_all(format!("{}\n", std::process::id()).as_bytes()).in_file(name)?;
-    Ok(file)
 }
 
 /// Opens a file that is open already, whatever its name is by now, for direct writes. `None` where that cannot be done.
@@ -140,7 +182,15 @@ impl DiskFile for OsFile {
         }
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let blocks = blocks.get_or_insert_with(|| BlockWriter::new(reopen_direct(&self.file)));
-        blocks.write_at(&self.file, bytes, offset)
+        let written = blocks.write_at(&self.file, bytes, offset);
+        if !blocks.is_direct() {
+            TELL_CACHED.call_once(|| {
+                tracing::info!(
+                    "the file system of the log takes no direct writes (O_DIRECT): they go through the page cache"
+                );
+            });
+        }
+        written
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -163,21 +213,25 @@ impl Disk for OsDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<OsFile> {
+        self.folder.may_change()?;
         let path = self.folder.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         Ok(OsFile::new(file, self.folder.sync))
     }
 
     fn open(&self, name: &str) -> io::Result<OsFile> {
-        let file = OpenOptions::new().read(true).write(true).open(self.folder.path.join(name))?;
+        let write = !self.folder.read_only;
+        let file = OpenOptions::new().read(true).write(write).open(self.folder.path.join(name))?;
         Ok(OsFile::new(file, self.folder.sync))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.folder.may_change()?;
         fs::rename(self.folder.path.join(from), self.folder.path.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.folder.may_change()?;
         fs::remove_file(self.folder.path.join(name))
     }
 

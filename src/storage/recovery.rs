@@ -5,13 +5,14 @@ use super::disk::{Disk, Disks};
 use super::epoch_file::{self, EpochFault};
 use super::error::{Damage, InFile, StorageError};
 use super::log::{self, Log, describe_fault};
-use super::scan::{Ending, Scan, read_header, scan_segment};
+use super::scan::{Ending, Scan, or_unreadable, read_header, scan_segment};
 use super::segment::{HeaderFault, SegmentHeader, segment_name, segment_previous};
 use super::snapshot::{SnapshotFault, SnapshotReader};
 use super::snapshot_store::{self, Named, SnapshotStore};
 use super::spares::{Spares, is_spare};
 use super::table::{Case, EpochFact, Facts, LogFact, ReachFact, SnapshotFact, decide};
 use crate::ids::Zxid;
+use crate::mutants::{Mutant, has};
 use crate::zab::EpochRecord;
 
 /// What a start found, and made whole.
@@ -44,14 +45,14 @@ pub struct Note {
 }
 
 /// What lies in the folders, unjudged.
-struct Survey {
+pub(crate) struct Survey {
     epoch: Option<Result<EpochRecord, EpochFault>>,
     /// The snapshots that count, newest first, with the names of their files.
     snapshots: Vec<(Zxid, String)>,
     /// An installation that was decided but not completed.
     installing: Option<Zxid>,
     /// The segments that count, oldest first.
-    segments: Vec<(Zxid, Result<SegmentHeader, HeaderFault>)>,
+    pub(crate) segments: Vec<(Zxid, Result<SegmentHeader, HeaderFault>)>,
     /// Names of segments that no longer count.
     void: Vec<String>,
     spares: Vec<String>,
@@ -64,19 +65,19 @@ struct Survey {
 
 /// Where something is wrong.
 #[derive(Clone)]
-struct Trouble {
-    file: String,
-    offset: u64,
-    found: String,
+pub(crate) struct Trouble {
+    pub(crate) file: String,
+    pub(crate) offset: u64,
+    pub(crate) found: String,
 }
 
 /// The snapshot to use.
-struct Choice {
+pub(crate) struct Choice {
     fact: SnapshotFact,
     /// Zero without a snapshot.
-    zxid: Zxid,
-    name: Option<String>,
-    trouble: Option<Trouble>,
+    pub(crate) zxid: Zxid,
+    pub(crate) name: Option<String>,
+    pub(crate) trouble: Option<Trouble>,
 }
 
 /// What the log holds behind the snapshot.
@@ -109,6 +110,7 @@ pub(crate) fn recover<D: Disk>(
     let found = read_log(disks, &survey, choice.zxid, newest)?;
     let epoch = match &survey.epoch {
         None => EpochFact::Absent,
+        Some(Ok(record)) if record.condemned => EpochFact::Condemned,
         Some(Ok(_)) => EpochFact::Valid,
         Some(Err(EpochFault::Future(_))) => EpochFact::Future,
         Some(Err(_)) => EpochFact::Damaged,
@@ -126,13 +128,17 @@ pub(crate) fn recover<D: Disk>(
         last_zxid,
         epoch_ends: found.epoch_ends,
         floor: choice.zxid,
-        committed: found.committed.min(last_zxid).max(choice.zxid),
+        committed: match has(Mutant::ApplyWholeLog) {
+            true => last_zxid,
+            false => found.committed.min(last_zxid).max(choice.zxid),
+        },
         notes: survey.notes,
     };
     Ok((log, recovered))
 }
 
-fn survey<D: Disk>(disks: &Disks<D>) -> Result<Survey, StorageError> {
+/// Looks at both folders.
+pub(crate) fn survey<D: Disk>(disks: &Disks<D>) -> Result<Survey, StorageError> {
     let mut survey = Survey {
         epoch: None,
         snapshots: Vec::new(),
@@ -160,14 +166,15 @@ fn survey_log<D: Disk>(disks: &Disks<D>, survey: &mut Survey) -> Result<(), Stor
             continue;
         }
         let in_file = || disks.log.describe(&name);
-        let file = disks.log.open(&name).in_file(in_file)?;
-        let header = read_header(&file).in_file(in_file)?.map(|(header, _)| header);
+        let read = disks.log.open(&name).and_then(|file| read_header(&file));
+        let header = or_unreadable(read).in_file(in_file)?.map(|(header, _)| header);
         if let Ok(header) = header {
             survey.next_id = survey.next_id.max(header.id + 1);
         }
-        match previous {
-            Some(previous) => survey.segments.push((previous, header)),
-            None => survey.spares.push(name),
+        match (previous, header) {
+            (Some(previous), header) => survey.segments.push((previous, header)),
+            (None, Err(HeaderFault::Unreadable)) => survey.unfinished.log.push(name),
+            (None, _) => survey.spares.push(name),
         }
     }
     survey.segments.sort_by_key(|(previous, _)| *previous);
@@ -195,10 +202,10 @@ fn survey_data<D: Disk>(disks: &Disks<D>, survey: &mut Survey) -> Result<(), Sto
             Named::Other if name == epoch_file::TEMP_NAME => survey.unfinished.data.push(name),
             Named::Other if name == "version-2" => {
                 let text = format!(
-                    "{} holds data of Apache ZooKeeper, which is not read",
+                    "{} holds data of Apache ZooKeeper, which this server does not read: it has nothing of it",
                     disks.data.describe(&name)
                 );
-                survey.notes.push(Note { got_by: false, text });
+                survey.notes.push(Note { got_by: true, text });
             }
             Named::Other => {}
         }
@@ -208,7 +215,7 @@ fn survey_data<D: Disk>(disks: &Disks<D>, survey: &mut Survey) -> Result<(), Sto
 }
 
 /// The newest snapshot that verifies. During an installation it is the received one and no other.
-fn choose_snapshot<D: Disk>(
+pub(crate) fn choose_snapshot<D: Disk>(
     disks: &Disks<D>,
     store: &SnapshotStore<D>,
     survey: &Survey,
@@ -325,12 +332,12 @@ fn read_segment<D: Disk>(
             found.trouble = Some(Trouble { file, offset, found: what });
             return Ok(false);
         }
-        if header.previous != last {
+        if header.previous != last && !has(Mutant::HoleInLogTaken) {
             let what =
                 format!("a segment that begins behind {previous}, while the one before it ends with {last}");
             return stop(LogFact::Gap, 0, what);
         }
-        if header.chain != before.crc || header.id <= before.header.id {
+        if !has(Mutant::HoleInLogTaken) && header.chain != before.crc || header.id <= before.header.id {
             let what = format!("a segment that does not continue the record {last} before it");
             return stop(LogFact::Damaged, 0, what);
         }
@@ -346,11 +353,13 @@ fn read_segment<D: Disk>(
             epoch_ends.push(entry.zxid);
         }
     });
-    let scan = match read.in_file(in_file)? {
+    let scan = match or_unreadable(read).in_file(in_file)? {
         Ok(scan) => scan,
         Err(fault) => return stop(LogFact::Damaged, 0, describe_fault(fault)),
     };
-    if let Ending::Damaged { offset, found: what } = &scan.ending {
+    if let Ending::Damaged { offset, found: what } = &scan.ending
+        && !has(Mutant::DamageTakenForEnd)
+    {
         return stop(LogFact::Damaged, *offset, what.clone());
     }
     if joins {
@@ -406,7 +415,11 @@ fn trouble<D: Disk>(
     let in_log = |found| Some(Trouble { file: disks.log.describe(&segment_name(first)), offset: 0, found });
     let in_data = |name: &str, found| Some(Trouble { file: disks.data.describe(name), offset: 0, found });
     match case {
-        Case::Fresh | Case::Clean => None,
+        Case::Fresh | Case::Emptied | Case::Clean => None,
+        Case::Condemned => {
+            let found = "a note that the data was found damaged, and is not put aside yet".to_owned();
+            in_data(epoch_file::NAME, found)
+        }
         Case::Restored => {
             let name = choice.name.as_deref().unwrap_or_default();
             in_data(name, "a snapshot and nothing else: the server begins with it".to_owned())

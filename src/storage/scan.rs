@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::disk::{ReadAt, Window, u32_at};
+use super::error::is_decay;
 use super::segment::{
     ALIGNMENT, HeaderFault, RECORD_HEADER_BYTES, RecordFault, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES,
     SegmentHeader, looks_unfinished,
@@ -132,6 +133,16 @@ pub fn scan_segment<R: ReadAt>(
     };
     scan.ending = ending(&mut window, &scan, fault)?;
     Ok(Ok(scan))
+}
+
+/// What the disk cannot read counts as damage of the whole segment.
+pub(crate) fn or_unreadable<T>(
+    read: io::Result<Result<T, HeaderFault>>,
+) -> io::Result<Result<T, HeaderFault>> {
+    match read {
+        Err(error) if is_decay(&error) => Ok(Err(HeaderFault::Unreadable)),
+        read => read,
+    }
 }
 
 /// Reads a segment that lies in memory as a whole: what [`scan_segment`] tells, and its transactions.

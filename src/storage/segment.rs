@@ -54,6 +54,8 @@ pub enum HeaderFault {
     Checksum,
     /// its id is the last number there is, so no segment could come behind it
     Id,
+    /// the disk cannot read it
+    Unreadable,
     /// a newer release wrote it, in this version of the format
     Future(u32),
 }

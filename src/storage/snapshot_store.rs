@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::disk::{Disk, DiskFile};
-use super::error::{Damage, InFile, StorageError};
+use super::error::{Damage, InFile, StorageError, is_decay};
 use super::snapshot::{Format, SnapshotFault, SnapshotReader, SnapshotSummary, verify_snapshot};
 use super::table::Case;
 use crate::ids::Zxid;
+use crate::mutants::{Mutant, has};
 
 const WRITE_TEMP_NAME: &str = "snapshot.tmp";
 const RECEIVE_TEMP_NAME: &str = "received.tmp";
@@ -126,14 +127,17 @@ impl<D: Disk> SnapshotStore<D> {
         zxid: Zxid,
     ) -> Result<Result<SnapshotSummary, SnapshotFault>, StorageError> {
         let in_file = || self.disk.describe(name);
-        let file = self.disk.open(name).in_file(in_file)?;
+        let file = match self.disk.open(name) {
+            Err(error) if is_decay(&error) => return Ok(Err(error.into())),
+            opened => opened.in_file(in_file)?,
+        };
         match verify_snapshot(file) {
             Ok(summary) if summary.zxid == zxid => Ok(Ok(summary)),
             Ok(_) => {
                 let what = "a header with another zxid than it should have";
                 Ok(Err(SnapshotFault::Damaged { offset: 16, what }))
             }
-            Err(SnapshotFault::Io(error)) => Err(error).in_file(in_file),
+            Err(SnapshotFault::Io(error)) if !is_decay(&error) => Err(error).in_file(in_file),
             Err(fault) => Ok(Err(fault)),
         }
     }
@@ -270,6 +274,9 @@ impl<F: DiskFile> SteppedFile<F> {
     }
 
     fn sync(&mut self) -> std::io::Result<()> {
+        if has(Mutant::SnapshotUnsynced) {
+            return Ok(());
+        }
         self.file.sync_data()?;
         self.synced = self.end;
         Ok(())

@@ -7,6 +7,8 @@ pub enum EpochFact {
     Absent,
     /// it verifies
     Valid,
+    /// it verifies, and says that the data was found damaged
+    Condemned,
     /// it does not
     Damaged,
     /// a newer release wrote it
@@ -73,11 +75,13 @@ pub struct Facts {
     pub reach: ReachFact,
 }
 
-/// What the facts come to. The first six start; the others are refused.
+/// What the facts come to. The first seven start; the others are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Case {
     /// nothing was ever stored here
     Fresh,
+    /// all that was here was damaged, and is put aside
+    Emptied,
     /// a snapshot and nothing else: somebody put it here to begin with
     Restored,
     /// all is well
@@ -90,6 +94,8 @@ pub enum Case {
     LogAlone,
     /// a newer release wrote this
     FutureVersion,
+    /// an earlier start found the data damaged, and did not put aside all of it
+    Condemned,
     /// the epoch file does not verify
     EpochDamaged,
     /// there is data but no epoch file
@@ -115,12 +121,14 @@ impl Case {
     pub fn starts(self) -> bool {
         match self {
             Case::Fresh
+            | Case::Emptied
             | Case::Restored
             | Case::Clean
             | Case::TornTail
             | Case::OlderSnapshot
             | Case::LogAlone => true,
             Case::FutureVersion
+            | Case::Condemned
             | Case::EpochDamaged
             | Case::EpochMissing
             | Case::LogMissing
@@ -141,7 +149,7 @@ impl Case {
     /// What the operator should do.
     pub fn remedy(self) -> &'static str {
         match self {
-            Case::Fresh | Case::Restored | Case::Clean => "Nothing is to be done",
+            Case::Fresh | Case::Emptied | Case::Restored | Case::Clean => "Nothing is to be done",
             Case::TornTail => "It was never acknowledged and is cut off",
             Case::OlderSnapshot | Case::LogAlone => {
                 "The log makes up for it, so nothing is lost; but look after the disk: it does not keep what was written"
@@ -152,18 +160,15 @@ impl Case {
                  acknowledged writes: where other servers have them, move the contents of dataDir and dataLogDir away \
                  and start again, and this server gets everything from the leader; else restore a backup"
             }
-            Case::EpochDamaged
+            Case::Condemned
+            | Case::EpochDamaged
             | Case::EpochMissing
             | Case::LogDamaged
             | Case::LogGap
             | Case::LogStartsLate
             | Case::LogEndsEarly
             | Case::SnapshotNotInLog
-            | Case::SnapshotDamaged => {
-                "Nothing was changed. Going on could lose acknowledged writes. Where other servers have them, move the \
-                 contents of dataDir (but myid) and dataLogDir away and start again, and this server gets everything \
-                 from the leader; else restore a backup"
-            }
+            | Case::SnapshotDamaged => "Nothing was changed. Going on could lose acknowledged writes",
         }
     }
 }
@@ -205,10 +210,15 @@ pub fn decide(facts: Facts) -> Case {
     use SnapshotFact as S;
     match (facts.epoch, facts.snapshot, facts.log, facts.reach) {
         (E::Future, any_snapshot!() | S::Future, any_log!(), any_reach!())
-        | (E::Absent | E::Valid | E::Damaged, S::Future, any_log!(), any_reach!())
-        | (E::Absent | E::Valid | E::Damaged, any_snapshot!(), L::Future, any_reach!()) => {
+        | (E::Absent | E::Valid | E::Condemned | E::Damaged, S::Future, any_log!(), any_reach!())
+        | (E::Absent | E::Valid | E::Condemned | E::Damaged, any_snapshot!(), L::Future, any_reach!()) => {
             Case::FutureVersion
         }
+
+        (E::Condemned, S::None, L::Absent, any_reach!()) | (E::Condemned, S::None, L::Empty, R::Joins) => {
+            Case::Emptied
+        }
+        (E::Condemned, any_snapshot!(), any_log_read!(), any_reach!()) => Case::Condemned,
 
         (E::Damaged, any_snapshot!(), any_log_read!(), any_reach!()) => Case::EpochDamaged,
 
@@ -249,8 +259,8 @@ pub fn decide(facts: Facts) -> Case {
 mod tests {
     use super::*;
 
-    const EPOCHS: [EpochFact; 4] =
-        [EpochFact::Absent, EpochFact::Valid, EpochFact::Damaged, EpochFact::Future];
+    const EPOCHS: [EpochFact; 5] =
+        [EpochFact::Absent, EpochFact::Valid, EpochFact::Condemned, EpochFact::Damaged, EpochFact::Future];
     const SNAPSHOTS: [SnapshotFact; 5] = [
         SnapshotFact::None,
         SnapshotFact::Newest,
@@ -282,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_server_starts_only_from_what_verifies_and_fits_together() {
-        for facts in all() {
+        for facts in all().filter(|facts| facts.epoch != EpochFact::Condemned) {
             let case = decide(facts);
             let data = facts.log != LogFact::Absent || facts.snapshot != SnapshotFact::None;
             let readable = !matches!(facts.log, LogFact::Damaged | LogFact::Gap | LogFact::Future)
@@ -303,6 +313,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_condemned_is_started_from_only_once_nothing_of_it_is_left() {
+        for facts in all().filter(|facts| facts.epoch == EpochFact::Condemned) {
+            let is_future = facts.snapshot == SnapshotFact::Future || facts.log == LogFact::Future;
+            let is_left = facts.snapshot != SnapshotFact::None
+                || !matches!(facts.log, LogFact::Absent | LogFact::Empty)
+                || facts.log == LogFact::Empty && facts.reach != ReachFact::Joins;
+            let expected = match (is_future, is_left) {
+                (true, _) => Case::FutureVersion,
+                (false, true) => Case::Condemned,
+                (false, false) => Case::Emptied,
+            };
+            assert_eq!(decide(facts), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
     fn a_state_is_taken_for_empty_only_if_nothing_was_ever_stored() {
         for facts in all().filter(|facts| decide(*facts) == Case::Fresh) {
             assert_eq!(facts.epoch, EpochFact::Absent);
@@ -315,12 +341,14 @@ mod tests {
     fn every_case_is_the_answer_to_some_state() {
         let cases = [
             Case::Fresh,
+            Case::Emptied,
             Case::Restored,
             Case::Clean,
             Case::TornTail,
             Case::OlderSnapshot,
             Case::LogAlone,
             Case::FutureVersion,
+            Case::Condemned,
             Case::EpochDamaged,
             Case::EpochMissing,
             Case::LogMissing,

@@ -93,6 +93,8 @@ struct Inode {
     seen: Arc<Vec<u8>>,
     durable: Arc<Vec<u8>>,
     pending: Vec<(u64, Change)>,
+    /// The error that reading it gives, as the operating system numbers them.
+    read_error: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -155,6 +157,13 @@ impl SimWorld {
                 *byte ^= mask;
             }
         }
+    }
+
+    /// From now on a file cannot be read: with this error of the operating system, 5 (EIO) for a broken disk.
+    pub fn fail_reads(&self, folder: &'static str, name: &str, os_error: i32) {
+        let mut world = self.world();
+        let inode = world.state.folders[folder].seen[name];
+        world.state.inodes.get_mut(&inode).expect("a name has contents").read_error = Some(os_error);
     }
 
     /// What a file holds.
@@ -227,7 +236,13 @@ impl CrashPoint {
                     change.apply(Arc::make_mut(&mut bytes), &mut |_| chance.keeps(survivors));
                 }
             }
-            state.inodes.insert(*number, Inode { seen: bytes.clone(), durable: bytes, pending: Vec::new() });
+            let inode = Inode {
+                seen: bytes.clone(),
+                durable: bytes,
+                pending: Vec::new(),
+                read_error: inode.read_error,
+            };
+            state.inodes.insert(*number, inode);
         }
         let world = World { state, ..World::default() };
         SimWorld { shared: Arc::new(Mutex::new(world)) }
@@ -417,7 +432,12 @@ impl ReadAt for SimFile {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        (&self.world.world().state.inodes[&self.inode].seen[..]).read_at(bytes, offset)
+        let world = self.world.world();
+        let inode = &world.state.inodes[&self.inode];
+        match inode.read_error {
+            Some(error) => Err(io::Error::from_raw_os_error(error)),
+            None => (&inode.seen[..]).read_at(bytes, offset),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::ids::Zxid;
 use crate::jute::{EventKind, Stat};
+use crate::mutants::{Mutant, has};
 
 /// A watch as a client lists it in `setWatches`: it knows for what it waits, the server keeps less.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +18,9 @@ pub enum SetWatch {
 /// The event to send at once for a watch that a client still had when it saw `relative_zxid` last, and that is set
 /// again now that the znode is as `node` says; `None`: nothing was missed, the watch is to be registered.
 pub fn missed(watch: SetWatch, node: Option<&Stat>, relative_zxid: Zxid) -> Option<EventKind> {
+    if has(Mutant::WatchNotResumed) {
+        return None;
+    }
     match (watch, node) {
         (SetWatch::Exist, None) => None,
         (SetWatch::Exist, Some(_)) => Some(EventKind::NodeCreated),

@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use super::conns::Conns;
 use crate::ids::ConnId;
 use crate::jute::EventKind;
+use crate::mutants::{Mutant, has};
 
 /// What a watch waits for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -102,6 +103,10 @@ impl Watches {
     pub fn fire(&mut self, event: EventKind, path: &str) -> Vec<ConnId> {
         if self.watches == 0 {
             return Vec::new();
+        }
+        if has(Mutant::WatchFiresTwice) && event == EventKind::NodeDataChanged {
+            let slot = self.find(WatchKind::Data, path);
+            return slot.map_or_else(Vec::new, |slot| self.slots[slot as usize].conns.as_slice().to_vec());
         }
         match event {
             EventKind::NodeCreated | EventKind::NodeDataChanged => self.take(WatchKind::Data, path),

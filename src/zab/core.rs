@@ -1,13 +1,14 @@
 //! What a server has and owes whatever its role: its log, its promises, its disk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::Config;
 use super::history::History;
 use super::io::{DiskDone, DiskOp, EpochRecord, LinkId, Output};
 use super::message::{HistorySummary, Message, Proposal, Vote};
 use super::quorum::Quorum;
-use crate::ids::{Epoch, Tick, Zxid};
+use crate::ids::{Epoch, ServerId, Tick, Zxid};
+use crate::mutants::{Mutant, has};
 
 /// An operation that the disk was given and that it has not done yet.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub struct Core {
     pub delivered: Zxid,
     /// The newest epoch that another server was heard to have promised.
     pub epoch_heard: Epoch,
+    /// The epoch that each other server said it leads or wants to lead in when it was last heard; zero for the others.
+    pub led: BTreeMap<ServerId, Epoch>,
     /// A learner that is being synchronized needs what follows this zxid.
     pub wanted_after: Zxid,
     /// The delivered state is not what it should be: a leader's snapshot must replace it.
@@ -96,6 +99,7 @@ impl Core {
             committed,
             delivered: committed,
             epoch_heard: Epoch(0),
+            led: BTreeMap::new(),
             wanted_after: Zxid(u64::MAX),
             distrusted: false,
             abstains_until: Tick::default(),
@@ -184,7 +188,15 @@ impl Core {
     /// True if what this server says is to be counted: its disk is no unexpectedly empty one, and its state is what the
     /// log says.
     pub fn may_vote(&self) -> bool {
-        self.epoch.may_vote && !self.distrusted
+        (self.epoch.may_vote || has(Mutant::EmptyDiskVotes)) && !self.distrusted
+    }
+
+    /// True if nobody can count on a promise that this server lost, and that stands against following in `epoch`: every
+    /// other voter was heard since this process began, and none leads in a newer epoch (rule 4 of docs/zab.md).
+    pub fn has_no_promise_against(&self, epoch: Epoch) -> bool {
+        let mut others = self.quorum.voters().filter(|voter| *voter != self.config.id);
+        let forgotten = !self.epoch.promises_lost || has(Mutant::LostPromiseForgotten);
+        forgotten || others.all(|voter| self.led.get(&voter).is_some_and(|led| *led <= epoch))
     }
 
     /// Adds to the log; the next flush hands it to the disk.
@@ -215,6 +227,9 @@ impl Core {
         self.history.truncate(through);
         self.appended = through;
         self.synced = self.synced.min(through);
+        if has(Mutant::TruncInMemoryOnly) {
+            return;
+        }
         self.disk(DiskOp::Truncate { through }, Pending::Truncate { through });
     }
 
@@ -308,7 +323,8 @@ impl Core {
 
     /// Delivers what is decided and durable here.
     pub fn deliver(&mut self) {
-        let through = self.committed.min(self.synced);
+        let on_disk = if has(Mutant::ApplyBeforeOwnDisk) { self.history.last() } else { self.synced };
+        let through = self.committed.min(on_disk);
         if through <= self.delivered {
             return;
         }

@@ -7,6 +7,7 @@ use super::core::{Core, Milestone, SavePurpose};
 use super::io::Output;
 use super::message::{Notification, PeerState, Vote};
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
+use crate::mutants::{Mutant, has};
 
 /// What the other servers said last; kept whatever the own role is.
 #[derive(Debug, Default)]
@@ -28,9 +29,22 @@ impl Peers {
         core.quorum.has(self.latest.keys().copied().chain([core.config.id]))
     }
 
-    /// It was heard, and is not against being elected.
+    /// It was heard, and could lead: its vote counts, and it is not against being elected.
     fn is_willing(&self, server: ServerId) -> bool {
-        self.latest.get(&server).is_some_and(|peer| !peer.abstains)
+        self.latest.get(&server).is_some_and(|peer| peer.may_vote && !peer.abstains)
+    }
+
+    /// The voters whose votes do not count, this server included, and those that are not heard.
+    pub fn missing_votes(&self, core: &Core) -> (Vec<ServerId>, Vec<ServerId>) {
+        let own = core.config.id;
+        let is_heard = |voter: &ServerId| *voter == own || self.latest.contains_key(voter);
+        let (heard, unheard): (Vec<ServerId>, Vec<ServerId>) = core.quorum.voters().partition(is_heard);
+        let counts = |voter: &ServerId| match self.latest.get(voter) {
+            // Before its disk is at rest a server that looks has no vote for anybody yet.
+            Some(peer) => peer.may_vote || peer.abstains,
+            None => core.may_vote(),
+        };
+        (heard.into_iter().filter(|voter| !counts(voter)).collect(), unheard)
     }
 
     fn newest_round(&self) -> u64 {
@@ -90,11 +104,14 @@ impl Election {
     /// The election begins, a server said something or is gone, or time has passed: looks at everything again.
     pub fn advance(&mut self, core: &mut Core, peers: &Peers) -> Option<Decision> {
         if !self.drained {
-            if !core.disk_is_idle() {
+            if !core.disk_is_idle() && !has(Mutant::VoteBeforeDrained) {
                 return None;
             }
             self.drained = true;
-            assert_eq!(core.synced, core.history.last(), "with an idle disk the whole log is durable");
+            assert!(
+                core.synced == core.history.last() || has(Mutant::VoteBeforeDrained),
+                "with an idle disk the whole log is durable"
+            );
             self.vote = core.own_vote();
             self.announce(core);
         }
@@ -131,7 +148,7 @@ impl Election {
             .all(|voter| voter == own || peers.latest.get(&voter).is_some_and(|peer| peer.empty));
         if all_empty {
             self.saving_may_vote = true;
-            let record = super::EpochRecord { may_vote: true, ..core.epoch.clone() };
+            let record = super::EpochRecord { may_vote: true, promises_lost: false, ..core.epoch.clone() };
             core.save_epoch(record, SavePurpose::MayVote);
         }
     }

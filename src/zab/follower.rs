@@ -7,6 +7,7 @@ use super::io::{EpochRecord, LinkId, Output, Role};
 use super::leader::EPOCH_JUMP_MAX;
 use super::message::{Message, Proposal};
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
+use crate::mutants::{Mutant, has};
 
 /// How far the follower has come. It only goes forward.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +34,7 @@ enum Stage {
     Synced,
     /// UPTODATE came
     Active,
-    /// it was an empty server that did not vote: its right to vote is on its way to the epoch file
+    /// it did not vote, and now has everything: its right to vote is on its way to the epoch file
     SavingMayVote,
 }
 
@@ -174,6 +175,9 @@ impl Follower {
         self.stage = Stage::Promising;
         let record = EpochRecord { accepted_epoch: epoch, ..core.epoch.clone() };
         core.save_epoch(record, SavePurpose::AcceptedEpoch);
+        if has(Mutant::PromiseBeforeDurable) {
+            self.ack_epoch(core, true);
+        }
         Ok(())
     }
 
@@ -198,6 +202,14 @@ impl Follower {
                 return Err(format!("the log does not hold {through}, where it is to be cut"));
             }
             core.truncate(through);
+        }
+        if has(Mutant::DistrustedVotes) && !self.counted {
+            self.take_vote(core);
+            return Ok(());
+        }
+        if has(Mutant::EpochBeforeHistory) {
+            let record = EpochRecord { current_epoch: self.epoch, ..core.epoch.clone() };
+            core.save_epoch(record, SavePurpose::Confirmed);
         }
         if snapshot.is_some_and(|zxid| zxid < core.delivered) && !core.distrusted {
             return Err(format!("the leader's snapshot is older than {}, which was decided", core.delivered));
@@ -226,11 +238,18 @@ impl Follower {
         committed: Zxid,
     ) -> Result<(), Leave> {
         let mut last = core.history.last();
-        if previous != last {
+        let mut proposals = proposals;
+        if has(Mutant::ProposeToAckedOnly) && previous > last {
+            tracing::debug!("a hole is not noticed");
+        } else if has(Mutant::ProposeTwice) {
+            proposals.retain(|proposal| proposal.zxid.may_follow(last) || proposal.zxid > last);
+        } else if previous != last {
             return Err(format!("proposals continue {previous}, but the log ends at {last}"));
         }
         for proposal in proposals {
-            if !proposal.zxid.may_follow(last) || proposal.zxid.epoch() > self.epoch {
+            if !proposal.zxid.may_follow(last) && !has(Mutant::ProposeToAckedOnly)
+                || proposal.zxid.epoch() > self.epoch
+            {
                 return Err(format!("a proposal with {} may not follow {last}", proposal.zxid));
             }
             last = proposal.zxid;
@@ -257,8 +276,7 @@ impl Follower {
 
     fn maybe_save_current_epoch(&mut self, core: &mut Core) {
         if let Stage::SyncingToDisk { through, ensemble_id } = self.stage
-            && core.synced >= through
-            && !core.is_truncating()
+            && (core.synced >= through && !core.is_truncating() || has(Mutant::AckNewLeaderBeforeHistory))
         {
             self.stage = Stage::SavingCurrentEpoch;
             let record = EpochRecord { current_epoch: self.epoch, ensemble_id, ..core.epoch.clone() };
@@ -266,7 +284,8 @@ impl Follower {
         }
     }
 
-    /// Rule 12 of docs/zab.md. A server that came with an empty disk has now got everything; it joins again as a voter.
+    /// Rule 12 of docs/zab.md. A server that came without a vote has now got everything: it joins again as a voter, or
+    /// stays without a vote until that is safe (rule 4).
     fn on_up_to_date(&mut self, core: &mut Core, committed: Zxid) -> Result<(), Leave> {
         if committed > core.history.last() {
             return Err(format!(
@@ -274,13 +293,12 @@ impl Follower {
                 core.history.last()
             ));
         }
-        let confirmed = EpochRecord { ensemble_confirmed: true, may_vote: true, ..core.epoch.clone() };
-        if !self.counted {
-            self.stage = Stage::SavingMayVote;
-            core.save_epoch(confirmed, SavePurpose::MayVote);
+        if self.may_take_vote(core) {
+            self.take_vote(core);
             return Ok(());
         }
         if !core.epoch.ensemble_confirmed {
+            let confirmed = EpochRecord { ensemble_confirmed: true, ..core.epoch.clone() };
             core.save_epoch(confirmed, SavePurpose::Confirmed);
         }
         self.stage = Stage::Active;
@@ -288,6 +306,22 @@ impl Follower {
         core.commit(committed);
         self.maybe_tell_role(core);
         Ok(())
+    }
+
+    /// A leader that was elected without this server has given it everything, and no promise that was lost is in the way.
+    fn may_take_vote(&self, core: &Core) -> bool {
+        !self.counted && core.has_no_promise_against(self.epoch)
+    }
+
+    fn take_vote(&mut self, core: &mut Core) {
+        self.stage = Stage::SavingMayVote;
+        let record = EpochRecord {
+            ensemble_confirmed: true,
+            may_vote: true,
+            promises_lost: false,
+            ..core.epoch.clone()
+        };
+        core.save_epoch(record, SavePurpose::MayVote);
     }
 
     /// Rule 15 of docs/zab.md: decided once it is on the own disk. The leader tells of nothing it has not sent before.
@@ -367,6 +401,9 @@ impl Follower {
         if core.disk_is_silent() {
             return Err(format!("the disk has done nothing for {} ms", core.config.disk_timeout_ms));
         }
+        if self.stage == Stage::Active && self.may_take_vote(core) {
+            self.take_vote(core);
+        }
         let joining_ms = core.now.ms_since(self.began);
         if matches!(self.stage, Stage::Introduced | Stage::Promised)
             && joining_ms > core.config.sync_timeout_ms
@@ -387,9 +424,10 @@ impl Follower {
                 | Stage::Synced
                 | Stage::Active
         );
-        if may_ack && core.synced > self.told_ack {
-            self.told_ack = core.synced;
-            self.send(core, Message::Ack { through: core.synced });
+        let through = if has(Mutant::AckBeforeSync) { core.history.last() } else { core.synced };
+        if may_ack && through > self.told_ack {
+            self.told_ack = through;
+            self.send(core, Message::Ack { through });
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::message::{HistorySummary, Proposal};
 use crate::ids::Zxid;
+use crate::mutants::{Mutant, has};
 
 /// How many epochs are remembered; a learner that has none of them in common gets a snapshot.
 const EPOCH_ENDS_MAX: usize = 64;
@@ -97,6 +98,9 @@ impl History {
         }
         self.recent_bytes += proposal.memory_bytes();
         self.recent.push_back(proposal);
+        if has(Mutant::HoleInRecent) && self.recent.len() == 7 {
+            self.recent.remove(2);
+        }
         self.forget_old_epochs();
     }
 

@@ -73,6 +73,10 @@ pub struct EpochRecord {
     pub ensemble_confirmed: bool,
     /// the server takes part in elections: its disk was empty by intention, or was synchronized since
     pub may_vote: bool,
+    /// what it promised before was lost with the epoch file, so a candidate may count on a promise nobody here knows of
+    pub promises_lost: bool,
+    /// the data was found damaged, and not all of it is put aside yet: nothing of it counts
+    pub condemned: bool,
     /// the newest epoch promised to a leader
     pub accepted_epoch: Epoch,
     /// the epoch whose history the log holds

@@ -9,6 +9,7 @@ use super::io::{EpochRecord, LinkId, Output, Role};
 use super::learner::{Learner, Stage};
 use super::message::{HistorySummary, Message, Proposal};
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
+use crate::mutants::{Mutant, has};
 
 /// How far the leader itself has come. It only goes forward.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,7 +162,7 @@ impl Leader {
         }
     }
 
-    /// Rule 5 of docs/zab.md: a new epoch is newer than any that a quorum has promised. A voter that promised a newer one elsewhere
+    /// Rule 5 of docs/zab.md: a new epoch is newer than any that a quorum has promised. A server that promised a newer one elsewhere
     /// could never take part in this one, so a still newer epoch must be found for all.
     fn on_follower_info(&mut self, core: &mut Core, link: LinkId) -> Result<(), StepDown> {
         let learner = &self.learners[&link];
@@ -170,9 +171,10 @@ impl Leader {
             return Ok(());
         }
         let unsettled = matches!(self.phase, Phase::SavingAcceptedEpoch | Phase::CollectingPromises);
-        let taken = learner.accepted_epoch > self.epoch || learner.accepted_epoch == self.epoch && unsettled;
+        let taken = learner.accepted_epoch > self.epoch
+            || learner.accepted_epoch == self.epoch && learner.may_vote && unsettled;
         core.epoch_heard = core.epoch_heard.max(learner.accepted_epoch);
-        if self.phase != Phase::CollectingEpochs && learner.may_vote && taken {
+        if self.phase != Phase::CollectingEpochs && taken {
             return Err(format!("server {} has promised epoch {}", learner.server, learner.accepted_epoch));
         }
         match self.phase {
@@ -202,7 +204,20 @@ impl Leader {
         self.phase = Phase::SavingAcceptedEpoch;
         let record = EpochRecord { accepted_epoch: self.epoch, ..core.epoch.clone() };
         core.save_epoch(record, SavePurpose::AcceptedEpoch);
+        if has(Mutant::ProposeEpochBeforeDurable) {
+            self.propose_epoch(core);
+        }
         Ok(())
+    }
+
+    /// Tells the epoch to everybody who asks for it.
+    fn propose_epoch(&mut self, core: &mut Core) {
+        self.phase = Phase::CollectingPromises;
+        let introduced = self.learners.values().filter(|learner| learner.stage == Stage::Introduced);
+        for link in introduced.map(|learner| learner.link).collect::<Vec<_>>() {
+            self.send_leader_info(core, link);
+        }
+        self.maybe_take_epoch(core);
     }
 
     fn send_leader_info(&mut self, core: &mut Core, link: LinkId) {
@@ -223,8 +238,8 @@ impl Leader {
         let learner = self.learners.get_mut(&link).expect("the learner just spoke");
         let learner_last = history.epoch_ends.last().copied().unwrap_or(Zxid::ZERO);
         let own = (core.epoch.current_epoch, core.history.last());
-        if self.phase == Phase::CollectingPromises && learner.may_vote && (current_epoch, learner_last) > own
-        {
+        let has_more = (current_epoch, learner_last) > own && !has(Mutant::LeadWithLess);
+        if self.phase == Phase::CollectingPromises && learner.may_vote && has_more {
             return Err(format!("server {} has more: epoch {current_epoch}, {learner_last}", learner.server));
         }
         learner.promised = promised;
@@ -261,12 +276,7 @@ impl Leader {
         match milestone {
             Milestone::Synced => self.maybe_commit(core),
             Milestone::EpochSaved(SavePurpose::AcceptedEpoch) if self.phase == Phase::SavingAcceptedEpoch => {
-                self.phase = Phase::CollectingPromises;
-                let introduced = self.learners.values().filter(|learner| learner.stage == Stage::Introduced);
-                for link in introduced.map(|learner| learner.link).collect::<Vec<_>>() {
-                    self.send_leader_info(core, link);
-                }
-                self.maybe_take_epoch(core);
+                self.propose_epoch(core);
             }
             Milestone::EpochSaved(SavePurpose::CurrentEpoch) if self.phase == Phase::SavingCurrentEpoch => {
                 self.phase = Phase::Synchronizing;
@@ -326,7 +336,8 @@ impl Leader {
         assert_eq!(learner.stage, Stage::Synced, "only a learner with the history serves clients");
         learner.stage = Stage::Active;
         learner.told_committed = core.committed.min(learner.sent);
-        core.send(link, Message::UpToDate { committed: learner.told_committed });
+        let told = if has(Mutant::UpToDateOfAck) { learner.acked } else { learner.told_committed };
+        core.send(link, Message::UpToDate { committed: told });
         tracing::info!(server = %learner.server, "a follower is up to date");
     }
 
@@ -343,6 +354,8 @@ impl Leader {
         let last = core.history.last();
         if self.phase != Phase::Established || !self.role_told {
             None
+        } else if has(Mutant::EpochRollsOver) && last.counter() == core.config.epoch_txns_max {
+            Some(Zxid::new(Epoch(last.epoch().0 + 1), 1))
         } else if last.epoch() == self.epoch {
             last.next().filter(|next| next.counter() <= core.config.epoch_txns_max)
         } else {
@@ -380,7 +393,8 @@ impl Leader {
     /// What a learner may take for decided as far as it is on its own disk: with it, a quorum has that (rule 15 of
     /// docs/zab.md).
     fn decided_with(&self, core: &Core, link: LinkId) -> Zxid {
-        let on_disk = |learner: &Learner| if learner.link == link { learner.sent } else { learner.acked };
+        let takes_it = |learner: &Learner| learner.link == link || has(Mutant::CommitToldTooEarly);
+        let on_disk = |learner: &Learner| if takes_it(learner) { learner.sent } else { learner.acked };
         self.decided(core, on_disk).unwrap_or_default().max(core.committed)
     }
 
@@ -397,7 +411,10 @@ impl Leader {
         let answered = self.learners.values().filter(|learner| learner.counts());
         let answered =
             answered.map(|learner| (learner.server, learner.pong)).chain([(core.config.id, self.ping)]);
-        let Some(through) = core.quorum.reached_by_quorum(answered) else { return };
+        let Some(mut through) = core.quorum.reached_by_quorum(answered) else { return };
+        if has(Mutant::SyncWithoutQuorum) {
+            through = self.ping;
+        }
         while let Some((token, ping)) = self.barriers.front().copied() {
             if ping > through {
                 break;
@@ -426,7 +443,7 @@ impl Leader {
         let silence_ms = core.config.peer_timeout_ms;
         let patience_ms =
             if self.phase == Phase::Established { silence_ms } else { core.config.discovery_timeout_ms() };
-        if core.now.ms_since(self.quorum_heard) > patience_ms {
+        if core.now.ms_since(self.quorum_heard) > patience_ms && !has(Mutant::NeverStepDown) {
             return Err(format!("no quorum was heard of for {patience_ms} ms"));
         }
         if self.phase != Phase::Established && core.now.ms_since(self.progress) > core.config.sync_timeout_ms
@@ -479,7 +496,7 @@ impl Leader {
         let quorum_age_ms =
             if self.phase == Phase::Established { age.min(u64::from(u32::MAX)) as u32 } else { 0 };
         for learner in self.learners.values() {
-            let committed = learner.told_committed;
+            let committed = if has(Mutant::UpToDateOfAck) { Zxid::ZERO } else { learner.told_committed };
             core.send(learner.link, Message::Ping { sequence: self.ping, quorum_age_ms, committed });
         }
         self.maybe_pass_barriers(core);

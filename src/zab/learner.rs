@@ -7,6 +7,7 @@ use super::io::{LinkId, Output};
 use super::message::{HistorySummary, Message};
 use super::sync_plan::{SyncPlan, sync_plan};
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
+use crate::mutants::{Mutant, has};
 
 /// How far the learner has come. It only goes forward.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,14 +89,21 @@ impl Learner {
 
     /// True if the learner has the leader's history, so that its acknowledgements count (rule 11 of docs/zab.md).
     pub fn counts(&self) -> bool {
-        self.may_vote && matches!(self.stage, Stage::Synced | Stage::Active)
+        let is_synchronized = matches!(self.stage, Stage::Synced | Stage::Active)
+            || has(Mutant::CountUnsynchronized) && matches!(self.stage, Stage::Syncing { .. });
+        self.may_vote && is_synchronized
     }
 
     /// Begins the synchronization by the plan (rule 9 of docs/zab.md). Waits if a snapshot would be older than what the learner may
     /// have acknowledged.
     pub fn begin_sync(&mut self, core: &mut Core) {
         assert_eq!(self.stage, Stage::Promised, "a learner is synchronized once");
-        let plan = sync_plan(&core.history, &self.history);
+        let mut plan = sync_plan(&core.history, &self.history);
+        if let SyncPlan::TruncThenDiff { through } = plan
+            && has(Mutant::DiffWithoutTrunc)
+        {
+            plan = SyncPlan::Diff { after: through };
+        }
         let (truncate_to, snapshot_zxid, sent) = match plan {
             SyncPlan::Diff { after } => (None, None, after),
             SyncPlan::Trunc { through } | SyncPlan::TruncThenDiff { through } => {
@@ -121,23 +129,37 @@ impl Learner {
         self.stage = Stage::Syncing { target: core.history.last() };
     }
 
-    /// What follows this zxid is still needed to synchronize the learner.
+    /// What follows this zxid is still to be sent to the learner. Up to date or not: one that is slow for a moment should
+    /// not need a snapshot for it.
     pub fn wanted_after(&self) -> Option<Zxid> {
-        matches!(self.stage, Stage::Syncing { .. } | Stage::SentNewLeader { .. }).then_some(self.sent)
+        self.is_sent_history().then_some(self.sent)
+    }
+
+    fn is_sent_history(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Syncing { .. } | Stage::SentNewLeader { .. } | Stage::Synced | Stage::Active
+        )
     }
 
     /// Sends what the learner lacks, as far as its window allows, then NEWLEADER when it is due, then what is decided if
     /// it is news. False if the learner needs transactions that are no longer at hand.
     #[must_use]
     pub fn pump(&mut self, core: &mut Core, epoch: Epoch, ensemble_id: u64, decided: Zxid) -> bool {
-        if !matches!(
-            self.stage,
-            Stage::Syncing { .. } | Stage::SentNewLeader { .. } | Stage::Synced | Stage::Active
-        ) {
+        if !self.is_sent_history() {
             return true;
         }
         if self.sent < core.history.before_recent() {
             return false;
+        }
+        if has(Mutant::ProposeToAckedOnly) && matches!(self.stage, Stage::SentNewLeader { .. }) {
+            self.sent = core.history.last();
+        }
+        if let Stage::SentNewLeader { target } = self.stage
+            && has(Mutant::ProposeTwice)
+            && self.sent == target
+        {
+            self.sent = core.history.before_recent().max(Zxid::new(target.epoch(), 0));
         }
         self.send_proposals(core, decided);
         if let Stage::Syncing { target } = self.stage
@@ -191,6 +213,22 @@ impl Learner {
             }
             self.in_flight_bytes -= bytes;
             self.in_flight.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_learner_was_not_sent_is_kept_for_it_though_it_is_up_to_date() {
+        let mut learner = Learner::new(ServerId(2), LinkId(1), Tick(0));
+        learner.sent = Zxid(7);
+        assert_eq!(learner.wanted_after(), None, "nothing is decided about it yet");
+        for stage in [Stage::Syncing { target: Zxid(9) }, Stage::Synced, Stage::Active] {
+            learner.stage = stage;
+            assert_eq!(learner.wanted_after(), Some(Zxid(7)));
         }
     }
 }

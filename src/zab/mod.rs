@@ -223,6 +223,16 @@ impl Zab {
         &self.core.epoch
     }
 
+    /// True if this server's votes, promises and acknowledgements count.
+    pub fn may_vote(&self) -> bool {
+        self.core.may_vote()
+    }
+
+    /// The voters that are heard and whose votes do not count, and those that are not heard.
+    pub fn missing_votes(&self) -> (Vec<ServerId>, Vec<ServerId>) {
+        self.peers.missing_votes(&self.core)
+    }
+
     /// The epoch this server serves in; `None` while it may not.
     pub fn serving_epoch(&self) -> Option<Epoch> {
         match &self.state {
@@ -238,6 +248,8 @@ impl Zab {
             return;
         }
         let abstains = notification.abstains;
+        let leads = notification.state == PeerState::Leading;
+        self.core.led.insert(from, if leads { notification.epoch } else { Epoch(0) });
         self.peers.on_notification(from, notification);
         match &self.state {
             State::Following(follower)

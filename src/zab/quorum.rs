@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::ServerId;
+use crate::mutants::{Mutant, has};
 
 /// The servers that vote, and when some of them are enough: more than half.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,7 +54,8 @@ impl Quorum {
         }
         let mut reached: Vec<T> = greatest.into_values().collect();
         reached.sort_unstable_by(|a, b| b.cmp(a));
-        reached.get(self.voters.len() / 2).copied()
+        let one_short = usize::from(has(Mutant::CommitOneShort) && self.voters.len() > 1);
+        reached.get(self.voters.len() / 2 - one_short).copied()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::history::{History, common_point};
 use super::message::HistorySummary;
 use crate::ids::Zxid;
+use crate::mutants::{Mutant, has};
 
 /// What the leader tells a learner to do before NEWLEADER.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,8 +41,13 @@ enum Common {
 /// Decides it for a learner with this history.
 pub fn sync_plan(leader: &History, learner: &HistorySummary) -> SyncPlan {
     let point = common_point(&leader.summary(), learner);
+    let learner_end = learner.epoch_ends.last().copied().unwrap_or_default();
+    if has(Mutant::DiffByRange) && (leader.before_recent()..leader.last()).contains(&learner_end) {
+        return SyncPlan::Diff { after: learner_end };
+    }
     let common = match point {
         None => Common::Unknown,
+        Some(_) if has(Mutant::DiffFromUncovered) => Common::AtHand,
         Some(point) if point < leader.before_recent() => Common::OutOfReach,
         Some(_) => Common::AtHand,
     };

@@ -16,6 +16,7 @@ import pytest
 
 from harness import jute
 from harness.rawclient import ConnectionClosed, RawClient, Session, connect_frame
+from harness.server import Options
 from harness.wait import DeadlineExceeded, wait_for
 
 CONNECTIONS = int(os.environ.get("ZABRA_CONNECTIONS", 2000))
@@ -340,6 +341,28 @@ def _raise_open_files(wanted):
         return False
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     return True
+
+
+def test_connections_leave_the_server_the_descriptors_that_it_needs(make_ensemble):
+    """Whoever takes all that can be had must not end the log, which needs a file now and then."""
+    ensemble = make_ensemble(1, options=Options(extra={"logSegmentBytes": "65536", "snapCount": "500"}))
+    (server,) = ensemble.servers
+    if not ensemble.flavour.is_zabra:
+        pytest.skip("ZooKeeper takes every connection that the system gives it")
+    address = (server.address.host, server.address.client_port)
+    with contextlib.ExitStack() as stack, RawClient(*address) as inside:
+        _, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (256, hard))
+        silent = [stack.enter_context(_dial(server)) for _ in range(300)]
+        wait_for(lambda: "file descriptors" in server.log_tail(), 10, "the server to say that it has few descriptors")
+        for _ in range(20):
+            inside.send_all([jute.set_data("/", b"x" * 500)] * 100)
+            for _ in range(100):
+                assert inside.receive().error == jute.OK
+        for conn in silent:
+            conn.close()
+        wait_for(server.mode, 10, "the server to let clients in again")
+        ensemble.assert_healthy()
 
 
 @pytest.mark.parametrize("with_session", [False, True], ids=["without_a_word", "after_connecting"])

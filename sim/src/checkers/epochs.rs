@@ -16,6 +16,11 @@ pub struct Epochs {
 }
 
 impl Epochs {
+    /// What a disk held is lost.
+    pub fn forgets(&mut self, server: ServerId) {
+        self.known.remove(&server);
+    }
+
     /// What a disk holds, and the epoch of what its server delivered last, if it serves.
     pub fn holds(&mut self, server: ServerId, record: &EpochRecord, delivered: Epoch) -> Verdict {
         let (accepted, current) = (record.accepted_epoch, record.current_epoch);
@@ -23,8 +28,7 @@ impl Epochs {
         unless(current >= delivered, || {
             format!("server {server} delivered something of epoch {delivered} and holds {current}")
         })?;
-        let Some(before) = self.known.get(&server).filter(|known| known.data_dir_id == record.data_dir_id)
-        else {
+        let Some(before) = self.known.get(&server) else {
             self.known.insert(server, record.clone());
             return Ok(());
         };
@@ -58,7 +62,7 @@ mod tests {
         epochs.holds(ServerId(1), &record(2, 2), Epoch(1)).expect_err("a promise is lost");
         epochs.holds(ServerId(1), &record(3, 4), Epoch(1)).expect_err("it was not promised");
         epochs.holds(ServerId(1), &record(3, 2), Epoch(3)).expect_err("the epoch is not held");
-        let other = EpochRecord { data_dir_id: 7, ..record(0, 0) };
-        assert_eq!(epochs.holds(ServerId(1), &other, Epoch(0)), Ok(()));
+        epochs.forgets(ServerId(1));
+        assert_eq!(epochs.holds(ServerId(1), &record(0, 0), Epoch(0)), Ok(()));
     }
 }

@@ -310,3 +310,16 @@ fn a_transaction_that_could_not_be_read_back_is_refused_and_leaves_nothing_behin
     assert_eq!(leader.ask(ONE, &multi_of([set(0), set(1), set(2)])), Err(BadArguments.into()));
     leader.ask(ONE, &multi_of([set(0), set(1)])).expect("fits, and the version is still 0");
 }
+
+#[test]
+fn a_multi_is_refused_as_soon_as_it_is_too_big() {
+    let mut leader = Leader::with(&["/a"]);
+    leader.auth = (0..50).map(|i| AuthId { scheme: "digest".into(), id: format!("user{i}:x") }).collect();
+    let auth = || acl_of(perms::ALL, AuthId { scheme: "auth".into(), id: "".into() });
+    let paths: Vec<String> = (0..5).map(|i| format!("/a/{i}")).collect();
+    let creates = paths.iter().map(|path| create_as(path, 0, auth()));
+    // What stands behind is not even looked at: it could be gigabytes.
+    let multi = multi_of(creates.chain([delete("/absent", -1)]));
+    assert_eq!(leader.ask(ONE, &multi), Err(BadArguments.into()));
+    leader.ask(ONE, &create_as("/a/0", 0, auth())).expect("nothing is left behind");
+}

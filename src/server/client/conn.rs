@@ -40,6 +40,8 @@ pub struct Conn {
     silence: AtomicU32,
     /// it is in the list of those heard of since the last heartbeat
     listed: AtomicBool,
+    /// it has sent more than is read for now
+    is_held_up: AtomicBool,
 }
 
 impl Conn {
@@ -57,6 +59,7 @@ impl Conn {
             age: AtomicU32::new(0),
             silence: AtomicU32::new(0),
             listed: AtomicBool::new(false),
+            is_held_up: AtomicBool::new(false),
         }
     }
 
@@ -80,6 +83,12 @@ impl Conn {
     /// The session, 0 before there is one.
     pub fn session_id(&self) -> SessionId {
         SessionId(self.session_id.load(Ordering::Relaxed))
+    }
+
+    /// It has sent more than is read for now, or not: nobody can tell whether it sends pings behind that, so it is not
+    /// taken for silent.
+    pub fn hold_up(&self, is_held_up: bool) {
+        self.is_held_up.store(is_held_up, Ordering::Relaxed);
     }
 
     /// Another sweep: why it should be closed by now, if it should.
@@ -192,6 +201,9 @@ impl Conns {
     pub fn close_overdue(&self) {
         let mut wakers = Vec::new();
         for conn in self.table().open.values() {
+            if conn.is_held_up.load(Ordering::Relaxed) {
+                self.hear(conn);
+            }
             if let Some(why) = conn.sweep() {
                 wakers.extend(conn.outbox.close(Closing::Now(why)));
             }
@@ -258,6 +270,13 @@ mod tests {
         assert!(strangers.outbox.closing().is_some());
         conns.hear(&client);
         sweep(16);
+        assert_eq!(client.outbox.closing(), None);
+        client.hold_up(true);
+        sweep(100);
+        assert_eq!(client.outbox.closing(), None);
+        assert!(conns.take_heard().contains(&client.id), "the leader must know too");
+        client.hold_up(false);
+        sweep(15);
         assert_eq!(client.outbox.closing(), None);
         sweep(1);
         assert!(client.outbox.closing().is_some());

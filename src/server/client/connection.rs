@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::conn::Conn;
 use super::outbox::{Closing, Drained};
 use super::requests::Progress;
+use super::room::{Held, Share};
 use super::{ClientContext, auth};
 use crate::jute::{AuthId, FrameError};
 use crate::replica::Input;
@@ -79,6 +80,8 @@ pub(super) struct Outstanding {
     pub came: Instant,
     /// how long it is
     pub bytes: usize,
+    /// what it takes of the room for big ones, until it is answered
+    pub _room: Held,
 }
 
 /// One client connection.
@@ -96,6 +99,8 @@ pub(super) struct Connection {
     pub outstanding: VecDeque<Outstanding>,
     /// bytes of these
     pub outstanding_bytes: usize,
+    /// for the next big request
+    pub room: Share,
     /// the last of them is a `sync`
     pub is_syncing: bool,
     pub identities: Arc<[AuthId]>,
@@ -115,6 +120,7 @@ pub(super) async fn serve(context: Arc<ClientContext>, conn: Arc<Conn>, stream: 
         output: BytesMut::new(),
         outstanding: VecDeque::new(),
         outstanding_bytes: 0,
+        room: Share::new(&context.room),
         is_syncing: false,
         identities,
         closing: None,
@@ -227,10 +233,17 @@ impl Connection {
             return Poll::Ready(Ok(()));
         }
         if is_stuck {
+            self.room.give_up();
+            self.conn.hold_up(false);
             return self.stream.poll_write_ready(context).map_err(End::Io);
         }
+        if self.room.poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
         let is_behind = self.waiting.is_some() || self.stage == Stage::Connecting;
-        if is_behind && self.input.len() >= BACKLOG_BYTES_MAX {
+        let is_held_up = is_behind && self.input.len() >= BACKLOG_BYTES_MAX;
+        self.conn.hold_up(is_held_up);
+        if is_held_up {
             return Poll::Pending;
         }
         let mut bytes = [const { MaybeUninit::uninit() }; READ_BYTES];

@@ -1,11 +1,13 @@
 //! Lets clients in.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,6 +19,10 @@ use crate::server::net::{self, ACCEPT_PAUSE};
 /// How long a client that finds no place has to wait for threads to notice that others have left. All who come behind it
 /// wait as well.
 const GIVE_WAY: Duration = Duration::from_millis(1);
+
+/// File descriptors that clients cannot take: without one for the next file of the log the server would have to end, and
+/// without some for the other servers it would be cut off. At most a quarter of all.
+const FILES_KEPT: u64 = 64;
 
 /// The threads that serve clients, each with a runtime of its own. None: the thread that accepts serves them too,
 /// which spares every write two hops between threads.
@@ -96,6 +102,10 @@ pub async fn listen(context: Arc<ClientContext>, threads: ClientThreads, listene
                 continue;
             }
         };
+        if let Err(why) = leaves_enough_files(&stream) {
+            refuse(&context, from, &why);
+            continue;
+        }
         let mut admitted = admit(&context, &permits, from);
         if admitted.is_err() {
             // Connections that their clients closed before they opened this one count until their tasks have run.
@@ -110,6 +120,17 @@ pub async fn listen(context: Arc<ClientContext>, threads: ClientThreads, listene
             Err(why) => refuse(&context, from, &why),
         }
     }
+}
+
+/// Why a connection may not keep its file descriptor, if so. The system gives the lowest number that is free: a high one
+/// tells that all below it are in use.
+fn leaves_enough_files(stream: &TcpStream) -> Result<(), String> {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
+    let kept = FILES_KEPT.min(limit / 4);
+    if stream.as_raw_fd().cast_unsigned() as u64 + kept < limit {
+        return Ok(());
+    }
+    Err(format!("of {limit} file descriptors only {kept} are free, which the server keeps for itself"))
 }
 
 /// A place for another connection, or why there is none.

@@ -6,6 +6,7 @@
 //! | `listener` | permits, accept, limits |
 //! | `connection` | the task: bytes in, bytes out, the end |
 //! | `requests` | frames: which are answered here, which wait, which go to the core |
+//! | `room` | how much of big requests the core has at once |
 //! | `outbox` | what the core has for the client |
 //! | `conn` | all connections, who was heard of, who is overdue |
 //! | `auth` | who a client is |
@@ -16,15 +17,19 @@ mod connection;
 mod listener;
 mod outbox;
 mod requests;
+mod room;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::mpsc;
 
+pub use auth::{IDENTITIES_MAX, authenticated};
 pub use conn::{Conn, Conns, SWEEP_MS, Table as ConnTable};
 pub use listener::{ClientThreads, listen};
 pub use outbox::{Closing, Outbox};
+pub use requests::is_for_leader;
+pub use room::Room;
 
 use super::quiet::Quiet;
 use crate::admin::{ClientLine, Mode, Stats, View, Word, answer};
@@ -42,6 +47,10 @@ pub struct ClientContext {
     pub inputs: mpsc::Sender<Input>,
     /// the open connections
     pub conns: Conns,
+    /// sets of damaged files that its folders keep
+    pub damaged_sets: usize,
+    /// for big requests
+    pub room: Room,
     /// the counters
     pub stats: Stats,
     /// for log lines that can come often
@@ -82,6 +91,10 @@ impl ClientContext {
             watches: status.watches,
             sessions: status.sessions,
             data_bytes: status.data_bytes,
+            may_vote: status.may_vote,
+            voters_without_vote: status.voters_without_vote.len(),
+            voters_unheard: status.voters_unheard.len(),
+            damaged_sets: self.damaged_sets,
             clients: &clients,
         };
         answer(word, &view)

@@ -169,7 +169,7 @@ impl Connection {
             _ => {}
         }
         let for_core = op.is_some_and(is_for_leader);
-        if self.must_wait(op.filter(|_| for_core)) {
+        if self.must_wait(op.filter(|_| for_core)) || (for_core && !self.room.is_for(frame.len())) {
             return Ok(Served::Later(frame));
         }
         let body = &frame[RequestHeader::WIRE_BYTES..];
@@ -248,7 +248,8 @@ impl Connection {
     /// Gives the core something that it answers through the outbox.
     fn hand_over(&mut self, input: Input) -> Result<Served, End> {
         let bytes = if let Input::Request { body, .. } = &input { body.len() } else { 0 };
-        self.outstanding.push_back(Outstanding { came: Instant::now(), bytes });
+        let room = self.room.take();
+        self.outstanding.push_back(Outstanding { came: Instant::now(), bytes, _room: room });
         self.outstanding_bytes += bytes;
         self.conn.outstanding.store(self.outstanding.len() as u64, Relaxed);
         self.context.stats.begin(1);
@@ -322,7 +323,7 @@ impl Connection {
 }
 
 /// True for what the leader must decide.
-fn is_for_leader(op: OpCode) -> bool {
+pub fn is_for_leader(op: OpCode) -> bool {
     use OpCode::*;
     matches!(op, Create | Create2 | Delete | SetData | SetAcl | Sync | Multi | CloseSession)
 }

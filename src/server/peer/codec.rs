@@ -218,7 +218,7 @@ fn answer_bytes(answer: &Answer) -> usize {
 }
 
 /// About how many bytes the frames of `message` take.
-pub(super) fn approximate_bytes(message: &PeerMessage) -> usize {
+pub fn approximate_bytes(message: &PeerMessage) -> usize {
     let content = match message {
         PeerMessage::Zab(Message::Proposals { proposals, .. }) => proposals.iter().map(proposal_bytes).sum(),
         PeerMessage::Zab(Message::SnapshotChunk { data, .. }) => data.len(),

@@ -26,7 +26,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-pub use codec::{CodecError, decode, decode_hello, decode_notification, encode, encode_notification};
+pub use codec::{
+    CodecError, approximate_bytes, decode, decode_hello, decode_notification, encode, encode_notification,
+};
 pub use election::{Electors, listen as listen_for_notifications};
 pub use frames::PeerReadError;
 pub use hello::{HelloError, Identity, LivePeers, PROTOCOL_VERSION, Refusal, check_hello};

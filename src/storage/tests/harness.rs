@@ -80,7 +80,8 @@ impl Model {
         self.history.chunks(5).map(block).collect()
     }
 
-    fn load(&mut self, block: &[u8]) {
+    /// Adds what a block of a snapshot holds.
+    pub fn load(&mut self, block: &[u8]) {
         let mut rest = block;
         while !rest.is_empty() {
             let zxid = Zxid(u64::from_le_bytes(rest[..8].try_into().unwrap()));

@@ -5,3 +5,4 @@ mod damage;
 mod failure;
 mod harness;
 mod model;
+mod salvage;

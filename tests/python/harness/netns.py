@@ -44,6 +44,7 @@ class Network:
         self._bridge = f"zb{self._tag}"
         self._subnet = f"10.{100 + os.getpid() % 100}.{(os.getpid() // 100 + number) % 250}"
         self._namespaces = {}
+        self._filtered = set()
         _ip("link", "add", self._bridge, "type", "bridge")
         _ip("addr", "add", f"{self._subnet}.1/24", "dev", self._bridge)
         _ip("link", "set", self._bridge, "up")
@@ -60,23 +61,50 @@ class Network:
 
     def isolate(self, server_id):
         """Cuts the server off from every other server, silently in both directions; clients still reach it."""
-        others = ", ".join(self._host(other) for other in self._namespaces if other != server_id)
-        self._nft(
-            server_id,
-            "add table inet zabra",
-            "add chain inet zabra in { type filter hook input priority 0; }",
-            "add chain inet zabra out { type filter hook output priority 0; }",
-            f"add rule inet zabra in ip saddr {{ {others} }} counter drop",
-            f"add rule inet zabra out ip daddr {{ {others} }} counter drop",
-        )
+        others = [other for other in self._namespaces if other != server_id]
+        self.cut([pair for other in others for pair in ((server_id, other), (other, server_id))])
 
-    def heal(self, server_id):
-        """Ends what `isolate` began; returns how many packets it swallowed."""
-        listing = self._nft(server_id, "list table inet zabra")
-        words = listing.split()
-        dropped = sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
-        self._nft(server_id, "delete table inet zabra")
-        return dropped
+    def cut(self, pairs):
+        """What the first server of a pair sends never reaches the second one, which is not told."""
+        for receiver in {receiver for _, receiver in pairs}:
+            senders = ", ".join(self._host(sender) for sender, other in pairs if other == receiver)
+            self._filter(receiver, f"ip saddr {{ {senders} }} counter drop")
+
+    def lose(self, server_id, percent):
+        """So many of the packets from other servers to this one are lost, by chance."""
+        others = ", ".join(self._host(other) for other in self._namespaces if other != server_id)
+        self._filter(server_id, f"ip saddr {{ {others} }} numgen random mod 100 < {percent} counter drop")
+
+    def swallowed(self):
+        """How many packets `isolate`, `cut` and `lose` have swallowed so far."""
+        count = 0
+        for server_id in self._filtered:
+            words = self._nft(server_id, "list table inet zabra").split()
+            count += sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
+        return count
+
+    def heal(self):
+        """Ends what `isolate`, `cut` and `lose` began; returns how many packets they swallowed."""
+        count = self.swallowed()
+        for server_id in self._filtered:
+            self._nft(server_id, "delete table inet zabra")
+        self._filtered.clear()
+        return count
+
+    def slow_down(self, server_id):
+        """Whatever the server sends waits: with netem 20 to 80 ms by chance, else in the queue of a narrow line."""
+        try:
+            self._tc(server_id, "add", "netem", "delay", "50ms", "30ms")
+        except RuntimeError:  # a kernel without it
+            self._tc(server_id, "add", "tbf", "rate", "1mbit", "burst", "16kb", "latency", "100ms")
+
+    def speed_up(self, server_id):
+        """Ends what `slow_down` began; returns how many packets had to wait."""
+        listing = _ip("netns", "exec", self._namespaces[server_id], "tc", "-s", "qdisc", "show", "dev", "eth0")
+        words = listing.replace(",", "").split()
+        self._tc(server_id, "del")
+        # netem lets every packet wait; the narrow line counts those that found it taken.
+        return int(words[words.index("bytes" if "netem" in words else "overlimits") + 1])
 
     def close(self):
         """Removes namespaces and bridge."""
@@ -99,6 +127,20 @@ class Network:
         _ip("-n", namespace, "link", "set", "lo", "up")
         return Address(server_id, self._host(server_id), _CLIENT_PORT, _QUORUM_PORT, _ELECTION_PORT, namespace)
 
+    def _filter(self, server_id, rule):
+        if server_id not in self._filtered:
+            self._filtered.add(server_id)
+            self._nft(
+                server_id,
+                "add table inet zabra",
+                "add chain inet zabra in { type filter hook input priority 0; }",
+            )
+        self._nft(server_id, f"add rule inet zabra in {rule}")
+
+    def _tc(self, server_id, verb, *discipline):
+        namespace = self._namespaces[server_id]
+        _ip("netns", "exec", namespace, "tc", "qdisc", verb, "dev", "eth0", "root", *discipline)
+
     def _nft(self, server_id, *commands):
         argv = ["ip", "netns", "exec", self._namespaces[server_id], "nft", "; ".join(commands)]
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
@@ -108,3 +150,4 @@ def _ip(*arguments):
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout

@@ -17,9 +17,10 @@ STOP_DEADLINE_S = 15
 class Process:
     """A started program; all signals go to its id and to no other."""
 
-    def __init__(self, argv, log_path, cwd=None, env=None, prefix=()):
-        """`prefix` is put before everything, for example `ip netns exec name`; it must exec what follows."""
-        guard = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+    def __init__(self, argv, log_path, cwd=None, env=None, prefix=(), death_signal="KILL"):
+        """`prefix` is put before everything, for example `ip netns exec name`; it must exec what follows.
+        `death_signal` is what the kernel sends it if its owner dies: TERM where it has something to tidy up."""
+        guard = ["setpriv", "--pdeathsig", death_signal, "--"] if shutil.which("setpriv") else []
         self.log_path = str(log_path)
         self.argv = list(argv)
         with open(self.log_path, "ab") as log:
@@ -55,7 +56,11 @@ class Process:
         """SIGSTOP, and waits until the kernel says it has stopped."""
         os.kill(self.pid, signal.SIGSTOP)
         self._paused = True
-        wait_for(lambda: self._state() == "T", 10, f"process {self.pid} to stop")
+        wait_for(self.stopped, 10, f"process {self.pid} to stop")
+
+    def stopped(self):
+        """True if it is stopped now."""
+        return self._state() == "T"
 
     def resume(self):
         """SIGCONT."""

@@ -47,6 +47,8 @@ class Server:
         self.address = address
         self.peers = tuple(peers)
         self.options = options or Options()
+        self.launcher = []
+        """Words before the program, which must exec it: `env NAME=VALUE` for example."""
         self.process = None
         self.starts = 0
         self._write_folder()
@@ -71,9 +73,9 @@ class Server:
         assert not self.alive(), f"server {self.server_id} is running"
         self.starts += 1
         prefix = ["ip", "netns", "exec", self.address.netns] if self.address.netns else []
-        argv = self.flavour.command(self.folder / "zoo.cfg", self.server_id if self.peers else None)
+        command = self.flavour.command(self.folder / "zoo.cfg", self.server_id if self.peers else None)
         env = dict(os.environ, RUST_BACKTRACE="1", NO_COLOR="1")
-        self.process = Process(argv, self.folder / LOG_NAME, cwd=str(self.folder), env=env, prefix=prefix)
+        self.process = Process([*self.launcher, *command], self.folder / LOG_NAME, cwd=str(self.folder), env=env, prefix=prefix)
         return self
 
     def alive(self):
@@ -99,8 +101,9 @@ class Server:
     def wipe(self):
         """Takes away all that the stopped server had on disk, as a lost disk would; it keeps its myid."""
         assert not self.alive()
-        shutil.rmtree(self.folder / "data")
-        (self.folder / "data").mkdir()
+        # The folder itself stays: something may be mounted on it.
+        for entry in (self.folder / "data").iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         if self.peers:
             (self.folder / "data" / "myid").write_text(f"{self.server_id}\n")
 

@@ -1,0 +1,78 @@
+//! The first bytes of a connection: a four-letter word or a frame, never both; and each word's answer, whatever the
+//! server's numbers and clients are. What a tool reads line by line stays lines.
+
+#![no_main]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use zabra::admin::{ClientLine, Mode, Stats, View, Word, answer};
+use zabra::config::{Format, Source, parse_text};
+use zabra::ids::Zxid;
+use zabra_fuzz::memory::{Bound, bounded};
+
+/// A client is one line of `stat`; the constant is the settings, which `conf` writes out.
+const BOUND: Bound = Bound { constant_bytes: 256 << 10, factor: 128 };
+
+type Numbers = (u64, u64, usize, u64, u32);
+
+fuzz_target!(|data: ([u8; 4], u8, Numbers, Vec<(u32, u16, u64)>, &str)| {
+    let (head, mode, numbers, clients, whitelist) = data;
+    let input_bytes = 64 + whitelist.len() + 14 * clients.len();
+    bounded(BOUND, input_bytes, || judge(head, mode, numbers, whitelist, &clients));
+});
+
+fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[(u32, u16, u64)]) {
+    let Some(word) = Word::parse(head) else {
+        return;
+    };
+    assert!(i32::from_be_bytes(head) > 64 << 20, "a word is no length of a frame that would be taken");
+    let text = format!("dataDir=/nonexistent\nclientPort=2181\n4lw.commands.whitelist={whitelist}\n");
+    let source =
+        Source { name: "zoo.cfg", text: &text, format: Format::Properties, myid: None, strict: false };
+    let Ok(loaded) = parse_text(&source) else { return };
+    let (zxid, digest, count, bytes, latency_ms) = numbers;
+    let stats = Stats::default();
+    stats.count_received(digest >> 8);
+    stats.count_answered(1, Duration::from_millis(latency_ms.into()));
+    stats.count_proposal(count >> 1);
+    let clients: Vec<ClientLine> = clients
+        .iter()
+        .map(|(ip, port, packets)| ClientLine {
+            peer: SocketAddr::from((ip.to_be_bytes(), *port)),
+            queued: *packets,
+            received: *packets,
+            sent: *packets,
+        })
+        .collect();
+    let mode = match mode % 4 {
+        0 => Mode::Looking,
+        1 => Mode::Standalone,
+        2 => Mode::Follower,
+        _ => Mode::Leader { learners: count, synced: count / 2 },
+    };
+    let view = View {
+        settings: &loaded.settings,
+        stats: &stats,
+        mode,
+        last_zxid: Zxid(zxid),
+        digest,
+        nodes: count,
+        ephemerals: count,
+        watches: count,
+        sessions: count,
+        data_bytes: bytes,
+        clients: &clients,
+    };
+    let text = answer(word, &view);
+    assert!(!text.is_empty() && !text.contains('\0'));
+    if head == *b"mntr" && text.starts_with("zk_") {
+        assert!(text.lines().all(|line| {
+            line.split_once('\t').is_some_and(|(key, value)| key.starts_with("zk_") && !value.is_empty())
+        }));
+    }
+    if head == *b"stat" && text.starts_with("Zookeeper") {
+        assert_eq!(text.lines().filter(|line| line.starts_with(" /")).count(), clients.len());
+    }
+}

@@ -1,0 +1,130 @@
+//! Bugs that other systems had, to be put back one at a time: proof that the simulator would find them. Without the
+//! feature `mutants` nothing of them is compiled, and neither a release build nor the server can be built with it.
+//! `docs/simulator.md` has the table of who found which.
+
+#[cfg(all(feature = "mutants", not(debug_assertions)))]
+compile_error!("the feature `mutants` puts bugs into the code: it is for the simulator, never for a release");
+
+/// A bug that can be put back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// which
+    pub mutant: Mutant,
+    /// where it was seen, or which rule it breaks
+    pub origin: &'static str,
+    /// what is wrong with it
+    pub what: &'static str,
+}
+
+macro_rules! mutants {
+    ($($name:ident, $origin:literal, $what:literal;)*) => {
+        /// What is done wrong; see [`KNOWN`] for where it comes from.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Mutant {
+            $(#[doc = $what] $name,)*
+        }
+
+        /// All of them.
+        pub const KNOWN: &[Known] = &[$(Known { mutant: Mutant::$name, origin: $origin, what: $what },)*];
+    };
+}
+
+mutants! {
+    // Synchronization.
+    AckNewLeaderBeforeHistory, "ZOOKEEPER-3911, 4646", "NEWLEADER is acknowledged before the history is on disk";
+    EpochBeforeHistory, "ZOOKEEPER-4643, 4785", "the new epoch is held before the history is on disk";
+    DiffByRange, "ZOOKEEPER-1154", "a history that ends within the leader's range of zxids gets a DIFF";
+    DiffWithoutTrunc, "ZOOKEEPER-2845", "what a learner has too much is not cut before a DIFF";
+    TruncInMemoryOnly, "ZOOKEEPER-5094", "a TRUNC changes what the server tells, not its log";
+    HoleInRecent, "ZOOKEEPER-4925", "a transaction goes missing among the recent ones that DIFFs are made of";
+    DiffFromUncovered, "ZOOKEEPER-2418, 4352", "a DIFF begins before the oldest recent transaction";
+    SnapshotUnsynced, "ZOOKEEPER-2872", "a received snapshot is not synced before the log behind it begins";
+    SnapshotZxidEarly, "ZOOKEEPER-3104", "a snapshot is told to be of the transaction before its last";
+    ProposeToAckedOnly, "ZAB, ambiguity 1", "proposals go only to followers that acknowledged NEWLEADER";
+    ProposeTwice, "ZAB, ambiguity 2", "what came before the ACK of NEWLEADER comes again behind it, and is taken";
+    UpToDateOfAck, "ZAB, ambiguity 3", "UPTODATE carries the zxid of the ACK, not the newest committed one";
+    // Election and discovery.
+    VoteBeforeDrained, "ZOOKEEPER-4712, 4541", "a server votes while its disk still works for its older role";
+    PromiseBeforeDurable, "ZOOKEEPER-1282", "an epoch is promised before the promise is on disk";
+    ProposeEpochBeforeDurable, "ZOOKEEPER-1291, 1343", "an epoch is proposed before it is on the leader's disk";
+    LeadWithLess, "rule 7", "a candidate leads though a voter has more";
+    EmptyDiskVotes, "ZOOKEEPER-2325, rule 4", "a server that lost its disk votes at once";
+    DistrustedVotes, "rule 4", "a server becomes a voter before a leader synchronized it";
+    LostPromiseForgotten, "rule 4", "a server that lost its promises votes as soon as it is synchronized";
+    CountUnsynchronized, "rule 11", "acknowledgements count before the one of NEWLEADER";
+    NeverStepDown, "rule 16", "a leader without a quorum stays leader";
+    // Broadcast.
+    AckBeforeSync, "CH#102629", "a proposal is acknowledged before it is synced";
+    CommitOneShort, "rule 15", "one acknowledgement less than a quorum commits";
+    CommitToldTooEarly, "rule 15", "a follower is told of a commit that still lacks other disks than its own";
+    ApplyBeforeOwnDisk, "ZOOKEEPER-4882, rule 13", "what is committed is applied before the own disk has it";
+    ApplyWholeLog, "ZOOKEEPER-2832, 1549", "a start applies the whole log, committed or not";
+    EpochRollsOver, "ZOOKEEPER-1277", "behind the last zxid of an epoch comes the first of the next, without election";
+    SyncWithoutQuorum, "ZOOKEEPER-1675", "sync does not ask whether the leader still has a quorum";
+    // Disk.
+    FsyncRetried, "fsync of Linux", "a failed fsync is tried again, and believed";
+    TailTrusted, "fsync of Linux", "what a failed fsync left in memory is trusted by the next process";
+    FolderUnsynced, "ZOOKEEPER-4269, R8", "the folder is not synced behind a new log segment";
+    EpochFileUnsynced, "ZOOKEEPER-4269", "the folder is not synced behind a new epoch file";
+    EpochFileInPlace, "ZOOKEEPER-1653, 2307", "the epoch file is overwritten in place";
+    WreckLeft, "ZOOKEEPER-2249, 1520", "the remains of an unfinished group stay behind the end of the log";
+    DamageTakenForEnd, "ZOOKEEPER-1520", "a damaged record is taken for the end of the log";
+    HoleInLogTaken, "ZOOKEEPER-2325, mailing list", "a segment that is missing in the middle is not noticed";
+    PurgeTooMuch, "ZOOKEEPER-3231", "log that the oldest snapshot kept needs is removed";
+    CutOldestFirst, "ZOOKEEPER-1489", "a TRUNC shortens a segment before the later ones are gone";
+    // Sessions and requests.
+    EphemeralLeft, "ZOOKEEPER-2355, 3145, 5010", "one ephemeral outlives its session";
+    CreateAfterClose, "ZOOKEEPER-1208, 1496", "a closed session may still create, until its end is applied";
+    NoFullTimeout, "ZOOKEEPER-2774, 366", "a new leader gives sessions no full timeout";
+    TouchesForgotten, "ZOOKEEPER-1049", "a follower does not tell which sessions it heard of";
+    OldConnectionTaken, "ZOOKEEPER-710, 907", "requests of a connection that was left are carried out";
+    RequestTwice, "exactly once", "a request that stands in the log is sent to the new leader again";
+    OrderLostInResend, "ZOOKEEPER-1863", "a request is judged anew behind a later one of its connection";
+    AnswerTooEarly, "ZOOKEEPER-1863, 4537", "an answer does not wait for what it rests on";
+    AnswersKept, "R3", "answers of an older leader are told though what they rest on came to nothing";
+    // What a request becomes.
+    NotRolledBack, "ZOOKEEPER-1624, 4219", "what a failed multi would have changed is remembered";
+    PendingForgotten, "CH#48595", "a request is judged without what is proposed and not applied yet";
+    MultiInParts, "ZOOKEEPER-3127", "a multi that fails carries out what comes before";
+    SequenceByCount, "ZOOKEEPER-1046", "sequential names count the children that are there";
+    // Watches.
+    EventBehindReply, "watches", "an event is told behind the reply that shows the change";
+    WatchFiresTwice, "watches", "a watch stays when it fires";
+    WatchNotResumed, "ZOOKEEPER-1412", "watches set again do not look at what was missed";
+}
+
+impl Known {
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Known> {
+        KNOWN.iter().copied().find(|known| known.name() == name)
+    }
+
+    /// Its name on the command line.
+    pub fn name(&self) -> String {
+        format!("{:?}", self.mutant)
+    }
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// From now on this thread has the bug, or none.
+#[cfg(feature = "mutants")]
+pub fn activate(mutant: Option<Mutant>) {
+    ACTIVE.set(mutant);
+}
+
+/// True if this thread has the bug.
+#[cfg(feature = "mutants")]
+pub fn has(mutant: Mutant) -> bool {
+    ACTIVE.get() == Some(mutant)
+}
+
+/// Never true: production code has none of them.
+#[cfg(not(feature = "mutants"))]
+#[inline(always)]
+pub const fn has(_: Mutant) -> bool {
+    false
+}

@@ -1,0 +1,156 @@
+//! Room for big requests: all connections of a server share it, so that however many clients send big ones, the core has
+//! no more of them than it can handle in a moment. Who finds none waits in the order of coming, and so do the bytes behind.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Requests up to this length need no room: their number is bounded, and with it what they come to.
+const SMALL_BYTES_MAX: usize = 16 << 10;
+
+/// For all bigger requests that are not decided. Beyond it they would wait for one another in the core, in the log and on
+/// the way to other servers, and everything else behind them.
+const ROOM_BYTES: usize = 16 << 20;
+
+/// Room is counted in pieces of this size.
+const PIECE_BYTES: usize = 1 << 10;
+
+/// The room of a server.
+#[derive(Clone, Debug)]
+pub struct Room {
+    pieces: Arc<Semaphore>,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { pieces: Arc::new(Semaphore::new(ROOM_BYTES / PIECE_BYTES)) }
+    }
+}
+
+/// Held while the core has the request.
+pub type Held = Option<OwnedSemaphorePermit>;
+
+type Coming = Pin<Box<dyn Future<Output = Held> + Send>>;
+
+/// What one connection has of the room: that for the request that it serves next.
+pub struct Share {
+    room: Room,
+    state: State,
+}
+
+enum State {
+    Nothing,
+    Waiting(Coming),
+    Held(OwnedSemaphorePermit),
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Nothing => "nothing",
+            State::Waiting(_) => "waiting",
+            State::Held(_) => "held",
+        })
+    }
+}
+
+impl Share {
+    /// Nothing yet.
+    pub fn new(room: &Room) -> Share {
+        Share { room: room.clone(), state: State::Nothing }
+    }
+
+    /// True if there is room for a request of so many bytes. If not, the connection waits for it from now on, and
+    /// [`Share::poll`] tells when it is there; the next call must be for the same request.
+    pub fn is_for(&mut self, bytes: usize) -> bool {
+        if bytes <= SMALL_BYTES_MAX {
+            return true;
+        }
+        if let State::Nothing = self.state {
+            // One that is bigger than all the room has it alone.
+            let pieces = bytes.min(ROOM_BYTES).div_ceil(PIECE_BYTES) as u32;
+            let room = Arc::clone(&self.room.pieces);
+            self.state = match Arc::clone(&room).try_acquire_many_owned(pieces) {
+                Ok(held) => State::Held(held),
+                Err(_) => State::Waiting(Box::pin(async move { room.acquire_many_owned(pieces).await.ok() })),
+            };
+        }
+        matches!(self.state, State::Held(_))
+    }
+
+    /// Ready once the room that is waited for is there.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let State::Waiting(coming) = &mut self.state else { return Poll::Pending };
+        match coming.as_mut().poll(context) {
+            Poll::Ready(held) => {
+                self.state = held.map_or(State::Nothing, State::Held);
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Takes what is held, for as long as the core has the request.
+    pub fn take(&mut self) -> Held {
+        match std::mem::replace(&mut self.state, State::Nothing) {
+            State::Held(held) => Some(held),
+            State::Nothing | State::Waiting(_) => None,
+        }
+    }
+
+    /// The connection cannot go on for now: nobody is to wait for it. It comes last when it can.
+    pub fn give_up(&mut self) {
+        self.state = State::Nothing;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    const BIG: usize = 1 << 20;
+
+    fn is_ready(share: &mut Share) -> bool {
+        share.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn big_requests_share_the_room_in_the_order_of_coming_and_small_ones_need_none() {
+        let room = Room::default();
+        let mut taken: Vec<Held> = Vec::new();
+        let mut share = Share::new(&room);
+        while share.is_for(BIG) {
+            taken.push(share.take());
+        }
+        assert_eq!(taken.len(), ROOM_BYTES / BIG);
+        let mut next = Share::new(&room);
+        assert!(!next.is_for(BIG) && next.is_for(SMALL_BYTES_MAX));
+        assert!(!is_ready(&mut share) && !is_ready(&mut next));
+        taken.pop();
+        assert!(!is_ready(&mut next), "another one came before");
+        assert!(is_ready(&mut share) && share.is_for(BIG));
+        taken.push(share.take());
+        taken.pop();
+        assert!(is_ready(&mut next) && next.is_for(BIG));
+    }
+
+    #[test]
+    fn who_gives_up_holds_up_nobody() {
+        let room = Room::default();
+        let mut first = Share::new(&room);
+        assert!(first.is_for(10 * ROOM_BYTES), "one that is bigger than all the room has it alone");
+        let held = first.take();
+        let mut stuck = Share::new(&room);
+        let mut other = Share::new(&room);
+        assert!(!stuck.is_for(BIG) && !is_ready(&mut stuck));
+        assert!(!other.is_for(BIG) && !is_ready(&mut other));
+        stuck.give_up();
+        drop(held);
+        assert!(is_ready(&mut other));
+    }
+}
