@@ -111,7 +111,7 @@ impl Judge {
         self.notes.on_stop(id);
     }
 
-    /// A server loses its disk.
+    /// A server loses its disk, or part of what it holds.
     pub fn on_wipe(&mut self, id: ServerId) {
         self.on_decay(id, Part::Epoch);
     }
