@@ -133,9 +133,12 @@ impl Judge {
         let is_leader = self.expiry.is_leader(id);
         match input {
             Input::Heard(conns) => {
-                if is_leader {
-                    let heard = conns.iter().filter_map(|conn| replica.session_of(*conn));
-                    heard.for_each(|session| self.expiry.touched(session, now));
+                for session in conns.iter().filter_map(|conn| replica.session_of(*conn)) {
+                    if is_leader {
+                        self.expiry.touched(session, now);
+                    } else if let Role::Following { .. } = server.role {
+                        require(expiry::NAME, self.expiry.heard(id, session, now));
+                    }
                 }
                 self.check_resources(id, replica);
             }
@@ -257,6 +260,9 @@ impl Judge {
         match output {
             Output::Send { link, message: PeerMessage::Zab(message) } => {
                 self.on_message(servers, server, *link, message);
+            }
+            Output::Send { message: PeerMessage::Touched(sessions), .. } => {
+                self.expiry.passes_on(id, sessions);
             }
             Output::Notify { notification, .. } => {
                 let (synced, epoch) = (server.disk.synced, &server.disk.epoch);

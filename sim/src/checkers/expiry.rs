@@ -1,5 +1,6 @@
 //! A session expires only by the decision of the established leader, and not before its timeout has passed since the
-//! leader heard of its client, since an answer to it was asked for, and since the leader was established.
+//! leader heard of its client, since an answer to it was asked for, and since the leader was established. A follower soon
+//! tells its leader of the sessions that it hears of.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,13 @@ pub const NAME: &str = "session expiry";
 /// A clock may go too fast by so much, percent.
 const DRIFT_PERCENT: u64 = 10;
 
+/// How often a follower may hear of a session before it tells its leader: both happen with every heartbeat.
+const HEARD_MAX: u32 = 5;
+
 #[derive(Default)]
 pub struct Expiry {
+    /// how often each follower heard of each session since it told its leader of it, and when it did last
+    owed: BTreeMap<(ServerId, SessionId), (u32, u64)>,
     timeouts: BTreeMap<SessionId, u64>,
     /// when each session was last touched: the leader heard of it, or its client asked for something that was answered
     touched: BTreeMap<SessionId, u64>,
@@ -33,8 +39,25 @@ impl Expiry {
         *touched = at.max(*touched);
     }
 
-    /// A server is established as leader, or does not lead any more.
+    /// A follower hears of a session. What came while it stood still, it hears all at once.
+    pub fn heard(&mut self, server: ServerId, session: SessionId, now: u64) -> Verdict {
+        let (times, last) = self.owed.entry((server, session)).or_default();
+        *times += u32::from(now > std::mem::replace(last, now));
+        unless(*times <= HEARD_MAX, || {
+            format!("server {server} heard {times} times of session {session}, and told nobody")
+        })
+    }
+
+    /// A follower tells its leader of sessions that it heard of.
+    pub fn passes_on(&mut self, server: ServerId, sessions: &[SessionId]) {
+        for session in sessions {
+            self.owed.remove(&(server, *session));
+        }
+    }
+
+    /// The role of a server changes: it is established as leader, or leads no more.
     pub fn leads(&mut self, server: ServerId, since: Option<u64>) {
+        self.owed.retain(|(owing, _), _| *owing != server);
         match since {
             Some(since) => self.leads.insert(server, since),
             None => self.leads.remove(&server),
@@ -82,5 +105,23 @@ mod tests {
         assert_eq!(expiry.expires(SERVER, SESSION, 5_950), Ok(()));
         expiry.leads(SERVER, None);
         expiry.expires(SERVER, SESSION, 9_000).expect_err("it leads no more");
+    }
+
+    #[test]
+    fn a_follower_that_keeps_what_it_hears_to_itself_is_found() {
+        let mut expiry = Expiry::default();
+        let mut now = 0;
+        let mut hear = |expiry: &mut Expiry, times| {
+            (0..times).try_for_each(|_| {
+                now += 40;
+                expiry.heard(SERVER, SESSION, now)
+            })
+        };
+        for _ in 0..3 {
+            assert_eq!(hear(&mut expiry, HEARD_MAX), Ok(()));
+            expiry.passes_on(SERVER, &[SESSION]);
+        }
+        assert_eq!(hear(&mut expiry, HEARD_MAX), Ok(()));
+        hear(&mut expiry, 1).expect_err("once too often");
     }
 }
