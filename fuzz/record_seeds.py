@@ -248,7 +248,7 @@ def seed_peers(quorum, election):
                 if few.take(frame[:1]):
                     write("peer_frame", frame)
             # The first frame is a Hello, which no link ever sees; the others at several moments of a server's life.
-            for behaved in (0, 12, 30, 60, 120, 250):
+            for behaved in (0, 6, 15, 30, 60, 125, *range(128, 136)):
                 steps = b"".join(bytes([SAY]) + behind_length(frame) for frame in found[1:9])
                 if steps and few.take(("state", behaved, len(direction) > 4000)):
                     write("peer_states", bytes([2 + behaved % 2, behaved]) + steps)
@@ -257,6 +257,16 @@ def seed_peers(quorum, election):
             if few.take(("election", frame[:4])):
                 write("peer_frame", frame)
                 write("peer_states", bytes([0, 5, 7, 3, 1]) + behind_length(frame))
+
+
+def seed_states():
+    """One made message of each kind, in each state that the target can bring a server into, on either side."""
+    for leads in (0, 1):
+        for moment in range(128, 136):
+            for kind in range(20):
+                # the odd kinds with their flag; zxids and epochs a little beyond what the server has
+                message = bytes([4, kind + 140 * (kind % 2)]) + bytes([50, 3, 1, 1])
+                write("peer_states", bytes([leads, moment]) + message)
 
 
 def seed_files(folder):
@@ -311,6 +321,7 @@ def main():
         talk = {kind: [said for _, proxy in of for said in proxy.conversations] for kind, of in proxies.items()}
         seed_clients(talk["client"])
         seed_peers(talk["quorum"], talk["election"])
+        seed_states()
         seed_files(Path(folder))
         seed_texts(servers)
     for kind in sorted(SEEDS.iterdir()):

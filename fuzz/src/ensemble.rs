@@ -1,7 +1,7 @@
 //! Two servers of an ensemble of three, in memory: one is under test, the other one behaves. What they say to each other
 //! is delivered, held back, lost, or followed by what neither said. The third server is whoever writes the input.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use zabra::ids::ServerId;
@@ -26,6 +26,46 @@ enum Parcel {
     Message(LinkId, PeerMessage),
 }
 
+/// What a server says when it reaches another state; in the order of [`Ensemble::has_said`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Saying {
+    FollowerInfo,
+    AckEpoch,
+    AckNewLeader,
+    Ack,
+    LeaderInfo,
+    Sync,
+    NewLeader,
+    UpToDate,
+}
+
+impl Saying {
+    const ALL: [Saying; 8] = [
+        Saying::FollowerInfo,
+        Saying::AckEpoch,
+        Saying::AckNewLeader,
+        Saying::Ack,
+        Saying::LeaderInfo,
+        Saying::Sync,
+        Saying::NewLeader,
+        Saying::UpToDate,
+    ];
+
+    fn of(message: &PeerMessage) -> Option<Saying> {
+        Some(match message {
+            PeerMessage::Zab(Message::FollowerInfo { .. }) => Saying::FollowerInfo,
+            PeerMessage::Zab(Message::AckEpoch { .. }) => Saying::AckEpoch,
+            PeerMessage::Zab(Message::AckNewLeader { .. }) => Saying::AckNewLeader,
+            PeerMessage::Zab(Message::Ack { .. }) => Saying::Ack,
+            PeerMessage::Zab(Message::LeaderInfo { .. }) => Saying::LeaderInfo,
+            PeerMessage::Zab(Message::Sync { .. }) => Saying::Sync,
+            PeerMessage::Zab(Message::NewLeader { .. }) => Saying::NewLeader,
+            PeerMessage::Zab(Message::UpToDate { .. }) => Saying::UpToDate,
+            _ => return None,
+        })
+    }
+}
+
 /// Both of them.
 pub struct Ensemble {
     /// the server under test, then its partner
@@ -33,6 +73,8 @@ pub struct Ensemble {
     ids: [ServerId; 2],
     /// on the way to each
     parcels: [VecDeque<Parcel>; 2],
+    /// what the server under test has said to a leader or a learner
+    said: BTreeSet<Saying>,
     /// the links of the server under test, with whom they seem to be
     pub links: BTreeMap<LinkId, ServerId>,
     last_link: u64,
@@ -45,9 +87,15 @@ impl Ensemble {
             servers: [Server::new(tested, 3), Server::new(partner, 3)],
             ids: [ServerId(tested), ServerId(partner)],
             parcels: [VecDeque::new(), VecDeque::new()],
+            said: BTreeSet::new(),
             links: BTreeMap::new(),
             last_link: 0,
         }
+    }
+
+    /// True once the server under test has said what marks a state: which of them, is counted around.
+    pub fn has_said(&self, which: u8) -> bool {
+        self.said.contains(&Saying::ALL[usize::from(which) % Saying::ALL.len()])
     }
 
     /// Time passes for both.
@@ -154,6 +202,9 @@ impl Ensemble {
     }
 
     fn send(&mut self, of: usize, link: LinkId, message: PeerMessage) {
+        if of == TESTED {
+            self.said.extend(Saying::of(&message));
+        }
         if self.links.get(&link) == Some(&self.ids[PARTNER]) {
             self.parcels[1 - of].push_back(Parcel::Message(link, message));
         }

@@ -37,10 +37,7 @@ fn run(mut script: Script<'_>) {
     let head = script.byte();
     let (tested, partner) = if head & 1 == 0 { (1, 3) } else { (3, 1) };
     let mut run = Run { ensemble: Ensemble::new(tested, partner), clients: Clients::default() };
-    let behaved = script.below(BEHAVED_STEPS_MAX + 1);
-    for _ in 0..behaved {
-        run.behave();
-    }
+    run.until(script.byte());
     if head & 2 != 0 {
         run.write(usize::from(head >> 2));
     }
@@ -53,6 +50,21 @@ fn run(mut script: Script<'_>) {
 }
 
 impl Run {
+    /// Everybody behaves for some steps, or until the server under test has said something that marks a state, and for
+    /// some more.
+    fn until(&mut self, moment: u8) {
+        let Some(state) = moment.checked_sub(128) else {
+            return (0..2 * moment).for_each(|_| self.behave());
+        };
+        for _ in 0..BEHAVED_STEPS_MAX {
+            if self.ensemble.has_said(state) {
+                break;
+            }
+            self.behave();
+        }
+        (0..state / 8).for_each(|_| self.behave());
+    }
+
     fn behave(&mut self) {
         let told = self.ensemble.behave();
         self.hear(told);

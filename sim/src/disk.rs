@@ -14,6 +14,8 @@ use zabra::storage::testing::{Failed, SimDisk, SimWorld, Survivors};
 use zabra::storage::{Disk as _, Options, SnapshotWriter, Storage, StorageError};
 use zabra::zab::{DiskDone, DiskOp, EpochRecord, Proposal};
 
+use super::checkers::purge::Recovery;
+
 pub const HASH_SEED: u64 = 7;
 
 /// Segments that hold a dozen transactions, so that every run has many.
@@ -210,6 +212,25 @@ impl Disk {
         let folder = self.world.disk("data");
         folder.create("initialize").expect("memory");
         folder.sync_dir().expect("memory");
+    }
+
+    /// Every transaction that is known of the log, on its way to the disk or there.
+    pub fn log(&self) -> &BTreeMap<Zxid, Proposal> {
+        &self.log
+    }
+
+    /// The end of the log when everything on its way is there.
+    pub fn log_end(&self) -> Zxid {
+        self.log.last_key_value().map_or(self.synced, |(zxid, _)| *zxid)
+    }
+
+    /// What a start from what is durable now would make.
+    pub fn would_start(&self) -> Result<Recovery, String> {
+        let world = self.world.crash(Survivors::Nothing);
+        let found = recover_from(world.disks(), OPTIONS, HASH_SEED, 0, self.new.clone(), OnDamage::Refuse);
+        let found = found.map_err(|error| error.to_string())?;
+        let (zxid, digest) = (found.state.zxid(), found.state.digest());
+        Ok(Recovery { zxid, digest, log_end: found.storage.synced() })
     }
 
     /// What the log holds in `after..=through`.

@@ -12,7 +12,6 @@ use zabra::server::OnDamage;
 use zabra::storage::SnapshotEncoder;
 use zabra::zab::{LinkId, Message, Role};
 
-use super::client::Read;
 use super::clients::Clients;
 use super::coverage::Coverage;
 use super::disk::{Disk, End, HASH_SEED, Part, Refusal, Started};
@@ -120,7 +119,7 @@ impl Ensemble {
             servers: servers.collect(),
             clients: Clients::default(),
             network: Network::default(),
-            judge: Judge::default(),
+            judge: Judge::new(usize::from(settings.servers)),
             coverage: Coverage::default(),
             trace,
         }
@@ -157,6 +156,10 @@ impl Ensemble {
     }
 
     fn config(&self, id: ServerId) -> Config {
+        let incarnation = self.servers[&id].incarnation;
+        // Of every process its own: the numbers of requests begin with it.
+        let mut secret_seed = [id.0; 32];
+        secret_seed[..8].copy_from_slice(&incarnation.to_le_bytes());
         Config {
             zab: ZabConfig {
                 id,
@@ -173,7 +176,7 @@ impl Ensemble {
                 new_ensemble_id: 77 + u64::from(id.0),
             },
             hash_seed: HASH_SEED,
-            secret_seed: [id.0; 32],
+            secret_seed,
             started_wall_ms: self.wall_ms(id).unsigned_abs(),
             session_timeout_ms_min: 500,
             session_timeout_ms_max: 60_000,
@@ -212,9 +215,7 @@ impl Ensemble {
             self.coverage.count("recovery of a server with data");
         }
         self.coverage.recovery(is_new, damage.as_deref(), &notes);
-        if let Err(fault) = self.judge.on_start(&self.servers[&id], &state, snapshot) {
-            fail("history", fault);
-        }
+        self.judge.on_start(&self.servers[&id], &state, snapshot);
         let (applied, synced) = (state.zxid(), self.server(id).disk.synced);
         if synced > applied {
             self.coverage.count("recovery with a tail that may not be decided");
@@ -277,7 +278,7 @@ impl Ensemble {
             }
         }
         self.judge.on_stop(id);
-        self.clients.on_server_down(id);
+        self.lose_server(id);
         let is_noticed = end == End::Process;
         self.network.forget(id, is_noticed);
         if is_noticed {
@@ -302,6 +303,7 @@ impl Ensemble {
     /// Replaces a dead server's disk by an empty one.
     pub fn wipe(&mut self, id: ServerId) {
         self.note(format!("server {id} loses its disk"));
+        self.judge.on_wipe(id);
         let server = self.server(id);
         assert!(server.replica.is_none(), "only a dead server is wiped");
         server.disk = server.disk.replaced(u64::from(id.0) + 1000 * (server.incarnation + 1));
@@ -312,6 +314,7 @@ impl Ensemble {
     pub fn spoil(&mut self, id: ServerId, part: Part) {
         self.note(format!("server {id}: damage ({part:?})"));
         self.coverage.count("damaged disk");
+        self.judge.on_decay(id, part);
         self.server(id).disk.spoil(part);
     }
 
@@ -334,11 +337,14 @@ impl Ensemble {
     /// Something happens to a server, and it does what there is to do.
     pub fn input(&mut self, id: ServerId, input: Input) {
         let (now, wall_ms) = (self.tick_of(id), self.wall_ms(id));
-        let server = self.server(id);
-        let Some(replica) = &mut server.replica else { return };
-        if server.paused {
+        let server = self.servers.get_mut(&id).expect("a server of the ensemble");
+        if server.paused && server.replica.is_some() {
             return server.inbox.push_back(input);
         }
+        if let Some(replica) = &server.replica {
+            self.judge.on_input(server, replica, self.now, &input);
+        }
+        let Some(replica) = &mut server.replica else { return };
         let mut outputs = Vec::new();
         replica.step(now, wall_ms, input, &mut outputs);
         self.after(id, outputs);
@@ -356,9 +362,7 @@ impl Ensemble {
     fn after(&mut self, id: ServerId, outputs: Vec<Output>) {
         let server = &self.servers[&id];
         let replica = server.replica.as_ref().expect("it did something just now");
-        if let Err(fault) = self.judge.on_step(server, replica, &mut self.coverage) {
-            fail("history", fault);
-        }
+        self.judge.on_step(server, replica, &mut self.coverage);
         for output in outputs {
             if let Some(doom) = &mut self.server(id).doom {
                 if doom.outputs_left == 0 {
@@ -373,9 +377,7 @@ impl Ensemble {
     }
 
     fn carry_out(&mut self, id: ServerId, output: Output) {
-        if let Err(fault) = self.judge.on_output(&self.servers[&id], &output, &mut self.coverage) {
-            fail("history", fault);
-        }
+        self.judge.on_output(&self.servers, id, self.now, &output, &mut self.coverage);
         self.trace.output(self.now, id, &output);
         match output {
             Output::Disk { seq, op } => self.server(id).disk.submit(seq, op),
@@ -396,17 +398,7 @@ impl Ensemble {
             }
             Output::Role(role) => self.server(id).role = role,
             Output::Halt { reason } => fail("no halt", format!("server {id} halts: {reason}")),
-            Output::Connected { conn, response } => {
-                self.clients.on_connected(id, conn, response, &mut self.coverage);
-            }
-            Output::Reply { conn, xid, zxid, result } => {
-                self.clients.on_reply(id, conn, xid, zxid, result, &mut self.coverage);
-            }
-            Output::Event { conns, event } => self.clients.on_event(id, &conns, &event, &mut self.coverage),
-            Output::CloseConn { conn, .. } => self.clients.on_closed(id, conn),
-        }
-        for line in self.clients.told.drain(..) {
-            self.trace.client(self.now, line);
+            for_clients => self.tell_clients(id, for_clients),
         }
     }
 
@@ -438,10 +430,13 @@ impl Ensemble {
         let done = server.disk.perform(count);
         self.note_failed(id);
         match done {
-            Ok(inputs) => inputs.into_iter().for_each(|input| {
-                self.trace.disk_done(self.now, id, &self.servers[&id].disk, &input);
-                self.input(id, input);
-            }),
+            Ok(inputs) => {
+                self.judge.on_disk(&self.servers[&id]);
+                for input in inputs {
+                    self.trace.disk_done(self.now, id, &self.servers[&id].disk, &input);
+                    self.input(id, input);
+                }
+            }
             Err(_) => self.end_with_disk(id),
         }
     }
@@ -459,13 +454,6 @@ impl Ensemble {
     pub fn serves(&self, id: ServerId) -> bool {
         let server = &self.servers[&id];
         !server.paused && server.replica.as_ref().is_some_and(Replica::serves)
-    }
-
-    /// A client reads from its server, which serves.
-    pub fn read(&mut self, index: usize, id: ServerId, read: Read) {
-        let server = self.servers.get_mut(&id).expect("a server of the ensemble");
-        let replica = server.replica.as_mut().expect("the server runs");
-        self.clients.read(index, replica, read, &mut self.coverage);
     }
 
     /// A server's background work goes on.

@@ -123,8 +123,7 @@ impl Walk {
 
     /// A client opens a session: a transaction.
     fn ask(&mut self, leader: ServerId) {
-        let input = self.ensemble.clients.connect(self.writes as usize + 1, leader);
-        self.ensemble.input(leader, input);
+        self.ensemble.connect_client(self.writes as usize + 1, leader);
         self.ensemble.flush(leader);
     }
 

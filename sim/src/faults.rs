@@ -592,6 +592,7 @@ fn damage(ensemble: &mut Ensemble, id: ServerId, fault: Fault, chance: &mut StdR
     }
     let end = if is_write || chance.random_bool(0.5) { End::Power } else { End::Process };
     ensemble.kill(id, end, chance);
+    ensemble.judge.on_wipe(id);
     let what = match fault {
         Fault::Flip => ensemble.server(id).disk.flip(chance),
         Fault::LostFile => ensemble.server(id).disk.lose_file(chance),

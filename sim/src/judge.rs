@@ -1,277 +1,385 @@
-//! What must be true at any moment, whatever happened: one history, one state behind each of its transactions, one
-//! leader for an epoch, and no word given before the disk holds it.
+//! Shows the checkers what servers do, at every step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use zabra::ids::{Epoch, ServerId, SessionId, Zxid};
-use zabra::replica::{Output, PeerMessage, Replica, State};
-use zabra::txn::{Txn, op, txn::Body};
-use zabra::zab::{LinkId, Message, PeerState, Proposal, Role};
+use zabra::replica::{Input, Output, PeerMessage, Replica, State};
+use zabra::txn::{Txn, txn::Body};
+use zabra::zab::{DiskDone, DiskOp, LinkId, Message, Proposal, Role};
 
+use super::checkers::agreement::{self, Agreement};
+use super::checkers::committed_log_monotonicity::{self, CommittedLogMonotonicity};
+use super::checkers::digests::{self, Digests};
+use super::checkers::epochs::{self, Epochs};
+use super::checkers::expiry::{self, Expiry};
+use super::checkers::integrity::{self, Integrity};
+use super::checkers::leadership::{self, Leadership};
+use super::checkers::local_primary_order::{self, LocalPrimaryOrder};
+use super::checkers::log_contiguity::{self, LogContiguity};
+use super::checkers::message_legal::{self, MessageLegal};
+use super::checkers::prefix_consistency::{self, PrefixConsistency};
+use super::checkers::primary_integrity::{self, PrimaryIntegrity};
+use super::checkers::process_consistency::{self, ProcessConsistency};
+use super::checkers::purge::{self, Purge};
+use super::checkers::quorum_durable::{self, QuorumDurable};
+use super::checkers::resources::{self, Kept, Known};
+use super::checkers::total_order::{self, TotalOrder};
+use super::checkers::{
+    ack_durable, committed_log_durability, ephemerals, global_primary_order, leader_log_completeness,
+    memory_durable, require, snapshots,
+};
 use super::coverage::Coverage;
+use super::disk::Part;
 use super::ensemble::Server;
+use super::notes;
+use super::witness::Witness;
 
-#[derive(Default)]
+/// All the checkers, and what they share.
 pub struct Judge {
-    /// Everything that a server ever applied, by its zxid, with the zxid before it.
-    history: BTreeMap<Zxid, (Zxid, Proposal)>,
-    /// What follows a transaction in the one history.
-    next: BTreeMap<Zxid, Zxid>,
-    /// The digest of the state behind each transaction at which a server was seen.
-    digests: BTreeMap<Zxid, u64>,
+    pub witness: Witness,
+    pub expiry: Expiry,
+    leadership: Leadership,
+    prefix: PrefixConsistency,
+    decided: Agreement,
+    order: TotalOrder,
+    integrity: Integrity,
+    local_order: LocalPrimaryOrder,
+    primary: PrimaryIntegrity,
+    monotonicity: CommittedLogMonotonicity,
+    process: ProcessConsistency,
+    legal: MessageLegal,
+    durable: QuorumDurable,
+    epochs: Epochs,
+    logs: LogContiguity,
+    digests: Digests,
+    purge: Purge,
     /// How far each server has applied the history.
     applied: BTreeMap<ServerId, Zxid>,
-    leaders: BTreeMap<Epoch, ServerId>,
-    /// The newest request that each server sent to a leader.
-    newest_request: BTreeMap<ServerId, u64>,
-    /// How a learner is being synchronized, until NEWLEADER: cut, snapshot, transactions.
-    syncs: BTreeMap<LinkId, [bool; 3]>,
-    /// The values that were written into each client's znode, in the order of the history.
-    pub written: BTreeMap<String, Vec<u32>>,
+    /// What each server was told of clients.
+    known: BTreeMap<ServerId, Known>,
+    notes: notes::Notes,
 }
 
-/// What is wrong.
-pub type Fault = String;
+/// The servers of an ensemble.
+pub type Servers = BTreeMap<ServerId, Server>;
 
 impl Judge {
+    /// Of an ensemble of so many.
+    pub fn new(voters: usize) -> Judge {
+        Judge {
+            witness: Witness::default(),
+            expiry: Expiry::default(),
+            leadership: Leadership::default(),
+            prefix: PrefixConsistency::default(),
+            decided: Agreement::default(),
+            order: TotalOrder::default(),
+            integrity: Integrity::default(),
+            local_order: LocalPrimaryOrder::default(),
+            primary: PrimaryIntegrity::default(),
+            monotonicity: CommittedLogMonotonicity::default(),
+            process: ProcessConsistency::default(),
+            legal: MessageLegal::default(),
+            durable: QuorumDurable::new(voters),
+            epochs: Epochs::default(),
+            logs: LogContiguity::default(),
+            digests: Digests::default(),
+            purge: Purge::default(),
+            applied: BTreeMap::new(),
+            known: BTreeMap::new(),
+            notes: notes::Notes::default(),
+        }
+    }
+
     /// A server starts with this state; what it applied to its snapshot was decided.
-    pub fn on_start(&mut self, server: &Server, state: &State, snapshot: Zxid) -> Result<(), Fault> {
-        self.note_applied(server, snapshot, state.zxid(), &mut Coverage::default())?;
-        self.note_digest(server.id, state)
+    pub fn on_start(&mut self, server: &Server, state: &State, snapshot: Zxid) {
+        let id = server.id;
+        require(snapshots::NAME, snapshots::started_from(id, snapshot, &self.decided));
+        require(total_order::NAME, self.order.begins(id, snapshot));
+        require(committed_log_monotonicity::NAME, self.monotonicity.starts(id, server.disk.synced));
+        let logged = server.disk.log().keys().copied();
+        require(log_contiguity::NAME, self.logs.starts(id, logged, server.disk.synced));
+        self.on_disk(server);
+        self.note_applied(server, snapshot, state.zxid(), &mut Coverage::default());
+        require(digests::NAME, self.digests.is_in(id, state.zxid(), state.digest()));
     }
 
     pub fn on_stop(&mut self, id: ServerId) {
         self.applied.remove(&id);
-        self.newest_request.remove(&id);
+        self.known.remove(&id);
+        self.process.stops(id);
+        self.expiry.leads(id, None);
+        self.notes.on_stop(id);
+    }
+
+    /// A server loses its disk, or part of what it holds.
+    pub fn on_wipe(&mut self, id: ServerId) {
+        self.on_decay(id, Part::Epoch);
+    }
+
+    /// A part of what a dead server has on its disk is damaged, so that it begins with nothing; it keeps its promises if
+    /// the epoch file is whole.
+    pub fn on_decay(&mut self, id: ServerId, part: Part) {
+        self.monotonicity.forgets(id);
+        self.durable.lost(id);
+        match part {
+            Part::Log => self.epochs.loses_vote(id),
+            Part::Epoch => self.epochs.forgets(id),
+        }
+    }
+
+    /// Something happens to a server.
+    pub fn on_input(&mut self, server: &Server, replica: &Replica, now: u64, input: &Input) {
+        let id = server.id;
+        let is_leader = self.expiry.is_leader(id);
+        match input {
+            Input::Heard(conns) => {
+                for session in conns.iter().filter_map(|conn| replica.session_of(*conn)) {
+                    if is_leader {
+                        self.expiry.touched(session, now);
+                    } else if let Role::Following { .. } = server.role {
+                        require(expiry::NAME, self.expiry.heard(id, session, now));
+                    }
+                }
+                self.check_resources(id, replica);
+            }
+            Input::Peer { message: PeerMessage::Touched(sessions), .. } if is_leader => {
+                sessions.iter().for_each(|session| self.expiry.touched(*session, now));
+            }
+            Input::Connect { conn, .. } => {
+                self.known.entry(id).or_default().insert(*conn, 1);
+            }
+            Input::Request { conn, .. } => {
+                if let Some(waiting) = self.known.entry(id).or_default().get_mut(conn) {
+                    *waiting += 1;
+                }
+            }
+            Input::Disconnected { conn } => {
+                self.known.entry(id).or_default().remove(conn);
+            }
+            Input::Disk(DiskDone::InstallFailed { .. }) => self.logs.ends_at(id, server.disk.log_end()),
+            Input::SnapshotWritten { .. } => self.purge.snapshot_written(id),
+            _ => {}
+        }
+    }
+
+    fn check_resources(&self, id: ServerId, replica: &Replica) {
+        let status = replica.status();
+        let kept = Kept {
+            connections: status.connections,
+            outstanding: status.outstanding,
+            watchers: replica.watches().conns().collect(),
+        };
+        let none = Known::default();
+        require(resources::NAME, resources::bounded(id, &kept, self.known.get(&id).unwrap_or(&none)));
+    }
+
+    /// The disk of a server did something.
+    pub fn on_disk(&mut self, server: &Server) {
+        let (id, disk) = (server.id, &server.disk);
+        // A snapshot of a new epoch may be there before the epoch; until then the server serves nobody.
+        let serves = server.role != Role::Looking;
+        let applied = self.applied.get(&id).copied().filter(|_| serves).unwrap_or_default();
+        require(epochs::NAME, self.epochs.holds(id, &disk.epoch, applied.epoch()));
+        if disk.epoch.may_vote && self.durable.noted(id) < disk.synced {
+            let known = disk.logged(self.durable.noted(id), disk.synced);
+            let known = known.filter(|proposal| self.integrity.is_broadcast(proposal));
+            let zxids: Vec<Zxid> = known.map(|proposal| proposal.zxid).collect();
+            self.durable.durable(id, zxids, disk.synced);
+        }
+        if self.purge.is_due(id) {
+            let found = disk.would_start();
+            require(purge::NAME, purge::would_start(id, &found, disk.synced, &self.digests));
+        }
     }
 
     /// A server did something.
-    pub fn on_step(
-        &mut self,
-        server: &Server,
-        replica: &Replica,
-        coverage: &mut Coverage,
-    ) -> Result<(), Fault> {
-        let state = replica.state();
-        let before = self.applied.get(&server.id).copied().unwrap_or_default();
+    pub fn on_step(&mut self, server: &Server, replica: &Replica, coverage: &mut Coverage) {
+        let (id, state) = (server.id, replica.state());
+        let before = self.applied.get(&id).copied().unwrap_or_default();
         if before == state.zxid() {
-            return Ok(());
+            return;
         }
-        if state.zxid() < before {
-            return Err(format!("server {} went back from {before} to {}", server.id, state.zxid()));
-        }
-        if state.zxid() > server.disk.synced {
-            return Err(format!("server {} applied {} before its disk had it", server.id, state.zxid()));
-        }
-        let sessions = self.note_applied(server, before, state.zxid(), coverage)?;
-        for session in sessions {
-            if state.sessions.get(session).is_none() && !state.tree.ephemerals(session).is_empty() {
-                return Err(format!(
-                    "{} outlive their session {session}",
-                    state.tree.ephemerals(session).join(" ")
-                ));
-            }
-        }
-        self.note_digest(server.id, state)
+        require(committed_log_monotonicity::NAME, self.monotonicity.is_at(id, state.zxid()));
+        require(memory_durable::NAME, memory_durable::is_at(id, state.zxid(), server.disk.synced));
+        self.note_applied(server, before, state.zxid(), coverage);
+        let is_open = |session: SessionId| state.sessions.get(session).is_some();
+        let owners = state.tree.ephemeral_owners();
+        require(ephemerals::NAME, ephemerals::is_in(id, state.zxid(), owners, is_open));
+        require(digests::NAME, self.digests.is_in(id, state.zxid(), state.digest()));
     }
 
-    /// A server applied what its log holds in `after..=through`. Returns the sessions concerned.
-    fn note_applied(
-        &mut self,
-        server: &Server,
-        after: Zxid,
-        through: Zxid,
-        coverage: &mut Coverage,
-    ) -> Result<BTreeSet<SessionId>, Fault> {
-        let mut sessions = BTreeSet::new();
+    /// A server applied what its log holds in `after..=through`, or took over the state there.
+    fn note_applied(&mut self, server: &Server, after: Zxid, through: Zxid, coverage: &mut Coverage) {
+        let id = server.id;
         let mut before = after;
         for proposal in server.disk.logged(after, through) {
-            let next = *self.next.entry(before).or_insert(proposal.zxid);
-            if next != proposal.zxid {
-                return Err(format!(
-                    "behind {before} server {} applied {}, another one {next}",
-                    server.id, proposal.zxid
-                ));
-            }
-            let txn = Txn::from_bytes(proposal.txn.clone()).map_err(|error| error.to_string())?;
-            sessions.insert(SessionId(txn.session_id));
-            if let Some((_, known)) = self.history.get(&proposal.zxid) {
-                if known != proposal {
-                    return Err(format!("server {} has another transaction {next}", server.id));
-                }
-            } else {
-                self.history.insert(proposal.zxid, (before, proposal.clone()));
-                self.note_decided(&txn, coverage);
-            }
+            self.note_delivered(id, before, proposal, coverage);
             before = proposal.zxid;
         }
-        if before != through && !self.history.contains_key(&through) {
-            return Err(format!("server {} is at {through}, which nobody applied", server.id));
+        if before != through {
+            require(agreement::NAME, self.decided.took_over(id, through));
+            require(total_order::NAME, self.order.begins(id, through));
         }
-        self.applied.insert(server.id, through);
-        Ok(sessions)
+        self.applied.insert(id, through);
     }
 
-    /// A transaction is seen for the first time.
-    fn note_decided(&mut self, txn: &Txn, coverage: &mut Coverage) {
-        match &txn.body {
-            Some(Body::CreateSession(_)) => coverage.count("session opened"),
-            Some(Body::CloseSession(close)) => {
-                let what = if txn.request_id == 0 { "session expired" } else { "session closed" };
-                coverage.count(what);
-                if !close.paths.is_empty() {
-                    coverage.count("ephemeral removed with its session");
+    fn note_delivered(&mut self, id: ServerId, before: Zxid, proposal: &Proposal, coverage: &mut Coverage) {
+        let zxid = proposal.zxid;
+        require(prefix_consistency::NAME, self.prefix.delivered(id, before, zxid));
+        require(integrity::NAME, self.integrity.delivered(id, before, proposal));
+        require(total_order::NAME, self.order.delivered(id, zxid));
+        require(global_primary_order::NAME, global_primary_order::delivered(id, before, zxid));
+        require(local_primary_order::NAME, self.local_order.delivered(id, before, zxid));
+        require(primary_integrity::NAME, self.primary.delivered(zxid));
+        match self.decided.delivered(id, proposal) {
+            Ok(false) => {}
+            Ok(true) => {
+                require(quorum_durable::NAME, self.durable.delivered(id, zxid));
+                let txn = Txn::from_bytes(proposal.txn.clone());
+                let txn = txn.unwrap_or_else(|error| panic!("{zxid} is no transaction: {error}"));
+                if let Some(Body::CreateSession(create)) = &txn.body {
+                    self.expiry.opened(SessionId(txn.session_id), u64::from(create.timeout_ms));
                 }
+                self.witness.decided(zxid, &txn, coverage);
             }
-            Some(Body::Ops(_)) | None => {}
-        }
-        for op in txn.ops() {
-            if let Some(op::Op::SetData(set)) = &op.op
-                && let Some(data) = &set.data
-                && let Ok(Ok(value)) = std::str::from_utf8(data).map(str::parse)
-            {
-                self.written.entry(set.path.clone()).or_default().push(value);
-            }
-        }
-    }
-
-    fn note_digest(&mut self, id: ServerId, state: &State) -> Result<(), Fault> {
-        let digest = state.digest();
-        let known = *self.digests.entry(state.zxid()).or_insert(digest);
-        if known == digest {
-            Ok(())
-        } else {
-            Err(format!("server {id} has another state at {}", state.zxid()))
+            Err(why) => require(agreement::NAME, Err(why)),
         }
     }
 
     /// A server gives out something.
     pub fn on_output(
         &mut self,
-        server: &Server,
+        servers: &Servers,
+        id: ServerId,
+        now: u64,
         output: &Output,
         coverage: &mut Coverage,
-    ) -> Result<(), Fault> {
+    ) {
+        let server = &servers[&id];
+        self.notes.on_output(id, output, coverage);
         match output {
             Output::Send { link, message: PeerMessage::Zab(message) } => {
-                self.note_sync(*link, message, coverage);
-                given_word(server, message)
+                self.on_message(servers, server, *link, message);
             }
-            Output::Send { message: PeerMessage::Requests(requests), .. } => {
-                let newest = self.newest_request.entry(server.id).or_default();
-                for request in requests {
-                    if request.request_id <= *newest {
-                        coverage.count("request sent again");
-                    }
-                    *newest = request.request_id.max(*newest);
-                }
-                Ok(())
+            Output::Send { message: PeerMessage::Touched(sessions), .. } => {
+                self.expiry.passes_on(id, sessions);
             }
-            Output::Send { message: PeerMessage::TreeDigest { .. }, .. } => {
-                coverage.count("digest compared");
-                Ok(())
+            Output::Notify { notification, .. } => {
+                let (synced, epoch) = (server.disk.synced, &server.disk.epoch);
+                require(ack_durable::NAME, ack_durable::notifies(id, notification, synced, epoch));
             }
-            Output::Notify { notification, .. }
-                if notification.state == PeerState::Looking
-                    && notification.vote.server_id == server.id
-                    && notification.vote.last_zxid > server.disk.synced =>
-            {
-                Err(format!("server {} votes with what its disk does not have", server.id))
+            Output::Role(role) => self.on_role(server, *role, now),
+            Output::Disk { op, .. } => self.on_disk_op(server, op, now),
+            Output::StreamSnapshot { link, image } => {
+                require(message_legal::NAME, self.legal.streams(id, *link));
+                let made = snapshots::made(id, image.zxid(), image.digest(), &self.digests);
+                require(snapshots::NAME, made);
             }
-            Output::Notify { notification, .. } if notification.abstains && notification.may_vote => {
-                coverage.count("a server that was elected in vain abstained");
-                Ok(())
+            Output::WriteSnapshot { image } => {
+                let made = snapshots::made(id, image.zxid(), image.digest(), &self.digests);
+                require(snapshots::NAME, made);
             }
-            Output::Role(Role::Leading { epoch }) => {
-                coverage.count("leader established");
-                let known = *self.leaders.entry(*epoch).or_insert(server.id);
-                if known == server.id {
-                    Ok(())
-                } else {
-                    Err(format!("servers {known} and {} lead in epoch {epoch}", server.id))
+            Output::CloseLink { link, reason } => {
+                require(message_legal::NAME, self.legal.closes(id, *link, reason));
+            }
+            Output::Connected { conn, .. } | Output::Reply { conn, .. } => {
+                if let Some(waiting) = self.known.entry(id).or_default().get_mut(conn) {
+                    *waiting = waiting.saturating_sub(1);
                 }
             }
-            Output::CloseConn { reason, .. } => {
-                note_close(reason, coverage);
-                Ok(())
-            }
-            Output::CloseLink { reason, .. } => {
-                if reason.contains("used up") {
-                    coverage.count("epoch ended because its zxids were used up");
-                } else if reason.contains("no quorum was heard") {
-                    coverage.count("a leader without quorum stepped down");
-                } else if reason.contains("the disk has done nothing") {
-                    coverage.count("a leader with a silent disk stepped down");
-                } else if reason.contains("has more") {
-                    coverage.count("a leader gave up for one with more");
-                }
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn note_sync(&mut self, link: LinkId, message: &Message, coverage: &mut Coverage) {
-        match message {
-            Message::Sync { truncate_to, snapshot_zxid } => {
-                self.syncs.insert(link, [truncate_to.is_some(), snapshot_zxid.is_some(), false]);
-            }
-            Message::Proposals { .. } => {
-                if let Some(sync) = self.syncs.get_mut(&link) {
-                    sync[2] = true;
-                }
-            }
-            Message::NewLeader { .. } => coverage.count(match self.syncs.remove(&link) {
-                Some([false, false, false]) | None => "DIFF of nothing",
-                Some([false, false, true]) => "DIFF",
-                Some([true, _, false]) => "TRUNC",
-                Some([true, _, true]) => "TRUNC and DIFF",
-                Some([false, true, false]) => "SNAP",
-                Some([false, true, true]) => "SNAP and DIFF",
-            }),
-            Message::AckEpoch { promised: false, .. } => coverage.count("promise given before"),
-            Message::FollowerInfo { may_vote: false, .. } => {
-                coverage.count("synchronization of a server that may not vote");
+            Output::CloseConn { conn, .. } => {
+                self.known.entry(id).or_default().remove(conn);
             }
             _ => {}
         }
     }
 
+    fn on_role(&mut self, server: &Server, role: Role, now: u64) {
+        let id = server.id;
+        self.expiry.leads(id, None);
+        if let Role::Leading { epoch } = role {
+            require(leadership::NAME, self.leadership.established(id, epoch));
+            let (synced, log) = (server.disk.synced, server.disk.log());
+            let complete = leader_log_completeness::established(id, synced, log, &self.decided);
+            require(leader_log_completeness::NAME, complete);
+            self.expiry.leads(id, Some(now));
+        }
+    }
+
+    fn on_message(&mut self, servers: &Servers, server: &Server, link: LinkId, message: &Message) {
+        let (id, disk) = (server.id, &server.disk);
+        require(message_legal::NAME, self.legal.sends(id, link, message));
+        require(ack_durable::NAME, ack_durable::says(id, message, disk.synced, &disk.epoch));
+        match message {
+            Message::NewLeader { epoch, .. } => self.process.leads(id, *epoch),
+            Message::AckNewLeader { epoch } => {
+                if let Some(leader) = self.process.leader(*epoch) {
+                    let leader = servers[&leader].disk.log();
+                    require(
+                        process_consistency::NAME,
+                        process_consistency::acknowledges(id, disk.log(), leader),
+                    );
+                }
+            }
+            Message::UpToDate { committed }
+            | Message::Commit { through: committed }
+            | Message::Ping { committed, .. } => {
+                require(committed_log_monotonicity::NAME, self.monotonicity.tells(link, *committed));
+            }
+            _ => {}
+        }
+    }
+
+    fn on_disk_op(&mut self, server: &Server, op: &DiskOp, now: u64) {
+        let id = server.id;
+        match op {
+            DiskOp::Append { previous, proposals, .. } => {
+                let zxids = proposals.iter().map(|proposal| proposal.zxid);
+                require(log_contiguity::NAME, self.logs.appends(id, *previous, zxids));
+                if let Role::Leading { epoch } = server.role {
+                    proposals.iter().for_each(|proposal| self.on_broadcast(id, epoch, proposal, now));
+                }
+            }
+            DiskOp::Truncate { through } | DiskOp::InstallSnapshot { zxid: through } => {
+                let lost = server.disk.logged(*through, Zxid(u64::MAX));
+                let verdict = committed_log_durability::loses(id, lost, &self.decided);
+                require(committed_log_durability::NAME, verdict);
+                self.logs.ends_at(id, *through);
+                self.durable.cut(id, *through);
+            }
+            DiskOp::SaveEpoch(_) | DiskOp::ReceiveSnapshot { .. } => {}
+        }
+    }
+
+    fn on_broadcast(&mut self, id: ServerId, epoch: Epoch, proposal: &Proposal, now: u64) {
+        let delivered = self.applied.get(&id).copied().unwrap_or_default();
+        require(integrity::NAME, self.integrity.broadcasts(id, epoch, proposal));
+        self.local_order.broadcasts(proposal.zxid);
+        require(primary_integrity::NAME, self.primary.broadcasts(id, epoch, delivered));
+        let Ok(txn) = Txn::from_bytes(proposal.txn.clone()) else { return };
+        if matches!(txn.body, Some(Body::CloseSession(_))) && txn.request_id == 0 {
+            require(expiry::NAME, self.expiry.expires(id, SessionId(txn.session_id), now));
+        }
+    }
+
     /// The end of the one history.
     pub fn end(&self) -> Zxid {
-        self.history.last_key_value().map_or(Zxid::ZERO, |(zxid, _)| *zxid)
+        self.decided.end()
     }
 
-    /// True if a transaction is in the one history.
-    pub fn holds(&self, zxid: Zxid) -> bool {
-        self.history.contains_key(&zxid)
-    }
-}
-
-/// Nothing is promised before the disk has it.
-fn given_word(server: &Server, message: &Message) -> Result<(), Fault> {
-    let (disk, epoch) = (&server.disk, &server.disk.epoch);
-    let holds = match message {
-        Message::Ack { through } => *through <= disk.synced,
-        Message::LeaderInfo { epoch: proposed } => *proposed <= epoch.accepted_epoch,
-        Message::NewLeader { epoch: held, .. } | Message::AckNewLeader { epoch: held } => {
-            *held == epoch.current_epoch
-        }
-        _ => true,
-    };
-    if holds { Ok(()) } else { Err(format!("server {} says {message:?} before its disk has it", server.id)) }
-}
-
-fn note_close(reason: &str, coverage: &mut Coverage) {
-    for (part, what) in [
-        ("has seen more", "client sent away: it has seen more"),
-        ("outcome of an earlier", "connection closed: outcome lost"),
-        ("session continues", "connection closed: session elsewhere"),
-        ("no leader", "connection closed: no leader"),
-        ("replaced by a snapshot", "connection closed: state replaced"),
-    ] {
-        if reason.contains(part) {
-            coverage.count(what);
+    /// Nothing happens any more: every server is at the end, and nothing that anybody was told is lost.
+    pub fn finish(&mut self, servers: &Servers) {
+        let at: BTreeSet<Zxid> =
+            servers.values().map(|server| server.replica.as_ref().expect("all run").state().zxid()).collect();
+        let end = self.end();
+        let verdict = if at.iter().all(|zxid| *zxid == end) {
+            Ok(())
+        } else {
+            Err(format!("servers end at {at:?}, but {end} was delivered"))
+        };
+        require(agreement::NAME, verdict);
+        if let Some(replica) = servers.values().next().and_then(|server| server.replica.as_ref()) {
+            self.witness.compare(&replica.state().tree);
         }
     }
 }

@@ -7,12 +7,12 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use zabra::ids::ServerId;
 
-use super::client::Asked;
 use super::coverage::Coverage;
 use super::ensemble::{Ensemble, Settings};
 use super::failure::{Failure, catch, fail};
 use super::faults::{Fault, Faults};
 use super::trace::Trace;
+use super::workload;
 
 /// Steps of a run before everything is repaired, unless it is told otherwise.
 pub const STEPS: usize = 6_000;
@@ -147,7 +147,7 @@ impl Run {
                 0..45 => self.deliver_something(),
                 45..62 => self.disk_works(),
                 62..65 => self.background_works(),
-                65..80 => self.client_acts(),
+                65..80 => workload::act(&mut self.ensemble, &mut self.chance, &mut self.faults, CLIENTS),
                 80..99 => {
                     let ms = self.chance.random_range(0..4);
                     self.ensemble.tick(ms);
@@ -190,64 +190,10 @@ impl Run {
         }
     }
 
-    fn client_acts(&mut self) {
-        let (index, server) = (self.chance.random_range(0..CLIENTS), self.any_server());
-        let choice = self.chance.random();
-        let server_runs = self.ensemble.runs(server);
-        let client = self.ensemble.clients.client(index);
-        if self.faults.strikes_rarely(Fault::SilentClient, 4) {
-            client.is_silent = true;
-        }
-        let Some(home) = client.server else {
-            if server_runs && (!client.is_silent || self.chance.random_bool(0.02)) {
-                let input = self.ensemble.clients.connect(index, server);
-                self.ensemble.input(server, input);
-                self.ensemble.flush(server);
-            }
-            return;
-        };
-        let is_closing = client.outstanding.back().is_some_and(|(_, asked)| *asked == Asked::Close);
-        if self.faults.strikes_rarely(Fault::LeavingClient, 10) {
-            return self.client_leaves(index);
-        }
-        if !client.connected || client.is_silent || is_closing {
-            return;
-        }
-        if self.chance.random_bool(0.3) {
-            self.client_reads(index, home, choice);
-        } else if client.outstanding.len() < 4 {
-            // Nothing but another sync goes behind one.
-            let is_syncing = client.outstanding.back().is_some_and(|(_, asked)| *asked == Asked::Sync);
-            let asked = if is_syncing { Asked::Sync } else { client.next_request(choice) };
-            let (server, input) = self.ensemble.clients.ask(index, asked);
-            self.ensemble.input(server, input);
-            if self.chance.random_bool(0.5) {
-                self.ensemble.flush(server);
-            }
-        }
-    }
-
-    /// Its server may not notice for a while.
-    fn client_leaves(&mut self, index: usize) {
-        if let Some((server, input)) = self.ensemble.clients.leave(index)
-            && self.chance.random_bool(0.5)
-        {
-            self.ensemble.input(server, input);
-        }
-    }
-
-    fn client_reads(&mut self, index: usize, home: ServerId, choice: u32) {
-        if self.ensemble.serves(home)
-            && let Some(read) = self.ensemble.clients.client(index).next_read(choice)
-        {
-            self.ensemble.read(index, home, read);
-        }
-    }
-
     /// These servers are repaired: there must be a leader, and clients must be served.
     fn settle(&mut self, repaired: &[ServerId]) {
-        let (acks, began) = (self.ensemble.clients.acknowledged.len(), self.ensemble.now);
-        while self.ensemble.clients.acknowledged.len() < acks + 20 {
+        let (acks, began) = (self.acknowledged(), self.ensemble.now);
+        while self.acknowledged() < acks + 20 {
             self.work(100);
             if self.ensemble.now - began >= 120_000 {
                 fail("liveness", "a repaired ensemble does not serve its clients");
@@ -267,62 +213,15 @@ impl Run {
         }
     }
 
-    /// Nothing that was acknowledged or seen is lost, and nothing happened twice.
-    fn judge(&self) {
-        let Ensemble { clients, judge, .. } = &self.ensemble;
-        for zxid in &clients.acknowledged {
-            if !judge.holds(*zxid) {
-                fail("durability", format!("{zxid} was acknowledged and lost"));
-            }
-        }
-        for server in self.ensemble.servers.values() {
-            let state = server.replica.as_ref().expect("all run").state();
-            if state.zxid() != judge.end() {
-                fail("durability", format!("server {} is not at the end", server.id));
-            }
-        }
-        for client in clients.all.values() {
-            let written = judge.written.get(&client.own_path()).cloned().unwrap_or_default();
-            if !written.is_sorted_by(|one, next| one < next) {
-                fail("client order", format!("out of order or twice: {written:?}"));
-            }
-            let written: BTreeSet<u32> = written.into_iter().collect();
-            for sent in &client.sent {
-                let applied = sent.iter().filter(|value| written.contains(value)).count();
-                if !sent[..applied].iter().all(|value| written.contains(value)) {
-                    fail(
-                        "client order",
-                        format!("of {sent:?}, sent on one connection, {written:?} were applied"),
-                    );
-                }
-            }
-        }
-        self.judge_sequential();
+    /// Writes that clients were told to have happened.
+    fn acknowledged(&self) -> usize {
+        self.ensemble.judge.witness.history.acknowledged
     }
 
-    /// Every sequential znode that was acknowledged is there, its number rises with the zxid, and none was made twice.
-    fn judge_sequential(&self) {
-        let server = self.ensemble.servers.values().next().expect("there is a server");
-        let tree = &server.replica.as_ref().expect("all run").state().tree;
-        let mut acknowledged: Vec<_> =
-            self.ensemble.clients.all.values().flat_map(|client| &client.sequential).collect();
-        acknowledged.sort();
-        if !acknowledged.is_sorted_by(|one, next| one.1 < next.1) {
-            fail("sequential znodes", format!("numbers do not rise: {acknowledged:?}"));
-        }
-        for (_, path, data) in acknowledged {
-            let found = tree.node(path).and_then(|znode| znode.data().map(<[u8]>::to_vec));
-            if found.as_deref() != Some(data.as_bytes()) {
-                fail("sequential znodes", format!("{path} was acknowledged and is lost or another"));
-            }
-        }
-        let Some(parent) = tree.node("/seq") else { return };
-        let data =
-            |name: &str| tree.node(&format!("/seq/{name}")).expect("a child").data().map(<[u8]>::to_vec);
-        let all: Vec<Option<Vec<u8>>> = parent.children().map(data).collect();
-        let distinct: BTreeSet<_> = all.iter().collect();
-        if distinct.len() != all.len() {
-            fail("sequential znodes", "a request was carried out twice");
-        }
+    /// What can be said only at the end.
+    fn judge(&mut self) {
+        let Ensemble { clients, judge, servers, coverage, .. } = &mut self.ensemble;
+        judge.finish(servers);
+        judge.witness.finish(clients.all.values(), coverage);
     }
 }

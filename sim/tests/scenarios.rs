@@ -14,7 +14,7 @@
 //! | `progress 1` | its link to the leader is not read, because its disk is behind |
 //! | `tick 50` | time passes, and nothing else |
 //! | `run`, `run 500`, `run until leader`, `run until quiet` | everything that can happen, happens; time passes |
-//! | `client 1 connects 2` | likewise `creates`, `writes`, `writes 5`, `syncs`, `locks`, `reads`, `closes`, `leaves` |
+//! | `client 1 connects 2` | likewise `creates`, `writes`, `writes 5`, `syncs`, `reads`, `closes`, `leaves` |
 //! | `expect leader 3`, `expect no leader`, `expect 1 applied 0x1_00000002` | likewise `log`, `voter`, `observer` |
 
 use std::fmt::Write as _;
@@ -23,9 +23,9 @@ use std::path::{Path, PathBuf};
 use zabra::ids::ServerId;
 use zabra::replica::Input;
 
-use zabra_sim::client::{Asked, Read};
 use zabra_sim::disk::{Disk, Part};
 use zabra_sim::ensemble::{Ensemble, Settings};
+use zabra_sim::op::{Op, Read};
 use zabra_sim::trace::Trace;
 
 /// Time passes in steps of so many ms.
@@ -184,37 +184,38 @@ impl Scenario {
     }
 
     fn client(&mut self, index: usize, words: &[&str]) -> Result<(), String> {
-        let clients = &mut self.ensemble.clients;
-        let (server, input) = match words {
+        let ensemble = &mut self.ensemble;
+        let client = ensemble.clients.client(index);
+        let home = match words {
             ["connects", id] => {
                 let id = server(id)?;
-                (id, clients.connect(index, id))
+                ensemble.connect_client(index, id);
+                id
             }
-            ["creates"] => {
-                let path = clients.client(index).own_path();
-                clients.ask(index, Asked::Setup(path))
-            }
+            _ => client.server.ok_or("the client is not connected")?,
+        };
+        let client = ensemble.clients.client(index);
+        let path = client.own_path();
+        match words {
+            ["connects", _] => {}
+            ["creates"] => ensemble.ask(index, Op::create(path, "")),
             ["writes"] => {
-                let asked = clients.client(index).next_write();
-                clients.ask(index, asked)
+                let op = client.next_write();
+                ensemble.ask(index, op);
             }
             ["writes", count] => {
                 return (0..number(count)?).try_for_each(|_| self.client(index, &["writes"]));
             }
-            ["syncs"] => clients.ask(index, Asked::Sync),
-            ["locks"] => clients.ask(index, Asked::Ephemeral),
-            ["closes"] => clients.ask(index, Asked::Close),
-            ["leaves"] => clients.leave(index).ok_or("the client is not connected")?,
+            ["syncs"] => ensemble.ask(index, Op::Sync),
+            ["closes"] => ensemble.ask(index, Op::Close),
+            ["leaves"] => ensemble.leave(index, true),
             ["reads"] => {
-                let path = clients.client(index).own_path();
-                let home = clients.client(index).server.ok_or("the client is not connected")?;
-                self.ensemble.read(index, home, Read::Data(path));
+                ensemble.read(index, Read::Data { path, watch: true });
                 return Ok(());
             }
             _ => return Err(format!("a client cannot do this: {}", words.join(" "))),
-        };
-        self.ensemble.input(server, input);
-        self.ensemble.flush(server);
+        }
+        ensemble.flush(home);
         Ok(())
     }
 

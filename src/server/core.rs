@@ -30,7 +30,7 @@ const BATCH_MAX: usize = 1024;
 
 /// Bytes of requests and transactions that one turn takes; one input more may begin below this. Each is copied several
 /// times, so that many big ones in one turn would take longer than others wait for a heartbeat.
-const TURN_BYTES_MAX: usize = 4 << 20;
+const TURN_BYTES_MAX: usize = 1 << 20;
 
 /// Between two ticks while there is no leader: an election is as fast as its clock.
 const TICK_MS_LOOKING: u64 = 5;
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn small_inputs_are_taken_at_once_and_big_ones_a_few_at_a_time() {
         assert_eq!(turns((0..BATCH_MAX).map(|_| request(1000))), [BATCH_MAX]);
-        assert_eq!(turns((0..10).map(|_| request(1 << 20))), [4, 4, 2]);
+        assert_eq!(turns((0..10).map(|_| request(TURN_BYTES_MAX / 4))), [4, 4, 2]);
         assert_eq!(turns([request(2 * TURN_BYTES_MAX), Input::Tick]), [1, 1]);
     }
 }

@@ -50,6 +50,7 @@ class AllLoad:
             self._processes.append(Process(kazoo, folder / "kazoo.log", cwd=tests))
             self._processes.append(Process(rust, folder / "rust.log"))
             self.workers.start()
+            wait_for(self._all_record, PROGRESS_DEADLINE_S, "every client to write down its first requests")
         except BaseException:
             self.abandon()
             raise
@@ -131,6 +132,11 @@ class AllLoad:
 
             wait_for(lambda: not abandoned(), 30, lambda: f"the ephemerals of dead sessions to go: {abandoned()}", 0.1)
             client.close()
+
+    def _all_record(self):
+        self._assert_going()
+        text = "".join(path.read_text(encoding="utf-8") for path in self._histories if path.exists())
+        return all(f'"{name}"' in text for name in CLIENTS)
 
     def _assert_going(self):
         self.workers.assert_going()

@@ -183,11 +183,21 @@ def _cycle(name, arena, result, say):
     load_catalogue()[name].act(arena)
     arena.cluster.ensemble.wait_all_serving(cluster.LEADER_DEADLINE_S)
     arena.load.wait_progress("after the fault")
+    _wait_all_vote(arena.cluster)
     arena.cluster.ensemble.assert_healthy()
     result.cycles += 1
     result.faults[name] = result.faults.get(name, 0) + 1
     seconds, acks = time.monotonic() - began, sum(arena.load.workers.acks()) - acks
     say(f"{result.cycles:5} {name:20} {seconds:5.1f} s {acks:7} writes  {'; '.join(arena.notes)}")
+
+
+def _wait_all_vote(servers):
+    """Whoever lost its vote with its data has it again."""
+
+    def votes():
+        return {server.server_id: server.mntr().get("zk_may_vote") for server in servers.servers}
+
+    wait_for(lambda: set(votes().values()) == {"1"}, cluster.LEADER_DEADLINE_S, lambda: f"all to vote: {votes()}")
 
 
 def _digests(servers):
@@ -220,4 +230,5 @@ def _count_disks(servers, counts):
 def _keep_disks(servers, folder):
     """What the servers have on disk is in memory, and gone with its mount: a copy for whoever looks into the failure."""
     for server in servers.servers:
+        servers.volume(server).command("clear")  # so that all of it can be read
         shutil.copytree(servers.volume(server).mount, folder / f"disk-{server.server_id}")

@@ -265,6 +265,10 @@ async fn send(
             if let Err(error) = written {
                 return error.to_string();
             }
+            if !items.is_empty() {
+                // There may be tens of MiB, which the socket takes at once: the core hears in between.
+                tokio::task::yield_now().await;
+            }
         }
     }
 }

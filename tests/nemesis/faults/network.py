@@ -129,9 +129,11 @@ def lossy(arena):
 
 @fault()
 def slow_lines(arena):
-    """All that some servers send waits on its way."""
+    """All that some servers send waits on its way, the leader among them."""
     network = arena.cluster.network
-    slow = arena.random.sample(arena.cluster.servers, arena.random.randint(1, len(arena.cluster.servers)))
+    leader = arena.cluster.leader()
+    others = arena.cluster.others(leader)
+    slow = [leader, *arena.random.sample(others, arena.random.randint(0, len(others)))]
     started, waited = [], 0
     try:
         for server in slow:

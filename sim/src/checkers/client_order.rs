@@ -1,0 +1,139 @@
+//! What one client sees is in the order in which it asked: one answer to each request, zxids that never fall, on
+//! whichever server its session is; and of what it sent on one connection, nothing is left out before something that is
+//! done.
+
+use zabra::ids::{SessionId, Xid, Zxid};
+use zabra::jute::{ErrorCode, Response};
+
+use super::{Verdict, unless};
+use crate::history::{Entry, History, Outcome};
+use crate::model::{Author, Model, is_refused};
+
+pub const NAME: &str = "client order";
+
+/// How many states are looked at for one in which a request fails.
+const STATES_MAX: usize = 500;
+
+/// An answer with the number `xid` comes to a client that waits for `expected` next.
+pub fn answered(expected: Option<Xid>, xid: Xid) -> Verdict {
+    unless(expected == Some(xid), || format!("an answer to {xid} came, where one to {expected:?} was next"))
+}
+
+/// A client that has seen `before` is shown `zxid`.
+pub fn seen(before: Zxid, zxid: Zxid) -> Verdict {
+    unless(zxid >= before, || format!("a client that has seen {before} is shown {zxid}"))
+}
+
+/// A client that has a session is given one.
+pub fn same_session(is_same: bool) -> Verdict {
+    unless(is_same, || "a client is given another session than it had".to_string())
+}
+
+/// A client is told that its session has expired.
+pub fn told_expired(session: SessionId, is_open: bool) -> Verdict {
+    unless(!is_open, || format!("a client is told that its session {session} has expired, and it has not"))
+}
+
+/// What was sent on each connection, at the end of everything.
+pub fn finish(history: &History, model: &Model) -> Verdict {
+    let mut entries: Vec<&Entry> = history.entries.iter().collect();
+    entries.sort_by_key(|entry| (entry.conn, entry.invoked));
+    entries.chunk_by(|one, other| one.conn == other.conn).try_for_each(|conn| one_connection(conn, model))
+}
+
+fn one_connection(entries: &[&Entry], model: &Model) -> Verdict {
+    let mut reached = Zxid::ZERO;
+    let mut not_done: Vec<&Entry> = Vec::new();
+    for entry in entries {
+        let is_done = entry.decided.is_some();
+        let at = match (&entry.decided, &entry.outcome) {
+            (Some((zxid, _)), _) => *zxid,
+            (None, Outcome::Told { zxid, result, .. }) if is_answer(result) => *zxid,
+            (None, _) => {
+                if entry.op.is_write() {
+                    not_done.push(entry);
+                }
+                continue;
+            }
+        };
+        unless(at > reached || at == reached && !is_done, || {
+            format!("client {}: {} is at {at}, behind something at {reached}", entry.client, entry.op)
+        })?;
+        if is_done {
+            for skipped in not_done.drain(..) {
+                may_be_skipped(skipped, reached, at, model)?;
+            }
+        }
+        reached = at;
+    }
+    Ok(())
+}
+
+fn is_answer(result: &Result<Response, ErrorCode>) -> bool {
+    !matches!(result, Err(ErrorCode::SessionExpired | ErrorCode::SessionMoved))
+}
+
+/// A request of which nothing is known and that was not done, before one that was done at `before`: it must have failed
+/// somewhere between.
+fn may_be_skipped(entry: &Entry, after: Zxid, before: Zxid, model: &Model) -> Verdict {
+    let author = Author { session: entry.session, zxid: Zxid::ZERO, time_ms: 0 };
+    let fails = |at: Zxid| {
+        let (result, _) = model.judge(&entry.op, at, author);
+        result.is_err() || is_refused(&result)
+    };
+    let mut states = model.states(after.max(entry.floor), before).take(STATES_MAX);
+    unless(states.any(fails), || {
+        format!("client {}: {} was left out before something at {before}", entry.client, entry.op)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Asker;
+    use crate::op::Op;
+
+    const SESSION: SessionId = SessionId(1);
+
+    fn model() -> Model {
+        let mut model = Model::default();
+        model.open_session(Zxid(1), SESSION);
+        let author = Author { session: SESSION, zxid: Zxid(2), time_ms: 0 };
+        let (_, effects) = model.judge(&Op::create("/a", "x"), Zxid(1), author);
+        model.apply(Zxid(2), effects);
+        model.apply(Zxid(9), crate::model::Effects::default());
+        model
+    }
+
+    fn history(ops: impl IntoIterator<Item = (Op, Option<u64>)>) -> History {
+        let mut history = History::default();
+        history.floor = Zxid(2);
+        for (op, decided) in ops {
+            let id = history.invoke(Asker { client: 0, conn: 1, session: SESSION, xid: 1, now_ms: 0 }, op);
+            history.entries[id].outcome = Outcome::Lost;
+            history.entries[id].decided = decided.map(|zxid| (Zxid(zxid), Response::Empty));
+        }
+        history
+    }
+
+    #[test]
+    fn answers_come_in_order_and_time_does_not_run_backwards() {
+        assert_eq!(answered(Some(3), 3), Ok(()));
+        answered(Some(3), 4).expect_err("another answer");
+        answered(None, 4).expect_err("a second answer");
+        assert_eq!(seen(Zxid(3), Zxid(3)), Ok(()));
+        seen(Zxid(3), Zxid(2)).expect_err("older");
+        same_session(false).expect_err("another session");
+        told_expired(SESSION, true).expect_err("it is open");
+    }
+
+    #[test]
+    fn what_was_done_of_a_lost_connection_is_a_beginning_of_what_was_sent() {
+        let (model, set) = (model(), || Op::set("/a", "y"));
+        assert_eq!(finish(&history([(set(), Some(3)), (set(), Some(4)), (set(), None)]), &model), Ok(()));
+        finish(&history([(set(), Some(4)), (set(), Some(3))]), &model).expect_err("another order");
+        finish(&history([(set(), None), (set(), Some(4))]), &model).expect_err("the first is missing");
+        let failing = Op::Delete { path: "/b".into(), version: -1 };
+        assert_eq!(finish(&history([(failing, None), (set(), Some(4))]), &model), Ok(()));
+    }
+}

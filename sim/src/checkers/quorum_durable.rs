@@ -1,0 +1,75 @@
+//! What is delivered is on the disks of a quorum of the servers that vote.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zabra::ids::{ServerId, Zxid};
+
+use super::{Verdict, unless};
+
+pub const NAME: &str = "durable on a quorum";
+
+#[derive(Default)]
+pub struct QuorumDurable {
+    voters: usize,
+    /// who ever had it on its disk while it could vote, and was not told to cut it
+    holders: BTreeMap<Zxid, BTreeSet<ServerId>>,
+    /// how far this was noted for each server
+    noted: BTreeMap<ServerId, Zxid>,
+}
+
+impl QuorumDurable {
+    pub fn new(voters: usize) -> QuorumDurable {
+        QuorumDurable { voters, ..QuorumDurable::default() }
+    }
+
+    /// How far it is known what is durable on a server that can vote.
+    pub fn noted(&self, server: ServerId) -> Zxid {
+        self.noted.get(&server).copied().unwrap_or_default()
+    }
+
+    /// These are durable on a server that can vote.
+    pub fn durable(&mut self, server: ServerId, zxids: impl IntoIterator<Item = Zxid>, through: Zxid) {
+        for zxid in zxids {
+            self.holders.entry(zxid).or_default().insert(server);
+        }
+        self.noted.insert(server, through);
+    }
+
+    /// The log of a server is cut behind this.
+    pub fn cut(&mut self, server: ServerId, through: Zxid) {
+        for (_, holders) in self.holders.range_mut(Zxid(through.0 + 1)..) {
+            holders.remove(&server);
+        }
+        let noted = self.noted.entry(server).or_default();
+        *noted = through.min(*noted);
+    }
+
+    /// The disk of a server is lost. What it had was there; what comes begins anew.
+    pub fn lost(&mut self, server: ServerId) {
+        self.noted.remove(&server);
+    }
+
+    /// Somebody delivers it for the first time.
+    pub fn delivered(&mut self, server: ServerId, zxid: Zxid) -> Verdict {
+        let holders = self.holders.get(&zxid).map_or(0, BTreeSet::len);
+        unless(holders > self.voters / 2, || {
+            format!("server {server} delivers {zxid}, which {holders} of {} servers have", self.voters)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_minority_has_is_not_to_be_delivered() {
+        let mut durable = QuorumDurable::new(3);
+        durable.durable(ServerId(1), [Zxid(1), Zxid(2)], Zxid(2));
+        durable.delivered(ServerId(1), Zxid(1)).expect_err("one of three has it");
+        durable.durable(ServerId(2), [Zxid(1), Zxid(2)], Zxid(2));
+        assert_eq!(durable.delivered(ServerId(1), Zxid(1)), Ok(()));
+        durable.cut(ServerId(2), Zxid(1));
+        durable.delivered(ServerId(1), Zxid(2)).expect_err("it was cut");
+    }
+}

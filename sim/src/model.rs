@@ -1,0 +1,397 @@
+//! A plain model of ZooKeeper's tree and sessions, at every zxid that there was: what a client may be told. Written from
+//! ZooKeeper's documentation, and shares nothing with `zabra::tree` and `zabra::prep`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use zabra::ids::{SessionId, Zxid};
+use zabra::jute::{CreateMode, ErrorCode, EventKind, MultiResult, Response, Stat};
+
+use super::op::{ANY, Op, parent_of};
+
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Node {
+    pub data: Bytes,
+    pub stat: Stat,
+    /// how many children there ever were
+    created: i32,
+}
+
+/// A session, from a zxid to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Life {
+    opened: Zxid,
+    closed: Option<Zxid>,
+}
+
+/// Something that watches may wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Change {
+    pub zxid: Zxid,
+    pub kind: EventKind,
+}
+
+#[derive(Default)]
+pub struct Model {
+    /// what each path held from a zxid on
+    nodes: BTreeMap<String, Vec<(Zxid, Option<Node>)>>,
+    /// names that came and went below each path
+    families: BTreeMap<String, Vec<(Zxid, String, bool)>>,
+    changes: BTreeMap<String, Vec<Change>>,
+    sessions: BTreeMap<SessionId, Life>,
+    ephemerals: BTreeMap<SessionId, BTreeSet<String>>,
+    /// every transaction
+    zxids: Vec<Zxid>,
+}
+
+/// What one transaction would do to the state at a zxid.
+pub struct Draft<'a> {
+    model: &'a Model,
+    at: Zxid,
+    /// of the transaction itself
+    zxid: Zxid,
+    time_ms: i64,
+    session: SessionId,
+    effects: Effects,
+}
+
+/// What a transaction does.
+#[derive(Default)]
+pub struct Effects {
+    nodes: BTreeMap<String, Option<Node>>,
+    children: Vec<(String, String, bool)>,
+    changes: Vec<(String, EventKind)>,
+}
+
+/// Whose request it is, and the transaction that it would be.
+#[derive(Clone, Copy, Debug)]
+pub struct Author {
+    pub session: SessionId,
+    pub zxid: Zxid,
+    pub time_ms: i64,
+}
+
+impl Model {
+    /// The newest transaction.
+    pub fn end(&self) -> Zxid {
+        self.zxids.last().copied().unwrap_or_default()
+    }
+
+    /// The zxids of all states from `from` on and before `before`, newest first.
+    pub fn states(&self, from: Zxid, before: Zxid) -> impl Iterator<Item = Zxid> {
+        let count = |zxid| self.zxids.partition_point(|known| *known < zxid);
+        let (first, last) = (count(from), count(before));
+        self.zxids.get(first..last).into_iter().flatten().rev().copied()
+    }
+
+    pub fn node(&self, path: &str, at: Zxid) -> Option<&Node> {
+        if path == "/" {
+            return None;
+        }
+        let versions = self.nodes.get(path)?;
+        let count = versions.partition_point(|(zxid, _)| *zxid <= at);
+        versions[..count].last()?.1.as_ref()
+    }
+
+    /// Everything at the end.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.nodes.iter().filter_map(|(path, versions)| Some((path.as_str(), versions.last()?.1.as_ref()?)))
+    }
+
+    /// Names, in order.
+    pub fn children(&self, path: &str, at: Zxid) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        let events = self.families.get(path).map_or(&[][..], Vec::as_slice);
+        for (_, name, is_new) in events.iter().take_while(|(zxid, _, _)| *zxid <= at) {
+            if *is_new {
+                names.insert(name.as_str());
+            } else {
+                names.remove(name.as_str());
+            }
+        }
+        names
+    }
+
+    /// The first change of a path behind a zxid that is of one of these kinds.
+    pub fn first_change(&self, path: &str, after: Zxid, kinds: &[EventKind]) -> Option<Change> {
+        let changes = self.changes.get(path)?;
+        let from = changes.partition_point(|change| change.zxid <= after);
+        changes[from..].iter().find(|change| kinds.contains(&change.kind)).copied()
+    }
+
+    pub fn is_open(&self, session: SessionId, at: Zxid) -> bool {
+        self.sessions
+            .get(&session)
+            .is_some_and(|life| life.opened <= at && life.closed.is_none_or(|closed| closed > at))
+    }
+
+    pub fn was_opened(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        self.ephemerals.get(&session).into_iter().flatten().map(String::as_str)
+    }
+
+    /// What becomes of a request at this state: the answer, and what it changes unless it fails.
+    pub fn judge(&self, op: &Op, at: Zxid, author: Author) -> (Result<Response, ErrorCode>, Effects) {
+        let Author { session, zxid, time_ms } = author;
+        let mut draft = Draft { model: self, at, zxid, time_ms, session, effects: Effects::default() };
+        if !self.is_open(session, at) {
+            return (Err(ErrorCode::SessionExpired), Effects::default());
+        }
+        let result = match op {
+            Op::Multi(ops) => draft.multi(ops),
+            Op::Sync => Ok(Response::Sync { path: Some("/".to_string()) }),
+            Op::Close => {
+                self.ephemerals(session).for_each(|path| draft.remove(path));
+                Ok(Response::Empty)
+            }
+            single => draft.single(single).map(|result| match (result, single) {
+                (MultiResult::Create { path }, _) => Response::Create { path },
+                (MultiResult::Create2 { path, stat }, _) => Response::Create2 { path, stat },
+                (MultiResult::SetData(stat), _) => Response::Stat(stat),
+                _ => Response::Empty,
+            }),
+        };
+        let failed = result.is_err() || is_refused(&result);
+        let effects = if failed { Effects::default() } else { draft.effects };
+        (result, effects)
+    }
+
+    pub fn open_session(&mut self, zxid: Zxid, session: SessionId) {
+        self.sessions.insert(session, Life { opened: zxid, closed: None });
+        self.zxids.push(zxid);
+    }
+
+    pub fn close_session(&mut self, zxid: Zxid, session: SessionId) {
+        let author = Author { session, zxid, time_ms: 0 };
+        let (_, effects) = self.judge(&Op::Close, self.end(), author);
+        self.apply(zxid, effects);
+        if let Some(life) = self.sessions.get_mut(&session) {
+            life.closed = Some(zxid);
+        }
+    }
+
+    /// The next transaction happens.
+    pub fn apply(&mut self, zxid: Zxid, effects: Effects) {
+        let before = self.end();
+        for (path, node) in effects.nodes {
+            let owner = |node: &Node| node.stat.ephemeral_owner;
+            if let Some(owner) = self.node(&path, before).map(owner)
+                && let Some(paths) = self.ephemerals.get_mut(&owner)
+            {
+                paths.remove(&path);
+            }
+            if let Some(owner) = node.as_ref().map(owner).filter(|owner| *owner != SessionId(0)) {
+                self.ephemerals.entry(owner).or_default().insert(path.clone());
+            }
+            self.nodes.entry(path).or_default().push((zxid, node));
+        }
+        for (parent, name, is_new) in effects.children {
+            self.families.entry(parent).or_default().push((zxid, name, is_new));
+        }
+        for (path, kind) in effects.changes {
+            self.changes.entry(path).or_default().push(Change { zxid, kind });
+        }
+        self.zxids.push(zxid);
+    }
+}
+
+/// A multi of which nothing happened.
+pub fn is_refused(result: &Result<Response, ErrorCode>) -> bool {
+    matches!(result, Ok(Response::Multi(results)) if matches!(results[..], [MultiResult::Error(_), ..]))
+}
+
+impl Draft<'_> {
+    fn node(&self, path: &str) -> Option<&Node> {
+        match self.effects.nodes.get(path) {
+            Some(changed) => changed.as_ref(),
+            None => self.model.node(path, self.at),
+        }
+    }
+
+    fn multi(&mut self, ops: &[Op]) -> Result<Response, ErrorCode> {
+        let mut results = Vec::new();
+        for (position, op) in ops.iter().enumerate() {
+            match self.single(op) {
+                Ok(result) => results.push(result),
+                Err(code) => {
+                    let errors = (0..ops.len()).map(|other| match other.cmp(&position) {
+                        std::cmp::Ordering::Less => ErrorCode::Ok,
+                        std::cmp::Ordering::Equal => code,
+                        std::cmp::Ordering::Greater => ErrorCode::RuntimeInconsistency,
+                    });
+                    return Ok(Response::Multi(errors.map(MultiResult::Error).collect()));
+                }
+            }
+        }
+        Ok(Response::Multi(results))
+    }
+
+    fn single(&mut self, op: &Op) -> Result<MultiResult, ErrorCode> {
+        match op {
+            Op::Create { path, data, mode } => self.create(path, data, *mode),
+            Op::Delete { path, version } => {
+                let node = self.node(path).ok_or(ErrorCode::NoNode)?;
+                check(node.stat.version, *version)?;
+                if node.stat.num_children > 0 {
+                    return Err(ErrorCode::NotEmpty);
+                }
+                self.remove(path);
+                Ok(MultiResult::Delete)
+            }
+            Op::Set { path, data, version } => {
+                let mut node = self.node(path).ok_or(ErrorCode::NoNode)?.clone();
+                check(node.stat.version, *version)?;
+                node.stat.version += 1;
+                node.stat.mzxid = self.zxid;
+                node.stat.mtime_ms = self.time_ms;
+                node.stat.data_length = data.len() as i32;
+                node.data = Bytes::copy_from_slice(data.as_bytes());
+                let stat = node.stat;
+                self.effects.nodes.insert(path.clone(), Some(node));
+                self.effects.changes.push((path.clone(), EventKind::NodeDataChanged));
+                Ok(MultiResult::SetData(stat))
+            }
+            Op::Check { path, version } => {
+                check(self.node(path).ok_or(ErrorCode::NoNode)?.stat.version, *version)?;
+                Ok(MultiResult::Check)
+            }
+            Op::SetAcl { path, version } => {
+                let mut node = self.node(path).ok_or(ErrorCode::NoNode)?.clone();
+                check(node.stat.aversion, *version)?;
+                node.stat.aversion += 1;
+                let stat = node.stat;
+                self.effects.nodes.insert(path.clone(), Some(node));
+                Ok(MultiResult::SetData(stat))
+            }
+            Op::Multi(_) | Op::Sync | Op::Close => panic!("not an operation of a multi: {op:?}"),
+        }
+    }
+
+    fn create(&mut self, prefix: &str, data: &str, mode: CreateMode) -> Result<MultiResult, ErrorCode> {
+        let parent_path = parent_of(prefix);
+        let parent = self.node(parent_path).cloned();
+        if parent.is_none() && parent_path != "/" {
+            return Err(ErrorCode::NoNode);
+        }
+        let number = parent.as_ref().map_or(0, |parent| parent.created);
+        let path = if mode.is_sequential() { format!("{prefix}{number:010}") } else { prefix.to_string() };
+        if self.node(&path).is_some() {
+            return Err(ErrorCode::NodeExists);
+        }
+        if parent.as_ref().is_some_and(|parent| parent.stat.ephemeral_owner != SessionId(0)) {
+            return Err(ErrorCode::NoChildrenForEphemerals);
+        }
+        let (zxid, time_ms) = (self.zxid, self.time_ms);
+        let stat = Stat {
+            czxid: zxid,
+            mzxid: zxid,
+            pzxid: zxid,
+            ctime_ms: time_ms,
+            mtime_ms: time_ms,
+            ephemeral_owner: if mode.is_ephemeral() { self.session } else { SessionId(0) },
+            data_length: data.len() as i32,
+            ..Stat::default()
+        };
+        let node = Node { data: Bytes::copy_from_slice(data.as_bytes()), stat, created: 0 };
+        self.effects.nodes.insert(path.clone(), Some(node));
+        self.effects.changes.push((path.clone(), EventKind::NodeCreated));
+        self.change_family(&path, true);
+        Ok(match mode.is_sequential() {
+            true => MultiResult::Create { path },
+            false => MultiResult::Create2 { path, stat },
+        })
+    }
+
+    fn remove(&mut self, path: &str) {
+        self.effects.nodes.insert(path.to_string(), None);
+        self.effects.changes.push((path.to_string(), EventKind::NodeDeleted));
+        self.change_family(path, false);
+    }
+
+    fn change_family(&mut self, path: &str, is_new: bool) {
+        let parent_path = parent_of(path);
+        if let Some(mut parent) = self.node(parent_path).cloned() {
+            parent.created += i32::from(is_new);
+            parent.stat.num_children += if is_new { 1 } else { -1 };
+            parent.stat.cversion += 1;
+            parent.stat.pzxid = self.zxid;
+            self.effects.nodes.insert(parent_path.to_string(), Some(parent));
+        }
+        let name = path[path.rfind('/').map_or(0, |slash| slash + 1)..].to_string();
+        self.effects.children.push((parent_path.to_string(), name, is_new));
+        self.effects.changes.push((parent_path.to_string(), EventKind::NodeChildrenChanged));
+    }
+}
+
+fn check(version: i32, expected: i32) -> Result<(), ErrorCode> {
+    if expected == ANY || expected == version { Ok(()) } else { Err(ErrorCode::BadVersion) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: SessionId = SessionId(1);
+
+    fn done(model: &mut Model, op: &Op) -> Result<Response, ErrorCode> {
+        let zxid = Zxid(model.end().0 + 1);
+        let author = Author { session: SESSION, zxid, time_ms: 5 };
+        let (result, effects) = model.judge(op, model.end(), author);
+        model.apply(zxid, effects);
+        result
+    }
+
+    fn model() -> Model {
+        let mut model = Model::default();
+        model.open_session(Zxid(1), SESSION);
+        model
+    }
+
+    #[test]
+    fn the_past_stays_as_it_was() {
+        let mut model = model();
+        done(&mut model, &Op::create("/a", "x")).expect("created");
+        done(&mut model, &Op::create("/a/b", "y")).expect("created");
+        done(&mut model, &Op::set("/a", "z")).expect("set");
+        done(&mut model, &Op::Delete { path: "/a/b".into(), version: 0 }).expect("deleted");
+        assert_eq!(model.node("/a", Zxid(1)), None);
+        assert_eq!(model.node("/a", Zxid(3)).expect("there").data, "x");
+        assert_eq!(model.children("/a", Zxid(4)), BTreeSet::from(["b"]));
+        assert_eq!(model.children("/a", Zxid(5)), BTreeSet::new());
+        let node = model.node("/a", Zxid(9)).expect("there");
+        assert_eq!((node.stat.version, node.stat.cversion, node.stat.pzxid), (1, 2, Zxid(5)));
+        let change = model.first_change("/a", Zxid(2), &[EventKind::NodeDataChanged]);
+        assert_eq!(change.map(|change| change.zxid), Some(Zxid(4)));
+    }
+
+    #[test]
+    fn a_multi_that_fails_changes_nothing_and_says_which_operation_it_was() {
+        let mut model = model();
+        done(&mut model, &Op::create("/a", "x")).expect("created");
+        let check = Op::Check { path: "/a".into(), version: 7 };
+        let multi = Op::Multi(vec![Op::set("/a", "y"), check, Op::create("/b", "")]);
+        let codes = [ErrorCode::Ok, ErrorCode::BadVersion, ErrorCode::RuntimeInconsistency];
+        let results = codes.map(MultiResult::Error).to_vec();
+        assert_eq!(done(&mut model, &multi), Ok(Response::Multi(results)));
+        assert_eq!(model.node("/a", model.end()).expect("there").data, "x");
+    }
+
+    #[test]
+    fn numbers_rise_and_ephemerals_go_with_their_session() {
+        let mut model = model();
+        done(&mut model, &Op::create("/q", "")).expect("created");
+        let mode = CreateMode::EphemeralSequential;
+        let next = Op::Create { path: "/q/n-".into(), data: String::new(), mode };
+        for number in 0..2 {
+            let path = format!("/q/n-{number:010}");
+            assert_eq!(done(&mut model, &next), Ok(Response::Create { path }));
+        }
+        model.close_session(Zxid(9), SESSION);
+        assert!(model.children("/q", Zxid(9)).is_empty());
+        assert_eq!(model.children("/q", Zxid(8)).len(), 2);
+        assert_eq!(done(&mut model, &next), Err(ErrorCode::SessionExpired));
+    }
+}
