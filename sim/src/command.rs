@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use clap::{Parser, Subcommand};
 
+use super::exhaustive::{Bounds, explore};
 use super::failure::keep_panics;
 #[cfg(feature = "mutants")]
 use super::mutants;
@@ -78,6 +79,30 @@ enum Command {
         #[arg(long)]
         write: Option<std::path::PathBuf>,
     },
+    /// All orders of events within bounds, instead of those that chance draws
+    Exhaustive {
+        /// How many transactions
+        #[arg(long, default_value_t = 1)]
+        writes: u32,
+        /// How many times a server crashes, at any moment
+        #[arg(long, default_value_t = 1)]
+        crashes: u32,
+        /// How many connections break, at any moment
+        #[arg(long, default_value_t = 0)]
+        breaks: u32,
+        /// How many epochs
+        #[arg(long, default_value_t = 3)]
+        epochs: u32,
+        /// A dead server may be started again at any moment, not only when nothing else can happen
+        #[arg(long)]
+        restarts_any_time: bool,
+        /// Bytes of recent transactions that the leader has at hand; with few it sends snapshots
+        #[arg(long, default_value_t = 1 << 20)]
+        recent: usize,
+        /// Stop after so many minutes
+        #[arg(long)]
+        minutes: Option<u64>,
+    },
     /// The shortest run that fails as this one does
     Shrink {
         #[arg(long)]
@@ -116,6 +141,13 @@ pub fn main() -> Result<ExitCode> {
             #[cfg(feature = "mutants")]
             activate(mutant.as_deref())?;
             Ok(replay(&Plan { seed, without: numbers(&without)?, steps }))
+        }
+        Command::Exhaustive { writes, crashes, breaks, epochs, restarts_any_time, recent, minutes } => {
+            let time_max = minutes.map(|minutes| Duration::from_secs(60 * minutes));
+            let recent_bytes_max = recent;
+            let bounds =
+                Bounds { writes, crashes, breaks, epochs, restarts_any_time, recent_bytes_max, time_max };
+            Ok(look_at_all(bounds))
         }
         Command::Shrink {
             seed,
@@ -193,6 +225,22 @@ fn run(order: Order) -> Result<ExitCode> {
         return Err(anyhow!("never happened: {}", missing.join(", ")));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn look_at_all(bounds: Bounds) -> ExitCode {
+    let report = explore(bounds);
+    println!("{bounds:?}");
+    for line in report.coverage.to_string().lines().filter(|line| !line.starts_with("        0 ")) {
+        println!("{line}");
+    }
+    println!("{report}");
+    match &report.failure {
+        None => ExitCode::SUCCESS,
+        Some((failure, story)) => {
+            println!("{story}\n{failure}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn show_shrunk(plan: &Plan) -> ExitCode {

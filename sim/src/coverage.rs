@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use zabra::storage::testing::Failed;
+
+use super::faults::Fault;
+
 /// What must have happened at least once over the default seeds.
 pub const EXPECTED: &[&str] = &[
     // zab
@@ -26,6 +30,32 @@ pub const EXPECTED: &[&str] = &[
     "snapshot written",
     "replaced state given away",
     "failed disk",
+    "write failed",
+    "sync failed",
+    "change of names failed",
+    "no room on the disk",
+    "read failed",
+    "start ended by a disk that failed",
+    // the rows of the recovery table; a newer release, a restored backup and restored ones are none of a crash's doings
+    "recovery: Fresh",
+    "recovery: Clean",
+    "recovery: TornTail",
+    "recovery: OlderSnapshot",
+    "recovery: LogAlone",
+    "recovery: EpochDamaged",
+    "recovery: EpochMissing",
+    "recovery: LogMissing",
+    "recovery: LogDamaged",
+    "recovery: LogGap",
+    "recovery: LogStartsLate",
+    "recovery: LogEndsEarly",
+    "recovery: SnapshotDamaged",
+    // processes and the network
+    "process ended in the middle of a step",
+    "messages lost with their connection",
+    "message of a connection that was replaced",
+    "a majority served while the others failed",
+    "a majority without its disks stayed still",
     "damaged disk",
     // sessions and requests
     "session opened",
@@ -78,8 +108,38 @@ pub struct Coverage {
 
 impl Coverage {
     pub fn count(&mut self, what: &'static str) {
-        debug_assert!(EXPECTED.contains(&what), "{what} is not in the list");
-        *self.counts.entry(what).or_default() += 1;
+        self.count_many(what, 1);
+    }
+
+    pub fn count_many(&mut self, what: &'static str, times: u64) {
+        debug_assert!(expected().any(|it| it == what), "{what} is not in the list");
+        if times > 0 {
+            *self.counts.entry(what).or_default() += times;
+        }
+    }
+
+    /// Something failed on a disk.
+    pub fn disk(&mut self, failed: Failed) {
+        self.count(match failed {
+            Failed::Write => "write failed",
+            Failed::Sync => "sync failed",
+            Failed::Name => "change of names failed",
+            Failed::Full => "no room on the disk",
+            Failed::Read => "read failed",
+        });
+    }
+
+    /// A server started: this is the damage that it found, and what else its operator was told.
+    pub fn recovery(&mut self, is_new: bool, damage: Option<&str>, notes: &[String]) {
+        let is_told = |words: &str| notes.iter().any(|note| note.contains(words));
+        self.count(match damage {
+            Some(damage) => row_of(damage),
+            None if is_new => "recovery: Fresh",
+            None if is_told("goes back to the snapshot") => "recovery: OlderSnapshot",
+            None if is_told("goes without a snapshot") => "recovery: LogAlone",
+            None if is_told("never acknowledged and is cut off") => "recovery: TornTail",
+            None => "recovery: Clean",
+        });
     }
 
     pub fn add(&mut self, other: &Coverage) {
@@ -90,14 +150,33 @@ impl Coverage {
 
     /// What never happened.
     pub fn missing(&self) -> Vec<&'static str> {
-        EXPECTED.iter().copied().filter(|what| !self.counts.contains_key(what)).collect()
+        expected().filter(|what| !self.counts.contains_key(what)).collect()
     }
 }
 
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        EXPECTED.iter().try_for_each(|what| {
+        expected().try_for_each(|what| {
             writeln!(f, "{:>9} {what}", self.counts.get(what).copied().unwrap_or_default())
         })
     }
+}
+
+/// What must have happened, and all kinds of faults.
+fn expected() -> impl Iterator<Item = &'static str> {
+    EXPECTED.iter().copied().chain(Fault::ALL.iter().map(|fault| fault.name()))
+}
+
+/// Which row of the recovery table speaks so.
+fn row_of(damage: &str) -> &'static str {
+    let words = [
+        ("no epoch file", "recovery: EpochMissing"),
+        ("data/epoch", "recovery: EpochDamaged"),
+        ("no log, though", "recovery: LogMissing"),
+        ("a segment that begins behind", "recovery: LogGap"),
+        ("a log that begins behind", "recovery: LogStartsLate"),
+        ("a log that ends with", "recovery: LogEndsEarly"),
+        ("data/snapshot", "recovery: SnapshotDamaged"),
+    ];
+    words.iter().find(|(words, _)| damage.contains(words)).map_or("recovery: LogDamaged", |(_, row)| row)
 }

@@ -2,14 +2,16 @@
 //! What production does in threads is done here one piece at a time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use zabra::ids::Zxid;
 use zabra::replica::{Image, Input, State, ZabRecovered};
-use zabra::server::{Carried, DiskFault, OnDamage, carry_out, recover_from};
-use zabra::storage::testing::{SimDisk, SimWorld, Survivors};
-use zabra::storage::{Disk as _, Options, SnapshotWriter, Storage};
+use zabra::server::{Carried, DiskFault, OnDamage, StartFault, carry_out, recover_from};
+use zabra::storage::testing::{Failed, SimDisk, SimWorld, Survivors};
+use zabra::storage::{Disk as _, Options, SnapshotWriter, Storage, StorageError};
 use zabra::zab::{DiskDone, DiskOp, EpochRecord, Proposal};
 
 use super::checkers::purge::Recovery;
@@ -31,6 +33,28 @@ struct Writing {
     zxid: Zxid,
     writer: SnapshotWriter<SimDisk>,
     blocks: Box<dyn Iterator<Item = Vec<u8>>>,
+}
+
+/// Why a server does not start.
+#[derive(Debug)]
+pub enum Refusal {
+    /// what is there is damaged, in words of the recovery table
+    Damage(String),
+    /// the disk did not do what it should: another start may go better
+    Failure(String),
+}
+
+/// What a start found.
+pub struct Started {
+    pub zab: ZabRecovered,
+    pub state: State,
+    /// of the snapshot
+    pub snapshot: Zxid,
+    pub is_new: bool,
+    /// what was found, and put aside
+    pub damage: Option<String>,
+    /// what the operator was told
+    pub notes: Vec<String>,
 }
 
 /// How a process ends.
@@ -58,12 +82,19 @@ pub struct Disk {
     writing: Option<Writing>,
     /// What a server that never ran here promises.
     new: EpochRecord,
+    pub options: Options,
+    /// Something that was durable is no longer as it was written.
+    pub damaged: bool,
+    /// [`Disk::lose_write`] will be asked for.
+    pub remembers_writes: bool,
     /// The next start must find something damaged.
     is_spoiled: bool,
     /// The durable epoch record.
     pub epoch: EpochRecord,
     /// The durable end of the log.
     pub synced: Zxid,
+    /// The lowest that it was while operations were carried out last.
+    lowest: Zxid,
     /// Every transaction behind the snapshot that the server was started from or was given since, in the order of the
     /// log, on its way to the disk or there.
     log: BTreeMap<Zxid, Proposal>,
@@ -80,45 +111,84 @@ impl Disk {
             is_spoiled: false,
             epoch: new.clone(),
             new,
+            options: OPTIONS,
+            damaged: false,
+            remembers_writes: false,
             synced: Zxid::ZERO,
+            lowest: Zxid::ZERO,
             log: BTreeMap::new(),
         }
     }
 
-    /// Starts from what is there, which must be at least what was known to be durable, unless it is damaged. Returns the
-    /// zxid of the snapshot as well.
-    pub fn start(&mut self, recent_bytes_max: usize, on_damage: OnDamage) -> (ZabRecovered, State, Zxid) {
+    /// An empty one of the same kind.
+    pub fn replaced(&self, data_dir_id: u64) -> Disk {
+        let Disk { options, remembers_writes, .. } = *self;
+        Disk { options, remembers_writes, ..Disk::new(data_dir_id, false) }
+    }
+
+    /// Starts from what is there, which must be at least what was known to be durable, unless it is damaged.
+    pub fn start(&mut self, recent_bytes_max: usize, on_damage: OnDamage) -> Result<Started, Refusal> {
+        if self.remembers_writes {
+            self.world.remember_writes();
+        }
         let (disks, new) = (self.world.disks(), self.new.clone());
-        let found = recover_from(disks, OPTIONS, HASH_SEED, recent_bytes_max, new, on_damage);
-        let found =
-            found.unwrap_or_else(|error| panic!("what a crash leaves cannot be started from: {error}"));
-        assert_eq!(found.damage.is_some(), self.is_spoiled, "{:?}", found.damage);
-        if std::mem::take(&mut self.is_spoiled) {
+        let found = recover_from(disks, self.options, HASH_SEED, recent_bytes_max, new, on_damage);
+        let found = found.map_err(|fault| self.refusal(&fault))?;
+        if !self.damaged {
+            assert_eq!(found.damage.is_some(), self.is_spoiled, "{:?}", found.damage);
+        }
+        if found.damage.is_some() {
             assert!(!found.zab.epoch.may_vote, "a damaged server votes");
             // What is put aside is looked after by an operator.
-            for folder in [self.world.disk("data"), self.world.disk("log")] {
-                let names = folder.list().expect("memory");
-                let aside = names.iter().filter(|name| name.starts_with("damaged-"));
-                aside.for_each(|name| folder.remove(name).expect("it is there"));
-                folder.sync_dir().expect("memory");
-            }
+            self.take_away(|name| name.starts_with("damaged-"));
+            (self.is_spoiled, self.damaged) = (false, false);
             (self.synced, self.epoch) = (Zxid::ZERO, found.zab.epoch.clone());
         }
-        assert!(found.storage.synced() >= self.synced, "{} was durable and is lost", self.synced);
         let epoch = &found.zab.epoch;
-        assert!(epoch.accepted_epoch >= self.epoch.accepted_epoch, "a promise is lost");
-        assert!(epoch.current_epoch >= self.epoch.current_epoch, "an epoch is lost");
-        assert!(epoch.may_vote || !self.epoch.may_vote, "the right to vote is lost");
-        self.log.clear();
+        if !self.damaged {
+            let known = self.synced;
+            assert!(found.storage.synced() >= known, "{known} was durable and is lost");
+            assert!(epoch.accepted_epoch >= self.epoch.accepted_epoch, "a promise is lost");
+            assert!(epoch.current_epoch >= self.epoch.current_epoch, "an epoch is lost");
+            assert!(epoch.may_vote || !self.epoch.may_vote, "the right to vote is lost");
+        }
+        let mut log = BTreeMap::new();
         let replayed = found.storage.replay(|proposal, _| {
-            self.log.insert(proposal.zxid, proposal);
+            log.insert(proposal.zxid, proposal);
         });
-        replayed.expect("what was replayed once can be replayed again");
+        replayed.map_err(|error| Refusal::Failure(error.to_string()))?;
+        // What said that the disk is new is taken away when it is not new any more.
+        (self.new.may_vote, self.new.promises_lost) = (false, true);
+        self.log = log;
         self.epoch = epoch.clone();
         self.synced = found.storage.synced();
         self.storage = Some(found.storage);
         let snapshot = found.zab.history.floor;
-        (found.zab, found.state, snapshot)
+        let notes = found.notes.into_iter().filter(|note| note.got_by).map(|note| note.text).collect();
+        let (zab, state, is_new, damage) = (found.zab, found.state, found.is_new, found.damage);
+        Ok(Started { zab, state, snapshot, is_new, damage, notes })
+    }
+
+    /// Why a start came to nothing.
+    fn refusal(&mut self, fault: &StartFault) -> Refusal {
+        let is_failure = matches!(fault, StartFault::Storage(StorageError::Io { .. }));
+        if is_failure || self.world.has_failed() {
+            // It may have gone half of the way to healing.
+            self.damaged |= self.is_spoiled;
+            Refusal::Failure(fault.to_string())
+        } else {
+            Refusal::Damage(fault.to_string())
+        }
+    }
+
+    fn take_away(&self, which: impl Fn(&str) -> bool) {
+        for folder in ["data", "log"] {
+            let disk = self.world.disk(folder);
+            for (name, _) in self.world.files(folder).iter().filter(|(name, _)| which(name)) {
+                self.world.fail_after(u64::MAX);
+                disk.remove(name).and_then(|()| disk.sync_dir()).expect("the disk works");
+            }
+        }
     }
 
     /// Something decays, durably, while the server does not run.
@@ -189,10 +259,28 @@ impl Disk {
         !self.queue.is_empty() || self.writing.is_some()
     }
 
+    /// What is there and what waits, in words that differ where it does.
+    pub fn describe(&self, words: &mut dyn fmt::Write) -> fmt::Result {
+        write!(words, "{:?}{:?}{:?}", self.epoch, self.synced, self.log.keys())?;
+        for job in &self.queue {
+            match job {
+                Job::Op { op, .. } => write!(words, "{op:?}")?,
+                Job::PurgeLog(through) => write!(words, "{through:?}")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// How many operations wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Carries out the oldest operations, `count` of them, with one sync at the end: what the server is to be told.
     pub fn perform(&mut self, count: usize) -> Result<Vec<Input>, DiskFault> {
         let storage = self.storage.as_mut().expect("the server runs");
         let (mut told, mut buffered) = (Vec::new(), None);
+        self.lowest = self.synced;
         for _ in 0..count {
             let Some(job) = self.queue.pop_front() else { break };
             let (seq, op) = match job {
@@ -208,6 +296,7 @@ impl Disk {
                 DiskOp::InstallSnapshot { zxid } => self.synced = self.synced.min(*zxid),
                 DiskOp::Append { .. } | DiskOp::SaveEpoch(_) | DiskOp::ReceiveSnapshot { .. } => {}
             }
+            self.lowest = self.lowest.min(self.synced);
             let saved = if let DiskOp::SaveEpoch(record) = &op { Some(record.clone()) } else { None };
             match carry_out(storage, HASH_SEED, seq, op)? {
                 Carried::Buffered => buffered = Some(seq),
@@ -271,20 +360,111 @@ impl Disk {
         self.world.fail_after(after);
     }
 
+    /// One of the next reads will fail.
+    pub fn fail_read_soon(&mut self, after: u64) {
+        self.world.fail_read_after(Some(after));
+    }
+
+    /// There is room for so many bytes more.
+    pub fn fill(&mut self, left: u64) {
+        self.world.set_capacity(Some(self.world.used() + left));
+    }
+
+    /// A write of the log that was synced was never done, or in another place.
+    pub fn lose_write(&mut self, is_misdirected: bool, chance: &mut StdRng) -> bool {
+        let by = is_misdirected.then(|| 4096 * chance.random_range(1..3));
+        let is_lost = self.world.lose(chance.random_range(0..4), by);
+        self.damaged |= is_lost;
+        is_lost
+    }
+
+    /// What failed since the last call.
+    pub fn take_failed(&self) -> Vec<Failed> {
+        self.world.take_failed()
+    }
+
+    /// Everything works again, and there is room.
+    pub fn repair(&mut self) {
+        self.world.fail_after(u64::MAX);
+        self.world.fail_read_after(None);
+        self.world.set_capacity(None);
+    }
+
+    /// Files of a kind that matters, with their folder: those that damage strikes.
+    fn some_files(&self, chance: &mut StdRng) -> Vec<(&'static str, String, u64)> {
+        let of = |folder, prefix: &str| {
+            let files = self.world.files(folder).into_iter();
+            let files = files.filter(|(name, length)| name.starts_with(prefix) && *length > 0);
+            let mut files: Vec<_> = files.map(|(name, length)| (folder, name, length)).collect();
+            files.sort_by_key(|(_, name, _)| (name.len(), name.clone()));
+            files
+        };
+        let (snapshots, segments) = (of("data", "snapshot."), of("log", "log."));
+        let one = |files: Vec<(&'static str, String, u64)>, chance: &mut StdRng| {
+            files.choose(chance).cloned().into_iter().collect()
+        };
+        match chance.random_range(0..12) {
+            0 => of("data", "epoch"),
+            1 | 2 => snapshots.last().cloned().into_iter().collect(),
+            3 => snapshots,
+            4 => segments.last().cloned().into_iter().collect(),
+            5 => one(segments, chance),
+            6 => one(of("log", ""), chance),
+            7 | 8 if segments.len() > 1 => segments[1..].to_vec(),
+            9 | 10 if segments.len() > 2 => one(segments[1..segments.len() - 1].to_vec(), chance),
+            _ => one(of("data", ""), chance),
+        }
+    }
+
+    /// A byte decays in one or more files; where.
+    pub fn flip(&mut self, chance: &mut StdRng) -> Vec<String> {
+        let mut told = Vec::new();
+        for (folder, name, length) in self.some_files(chance) {
+            // Mostly where something stands that matters.
+            let offset = match chance.random_range(0..3) {
+                0 => chance.random_range(0..length.min(64)),
+                1 => chance.random_range(0..length),
+                _ => chance.random_range(length.min(4096)..=length.min(6000)).min(length - 1),
+            };
+            self.world.flip(folder, &name, offset, 1 << chance.random_range(0..8));
+            self.damaged = true;
+            told.push(format!("{folder}/{name} byte {offset}"));
+        }
+        told
+    }
+
+    /// One or more files are gone; which.
+    pub fn lose_file(&mut self, chance: &mut StdRng) -> Vec<String> {
+        let mut told = Vec::new();
+        for (folder, name, _) in self.some_files(chance) {
+            let disk = self.world.disk(folder);
+            disk.remove(&name).and_then(|()| disk.sync_dir()).expect("the disk works");
+            self.damaged = true;
+            told.push(format!("{folder}/{name}"));
+        }
+        told
+    }
+
     /// The process ends at any moment: between two operations, or in the middle of some.
     pub fn crash(&mut self, end: End, chance: &mut StdRng) {
-        self.world.fail_after(u64::MAX);
-        if self.storage.is_some() && !self.queue.is_empty() && chance.random_bool(0.5) {
+        self.repair();
+        let is_busy = self.storage.is_some() && self.has_work();
+        if is_busy && chance.random_bool(0.5) {
             self.world.record();
-            let (synced, epoch) = (self.synced, self.epoch.clone());
-            let count = chance.random_range(1..4);
-            self.perform(count).expect("the disk works");
+            let epoch = self.epoch.clone();
+            self.lowest = self.synced;
+            if self.queue.is_empty() || self.writing.is_some() && chance.random_bool(0.3) {
+                self.write_snapshot();
+            } else {
+                let count = chance.random_range(1..4);
+                self.perform(count).expect("the disk works");
+            }
             let points = self.world.take_points();
             if end == End::Power {
                 let point = &points[chance.random_range(0..points.len())];
                 let survivors = survivors(point.pending(), chance);
                 // What became durable since may not be so at that point.
-                (self.synced, self.epoch) = (self.synced.min(synced), epoch);
+                (self.synced, self.epoch) = (self.lowest, epoch);
                 return self.stop(point.crash(survivors));
             }
         }
@@ -303,7 +483,6 @@ impl Disk {
 
     /// The process ends because the disk failed.
     pub fn end(&mut self) {
-        self.world.fail_after(u64::MAX);
         self.stop(self.world.clone());
     }
 
@@ -316,7 +495,7 @@ impl Disk {
 }
 
 fn survivors(pending: usize, chance: &mut StdRng) -> Survivors {
-    match chance.random_range(0..4) {
+    match chance.random_range(0..6) {
         0 => Survivors::Nothing,
         1 => Survivors::Everything,
         2 => Survivors::First(chance.random_range(0..=pending)),

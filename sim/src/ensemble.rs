@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use zabra::ids::{ServerId, Tick};
 use zabra::prep::Limits;
@@ -13,7 +14,7 @@ use zabra::zab::{LinkId, Message, Role};
 
 use super::clients::Clients;
 use super::coverage::Coverage;
-use super::disk::{Disk, End, HASH_SEED, Part};
+use super::disk::{Disk, End, HASH_SEED, Part, Refusal, Started};
 use super::failure::fail;
 use super::judge::Judge;
 use super::network::{Arrival, Network};
@@ -35,6 +36,20 @@ pub struct Settings {
     pub snapshot_txns: u64,
     pub epoch_txns_max: u32,
     pub sync_timeout_ms: u64,
+    /// length of a segment of the log
+    pub segment_bytes: u64,
+    /// how much is sent at once
+    pub batch_bytes_max: usize,
+}
+
+/// When a process ends in the middle of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Doom {
+    /// so many more things it does
+    pub outputs_left: u32,
+    pub end: End,
+    /// what the disk keeps is drawn from this
+    pub seed: u64,
 }
 
 pub struct Server {
@@ -44,6 +59,13 @@ pub struct Server {
     pub role: Role,
     /// A stopped process: it does nothing, and what comes in waits.
     pub paused: bool,
+    pub doom: Option<Doom>,
+    /// How far its wall clock is off.
+    pub wall_offset_ms: i64,
+    /// How fast its monotonic clock goes: 1000 is right.
+    pub clock_per_mille: u64,
+    /// It cannot be started: its disk is damaged, and to be replaced.
+    pub is_refused: bool,
     incarnation: u64,
     follow: Option<ServerId>,
     inbox: VecDeque<Input>,
@@ -73,12 +95,18 @@ impl Ensemble {
     /// Servers with empty disks, none of them started.
     pub fn new(settings: Settings, trace: Trace) -> Ensemble {
         let servers = (1..=settings.servers).map(ServerId).map(|id| {
+            let mut disk = Disk::new(u64::from(id.0), true);
+            disk.options.segment_bytes = settings.segment_bytes;
             let server = Server {
                 id,
-                disk: Disk::new(u64::from(id.0), true),
+                disk,
                 replica: None,
                 role: Role::Looking,
                 paused: false,
+                doom: None,
+                wall_offset_ms: 0,
+                clock_per_mille: 1000,
+                is_refused: false,
                 incarnation: 0,
                 follow: None,
                 inbox: VecDeque::new(),
@@ -94,6 +122,20 @@ impl Ensemble {
             judge: Judge::new(usize::from(settings.servers)),
             coverage: Coverage::default(),
             trace,
+        }
+    }
+
+    /// What was told on the election ports arrives, connections are made that should be there, and heartbeats pass.
+    pub fn say_at_once(&mut self) {
+        loop {
+            self.connect_all(false);
+            let arrivals = self.network.arrivals();
+            let Some(beat) = arrivals.into_iter().find(|arrival| self.network.is_heartbeat(*arrival)) else {
+                return;
+            };
+            if let Some(id) = self.arrive(beat) {
+                self.flush(id);
+            }
         }
     }
 
@@ -128,14 +170,14 @@ impl Ensemble {
                 disk_timeout_ms: DISK_TIMEOUT_MS,
                 settle_ms: 20,
                 recent_bytes_max: self.settings.recent_bytes_max,
-                batch_bytes_max: 400,
+                batch_bytes_max: self.settings.batch_bytes_max,
                 unacked_bytes_max: 2_000,
                 epoch_txns_max: self.settings.epoch_txns_max,
                 new_ensemble_id: 77 + u64::from(id.0),
             },
             hash_seed: HASH_SEED,
             secret_seed,
-            started_wall_ms: 1_000_000 + incarnation * 1_000,
+            started_wall_ms: self.wall_ms(id).unsigned_abs(),
             session_timeout_ms_min: 500,
             session_timeout_ms_max: 60_000,
             expiry_bucket_ms: 100,
@@ -146,27 +188,65 @@ impl Ensemble {
         }
     }
 
+    /// What a server's monotonic clock shows.
+    pub fn tick_of(&self, id: ServerId) -> Tick {
+        Tick(self.now * self.servers[&id].clock_per_mille / 1000)
+    }
+
+    /// What a server's wall clock shows.
+    pub fn wall_ms(&self, id: ServerId) -> i64 {
+        WALL_MS + self.now as i64 + self.servers[&id].wall_offset_ms
+    }
+
+    /// Starts a server, if its disk lets it.
     pub fn start(&mut self, id: ServerId) {
-        let (config, now) = (self.config(id), Tick(self.now));
+        let (config, now) = (self.config(id), self.tick_of(id));
         let recent_bytes_max = self.settings.recent_bytes_max;
         let on_damage = if self.settings.servers > 1 { OnDamage::Heal } else { OnDamage::Refuse };
         let server = self.server(id);
         assert!(server.replica.is_none(), "the server runs already");
-        let (recovered, state, snapshot) = server.disk.start(recent_bytes_max, on_damage);
-        if recovered.epoch.current_epoch.0 > 0 {
+        let started = server.disk.start(recent_bytes_max, on_damage);
+        self.note_failed(id);
+        let Started { zab, state, snapshot, is_new, damage, notes } = match started {
+            Ok(started) => started,
+            Err(refusal) => return self.refused(id, refusal),
+        };
+        if zab.epoch.current_epoch.0 > 0 {
             self.coverage.count("recovery of a server with data");
         }
+        self.coverage.recovery(is_new, damage.as_deref(), &notes);
         self.judge.on_start(&self.servers[&id], &state, snapshot);
         let (applied, synced) = (state.zxid(), self.server(id).disk.synced);
         if synced > applied {
             self.coverage.count("recovery with a tail that may not be decided");
         }
         let server = self.server(id);
-        server.replica = Some(Replica::new(config, recovered, state, now));
+        server.replica = Some(Replica::new(config, zab, state, now));
         server.role = Role::Looking;
         server.follow = None;
         self.note(format!("server {id} starts: applied {applied}, log through {synced}"));
         self.flush(id);
+    }
+
+    /// A server says that it cannot start, which it may only if something is wrong with its disk.
+    fn refused(&mut self, id: ServerId, refusal: Refusal) {
+        self.note(format!("server {id} does not start: {refusal:?}"));
+        let server = self.server(id);
+        match refusal {
+            Refusal::Damage(case) if server.disk.damaged => {
+                server.is_refused = true;
+                self.coverage.recovery(false, Some(&case), &[]);
+            }
+            Refusal::Failure(_) => self.coverage.count("start ended by a disk that failed"),
+            Refusal::Damage(case) => fail("recovery", format!("what a crash leaves is refused: {case}")),
+        }
+    }
+
+    /// Counts what failed on a server's disk.
+    fn note_failed(&mut self, id: ServerId) {
+        for failed in self.servers[&id].disk.take_failed() {
+            self.coverage.disk(failed);
+        }
     }
 
     /// A server's process ends, and what was on its way to the disk is left to chance.
@@ -188,20 +268,23 @@ impl Ensemble {
         let server = self.server(id);
         server.replica = None;
         server.paused = false;
+        server.doom = None;
         server.incarnation += 1;
         server.inbox.clear();
         for link in self.network.links_of(id) {
             match end {
-                End::Process => self.network.close(id, link, 0),
+                End::Process => self.network.close(id, link),
                 End::Power => self.network.vanish(id, link),
             }
         }
         self.judge.on_stop(id);
         self.lose_server(id);
-        let others: Vec<ServerId> = self.ids().filter(|other| *other != id).collect();
-        self.network.forget(id);
-        for other in others {
-            self.input(other, Input::PeerGone { peer: id });
+        let is_noticed = end == End::Process;
+        self.network.forget(id, is_noticed);
+        if is_noticed {
+            for other in self.ids().filter(|other| *other != id) {
+                self.input(other, Input::PeerGone { peer: id });
+            }
         }
     }
 
@@ -210,13 +293,21 @@ impl Ensemble {
         self.servers.values().filter(|server| server.id != lost).all(|server| server.disk.epoch.may_vote)
     }
 
+    /// All the others have applied everything that anybody has.
+    pub fn all_hold_all_but(&self, lost: ServerId) -> bool {
+        let end = self.judge.end();
+        let mut others = self.servers.values().filter(|server| server.id != lost);
+        others.all(|server| server.replica.as_ref().is_some_and(|replica| replica.state().zxid() == end))
+    }
+
     /// Replaces a dead server's disk by an empty one.
     pub fn wipe(&mut self, id: ServerId) {
         self.note(format!("server {id} loses its disk"));
         self.judge.on_wipe(id);
         let server = self.server(id);
         assert!(server.replica.is_none(), "only a dead server is wiped");
-        server.disk = Disk::new(u64::from(id.0) + 1000 * (server.incarnation + 1), false);
+        server.disk = server.disk.replaced(u64::from(id.0) + 1000 * (server.incarnation + 1));
+        server.is_refused = false;
     }
 
     /// Part of what a dead server has on its disk decays.
@@ -245,7 +336,7 @@ impl Ensemble {
 
     /// Something happens to a server, and it does what there is to do.
     pub fn input(&mut self, id: ServerId, input: Input) {
-        let (now, wall_ms) = (Tick(self.now), WALL_MS + self.now as i64);
+        let (now, wall_ms) = (self.tick_of(id), self.wall_ms(id));
         let server = self.servers.get_mut(&id).expect("a server of the ensemble");
         if server.paused && server.replica.is_some() {
             return server.inbox.push_back(input);
@@ -273,6 +364,14 @@ impl Ensemble {
         let replica = server.replica.as_ref().expect("it did something just now");
         self.judge.on_step(server, replica, &mut self.coverage);
         for output in outputs {
+            if let Some(doom) = &mut self.server(id).doom {
+                if doom.outputs_left == 0 {
+                    let Doom { end, seed, .. } = *doom;
+                    self.coverage.count("process ended in the middle of a step");
+                    return self.kill(id, end, &mut StdRng::seed_from_u64(seed));
+                }
+                doom.outputs_left -= 1;
+            }
             self.carry_out(id, output);
         }
     }
@@ -287,12 +386,12 @@ impl Ensemble {
             Output::Follow(leader) => {
                 self.server(id).follow = leader;
                 for link in self.network.dialled_by(id) {
-                    self.network.close(id, link, 0);
+                    self.network.close(id, link);
                 }
             }
             Output::Send { link, message } => self.network.send(id, link, message),
             Output::StreamSnapshot { link, image } => self.stream(id, link, &image),
-            Output::CloseLink { link, .. } => self.network.close(id, link, 0),
+            Output::CloseLink { link, .. } => self.network.close(id, link),
             Output::Discard(state) => {
                 self.coverage.count("replaced state given away");
                 drop(state);
@@ -328,7 +427,9 @@ impl Ensemble {
         if server.replica.is_none() || server.paused {
             return;
         }
-        match server.disk.perform(count) {
+        let done = server.disk.perform(count);
+        self.note_failed(id);
+        match done {
             Ok(inputs) => {
                 self.judge.on_disk(&self.servers[&id]);
                 for input in inputs {
@@ -344,6 +445,7 @@ impl Ensemble {
     pub fn end_with_disk(&mut self, id: ServerId) {
         self.coverage.count("failed disk");
         self.note(format!("server {id} ends: its disk failed"));
+        self.note_failed(id);
         self.server(id).disk.end();
         self.gone(id, End::Process);
     }
@@ -378,6 +480,7 @@ impl Ensemble {
     pub fn tick(&mut self, ms: u64) {
         let beats = (self.now + ms) / HEARTBEAT_MS - self.now / HEARTBEAT_MS;
         self.now += ms;
+        self.network.set_now(self.now);
         for id in self.ids() {
             if beats > 0 {
                 let heard = self.clients.heard(id);
@@ -386,9 +489,14 @@ impl Ensemble {
             self.input(id, Input::Tick);
             self.flush(id);
         }
+        self.connect_all(beats > 0);
+    }
+
+    /// What was told on the election ports arrives, and the connections that should be there come up.
+    fn connect_all(&mut self, is_heartbeat: bool) {
         for from in self.ids() {
             for to in self.ids().filter(|to| *to != from) {
-                self.tell(from, to);
+                self.tell(from, to, is_heartbeat);
             }
         }
         for id in self.ids() {
@@ -405,20 +513,22 @@ impl Ensemble {
         if !self.network.dialled_by(id).is_empty() || !is_there(id) || !is_there(leader) || is_cut {
             return;
         }
-        let link = self.network.connect(id, leader);
+        let (link, opens_late) = self.network.connect(id, leader);
         self.input(id, Input::LinkUp { link, peer: leader, dialled: true });
-        self.input(leader, Input::LinkUp { link, peer: id, dialled: false });
+        if !opens_late {
+            self.input(leader, Input::LinkUp { link, peer: id, dialled: false });
+        }
         self.flush(id);
     }
 
-    /// Tells the newest notification, the same again if there is nothing new, and notices silence.
-    fn tell(&mut self, from: ServerId, to: ServerId) {
+    /// Tells the newest notification, the same again at a heartbeat, and notices silence.
+    fn tell(&mut self, from: ServerId, to: ServerId, is_heartbeat: bool) {
         let alive = self.runs(from) && !self.servers[&from].paused && self.runs(to);
         if alive && !self.network.is_cut(from, to) {
-            if let Some(notification) = self.network.told(from, to, self.now) {
+            if let Some(notification) = self.network.told(from, to, is_heartbeat) {
                 self.input(to, Input::Notification { from, notification });
             }
-        } else if self.network.fell_silent(from, to, self.now, PEER_TIMEOUT_MS) {
+        } else if self.network.fell_silent(from, to, PEER_TIMEOUT_MS) {
             self.input(to, Input::PeerGone { peer: from });
         }
     }
@@ -433,11 +543,14 @@ impl Ensemble {
         leaders.max().map(|(_, id)| id)
     }
 
-    /// Every running server serves, and all have applied the same and all of their logs.
-    pub fn is_quiet(&self) -> bool {
-        let replicas = self.servers.values().filter_map(|server| server.replica.as_ref());
-        let statuses: Vec<_> = replicas.map(|replica| (replica.serves(), replica.status())).collect();
-        statuses.iter().all(|(serves, status)| *serves && status.zxid == status.last_logged)
-            && statuses.windows(2).all(|pair| pair[0].1.zxid == pair[1].1.zxid)
+    /// All of these servers serve, and have applied the same and all of their logs.
+    pub fn is_quiet(&self, ids: &[ServerId]) -> bool {
+        let replicas = ids.iter().map(|id| self.servers[id].replica.as_ref());
+        let statuses: Option<Vec<_>> =
+            replicas.map(|replica| replica.map(|replica| (replica.serves(), replica.status()))).collect();
+        statuses.is_some_and(|statuses| {
+            statuses.iter().all(|(serves, status)| *serves && status.zxid == status.last_logged)
+                && statuses.windows(2).all(|pair| pair[0].1.zxid == pair[1].1.zxid)
+        })
     }
 }

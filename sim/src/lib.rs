@@ -8,6 +8,7 @@ pub mod command;
 pub mod coverage;
 pub mod disk;
 pub mod ensemble;
+pub mod exhaustive;
 pub mod failure;
 pub mod faults;
 pub mod history;

@@ -52,6 +52,7 @@ impl Plan {
     pub fn run(&self, trace: Trace) -> Outcome {
         let mut run = Run::new(self, trace);
         let result = catch(|| run.go(self.steps));
+        run.count_faults(&self.without);
         Outcome {
             result,
             coverage: std::mem::take(&mut run.ensemble.coverage),
@@ -75,11 +76,13 @@ impl Run {
         let mut chance = StdRng::seed_from_u64(plan.seed);
         let pick = |chance: &mut StdRng, values: &[u64]| *values.choose(chance).expect("there are some");
         let settings = Settings {
-            servers: pick(&mut chance, &[3, 3, 3, 5, 1]) as u8,
+            servers: pick(&mut chance, &[3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 1]) as u8,
             recent_bytes_max: pick(&mut chance, &[200, 2_000, 1 << 20]) as usize,
-            snapshot_txns: pick(&mut chance, &[5, 50, 1 << 40]),
-            epoch_txns_max: pick(&mut chance, &[40, u64::from(u32::MAX), u64::from(u32::MAX)]) as u32,
+            snapshot_txns: pick(&mut chance, &[5, 5, 20, 50, 1 << 40]),
+            epoch_txns_max: pick(&mut chance, &[3, 10, 40, u64::from(u32::MAX), u64::from(u32::MAX)]) as u32,
             sync_timeout_ms: 10_000,
+            segment_bytes: pick(&mut chance, &[8192, 8192, 16_384, 65_536]),
+            batch_bytes_max: pick(&mut chance, &[100, 400, 4_000]) as usize,
         };
         let mut ensemble = Ensemble::new(settings, trace);
         ensemble.note(format!("seed {}: {settings:?}", plan.seed));
@@ -90,11 +93,46 @@ impl Run {
     }
 
     fn go(&mut self, steps: usize) {
-        self.ensemble.ids().for_each(|id| self.ensemble.start(id));
         self.faults.begin(&mut self.ensemble);
+        self.ensemble.ids().for_each(|id| self.ensemble.start(id));
         self.work(steps);
-        self.settle();
+        self.ensemble.note("settle".to_string());
+        for index in 0..CLIENTS {
+            self.ensemble.clients.client(index).is_silent = false;
+        }
+        if let Some(core) = self.faults.repair_core(&mut self.ensemble) {
+            self.settle(&core);
+            self.ensemble.coverage.count("a majority served while the others failed");
+        }
+        self.faults.end(&mut self.ensemble);
+        let all: Vec<ServerId> = self.ensemble.ids().collect();
+        self.settle(&all);
         self.judge();
+        if self.faults.lose_majority(&mut self.ensemble) {
+            self.stay_still();
+        }
+    }
+
+    /// Of what happened, what only the faults and the network know.
+    fn count_faults(&mut self, without: &BTreeSet<u32>) {
+        let Ensemble { coverage, network, .. } = &mut self.ensemble;
+        let struck = (0..).zip(self.faults.struck()).filter(|(number, _)| !without.contains(number));
+        struck.for_each(|(_, fault)| coverage.count(fault.name()));
+        coverage.count_many("messages lost with their connection", network.lost);
+        coverage.count_many("message of a connection that was replaced", network.overtaken);
+    }
+
+    /// A majority lost its disks: nobody may lead any more, or serve.
+    fn stay_still(&mut self) {
+        let began = self.ensemble.now;
+        while self.ensemble.now - began < 5_000 {
+            self.work(50);
+            let ids: Vec<ServerId> = self.ensemble.ids().collect();
+            if self.ensemble.leader().is_some() || ids.iter().any(|id| self.ensemble.serves(*id)) {
+                fail("safe halt", "a majority lost its disks, and yet somebody leads or serves");
+            }
+        }
+        self.ensemble.coverage.count("a majority without its disks stayed still");
     }
 
     fn any_server(&mut self) -> ServerId {
@@ -104,6 +142,7 @@ impl Run {
     fn work(&mut self, steps: usize) {
         for _ in 0..steps {
             self.steps += 1;
+            self.faults.watch(&mut self.ensemble);
             match self.chance.random_range(0..100) {
                 0..45 => self.deliver_something(),
                 45..62 => self.disk_works(),
@@ -142,28 +181,29 @@ impl Run {
 
     fn background_works(&mut self) {
         let id = self.any_server();
+        if self.faults.slow_snapshots == Some(id) && self.chance.random_bool(0.95) {
+            return;
+        }
         self.ensemble.do_background(id);
         if self.chance.random_bool(0.05) {
             self.ensemble.do_idle(id);
         }
     }
 
-    /// Everything is repaired: there must be a leader, and clients must be served.
-    fn settle(&mut self) {
-        self.ensemble.note("settle".to_string());
-        self.faults.end(&mut self.ensemble);
-        for index in 0..CLIENTS {
-            self.ensemble.clients.client(index).is_silent = false;
-        }
+    /// These servers are repaired: there must be a leader, and clients must be served.
+    fn settle(&mut self, repaired: &[ServerId]) {
         let (acks, began) = (self.acknowledged(), self.ensemble.now);
+        // Most of a tiny epoch goes to clients that come back after the election before it.
+        let is_tiny = self.ensemble.settings.epoch_txns_max < 40;
+        let patience_ms = if is_tiny { 600_000 } else { 120_000 };
         while self.acknowledged() < acks + 20 {
             self.work(100);
-            if self.ensemble.now - began >= 120_000 {
+            if self.ensemble.now - began >= patience_ms {
                 fail("liveness", "a repaired ensemble does not serve its clients");
             }
         }
         let began = self.ensemble.now;
-        while !self.ensemble.is_quiet() {
+        while !self.ensemble.is_quiet(repaired) {
             self.ensemble.tick(1);
             self.deliver_something();
             for id in self.ensemble.ids() {

@@ -47,6 +47,8 @@ fn ensemble(words: &[&str]) -> Result<Ensemble, String> {
         snapshot_txns: 1 << 40,
         epoch_txns_max: u32::MAX,
         sync_timeout_ms: 2_000,
+        segment_bytes: 8192,
+        batch_bytes_max: 400,
     };
     let mut is_new = true;
     for word in words {
@@ -107,7 +109,7 @@ impl Scenario {
             ["tick", ms] => self.ensemble.tick(number(ms)?),
             ["run"] => self.run_ms(0),
             ["run", "until", "leader"] => self.run_until(|ensemble| ensemble.leader().is_some())?,
-            ["run", "until", "quiet"] => self.run_until(Ensemble::is_quiet)?,
+            ["run", "until", "quiet"] => self.run_until(is_quiet)?,
             ["run", ms] => self.run_ms(number(ms)?),
             ["client", index, ref rest @ ..] => self.client(number(index)? as usize, rest)?,
             ["expect", ref rest @ ..] => self.expect(rest)?,
@@ -240,6 +242,12 @@ impl Scenario {
         };
         if found.is_empty() { Ok(()) } else { Err(format!("expected {}: {found}", words.join(" "))) }
     }
+}
+
+/// All servers that run have come to the same state.
+fn is_quiet(ensemble: &Ensemble) -> bool {
+    let running: Vec<ServerId> = ensemble.ids().filter(|id| ensemble.runs(*id)).collect();
+    ensemble.is_quiet(&running)
 }
 
 fn unless_equal(found: impl ToString, expected: &str) -> String {

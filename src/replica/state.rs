@@ -161,7 +161,10 @@ impl State {
         let mut blocks = blocks.into_iter();
         let first = blocks.next().ok_or(StateLoadError::Empty)?.map_err(StateLoadError::Source)?;
         let sessions = Sessions::decode(first.as_ref())?;
-        let tree = Tree::load(hash_seed, blocks).map_err(StateLoadError::Tree)?;
+        let tree = Tree::load(hash_seed, blocks).map_err(|error| match error {
+            LoadError::Source(source) => StateLoadError::Source(source),
+            damaged => StateLoadError::Tree(damaged),
+        })?;
         let state = State { zxid, tree, sessions };
         if state.digest() != digest {
             return Err(StateLoadError::Digest { zxid, expected: digest, actual: state.digest() });

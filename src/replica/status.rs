@@ -3,7 +3,7 @@
 use super::Replica;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
 use crate::watch::Watches;
-use crate::zab::Role;
+use crate::zab::{Role, Zab};
 
 /// A server at one moment, for four-letter words and metrics.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,6 +84,11 @@ impl Replica {
     /// The replicated state.
     pub fn state(&self) -> &super::State {
         &self.state
+    }
+
+    /// The atomic broadcast, for who wants to tell one state of it from another.
+    pub fn broadcast(&self) -> &Zab {
+        &self.zab
     }
 
     /// The session that is open on a connection.

@@ -285,9 +285,11 @@ impl<F: DiskFile> SteppedFile<F> {
 
 /// The error for a snapshot that should verify.
 pub(crate) fn damage(file: String, fault: SnapshotFault) -> StorageError {
-    let offset = match &fault {
-        SnapshotFault::Damaged { offset, .. } | SnapshotFault::Short(offset) => *offset,
-        SnapshotFault::Io(_) | SnapshotFault::NotASnapshot | SnapshotFault::Future(_) => 0,
+    let offset = match fault {
+        // It may be read the next time: nothing is known to be damaged.
+        SnapshotFault::Io(source) => return StorageError::Io { file, source },
+        SnapshotFault::Damaged { offset, .. } | SnapshotFault::Short(offset) => offset,
+        SnapshotFault::NotASnapshot | SnapshotFault::Future(_) => 0,
     };
     let case = match &fault {
         SnapshotFault::Future(_) => Case::FutureVersion,

@@ -5,7 +5,7 @@
 //! first part, or any sectors and any names. A sync that fails leaves, as on Linux, contents that are seen but will
 //! never be durable, unless they are written again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,6 +55,21 @@ pub enum Survivors {
     Sectors(u64),
 }
 
+/// What failed because the test wanted it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Failed {
+    /// a write
+    Write,
+    /// a sync of a file or of a folder
+    Sync,
+    /// a change of names
+    Name,
+    /// something for which there was no room
+    Full,
+    /// a read
+    Read,
+}
+
 #[derive(Debug, Default)]
 struct World {
     state: State,
@@ -63,7 +78,29 @@ struct World {
     points: Option<Vec<CrashPoint>>,
     /// How many operations succeed before one fails.
     failure_in: Option<u64>,
+    /// How many reads succeed before one fails.
+    read_failure_in: Option<u64>,
+    /// How many bytes of files there is room for.
+    capacity: Option<u64>,
+    failed: Vec<Failed>,
+    /// The newest synced writes of the log, if they are to be remembered.
+    synced: Option<VecDeque<SyncedWrite>>,
 }
+
+/// A write that was synced, and what was there before.
+#[derive(Debug)]
+struct SyncedWrite {
+    inode: u64,
+    offset: u64,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+/// So many synced writes are remembered.
+const REMEMBERED: usize = 6;
+
+/// What is lost or misdirected as a whole, bytes.
+const PIECE_BYTES: usize = 4096;
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -141,6 +178,51 @@ impl SimWorld {
         self.world().failure_in.is_some()
     }
 
+    /// After `count` more reads one fails; those behind it do not. `None`: none does.
+    pub fn fail_read_after(&self, count: Option<u64>) {
+        self.world().read_failure_in = count;
+    }
+
+    /// From now on there is room for so many bytes of files in all folders together; `None`: for any number.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.world().capacity = bytes;
+    }
+
+    /// How many bytes all files have.
+    pub fn used(&self) -> u64 {
+        self.world().used()
+    }
+
+    /// From now on [`SimWorld::lose`] is possible.
+    pub fn remember_writes(&self) {
+        self.world().synced = Some(VecDeque::new());
+    }
+
+    /// One of the newest writes of the log, counted from the newest, was never done, although a sync said that it was;
+    /// or it was done so many bytes further on, if that is within the file. What was written over it since is there.
+    /// False: there was no such write.
+    pub fn lose(&self, which: usize, instead: Option<u64>) -> bool {
+        self.world().lose(which, instead)
+    }
+
+    /// True if something failed since [`SimWorld::take_failed`] was called.
+    pub fn has_failed(&self) -> bool {
+        !self.world().failed.is_empty()
+    }
+
+    /// What failed since the last call.
+    pub fn take_failed(&self) -> Vec<Failed> {
+        std::mem::take(&mut self.world().failed)
+    }
+
+    /// The files of a folder and their lengths, in the order of their names.
+    pub fn files(&self, folder: &'static str) -> Vec<(String, u64)> {
+        let world = self.world();
+        let Some(folder) = world.state.folders.get(folder) else { return Vec::new() };
+        let length = |inode: &u64| world.state.inodes[inode].seen.len() as u64;
+        folder.seen.iter().map(|(name, inode)| (name.clone(), length(inode))).collect()
+    }
+
     /// What the disks hold if the power fails now.
     pub fn crash(&self, survivors: Survivors) -> SimWorld {
         let state = self.world().state.clone();
@@ -187,11 +269,13 @@ impl World {
     }
 
     /// An error if this operation was chosen to fail.
-    fn may_fail(&mut self) -> io::Result<()> {
-        match &mut self.failure_in {
+    fn may_fail(&mut self, what: Failed) -> io::Result<()> {
+        let failure_in = if what == Failed::Read { &mut self.read_failure_in } else { &mut self.failure_in };
+        match failure_in {
             None => Ok(()),
             Some(0) => {
-                self.failure_in = None;
+                *failure_in = None;
+                self.failed.push(what);
                 Err(io::Error::other("the disk failed, as the test wants it"))
             }
             Some(left) => {
@@ -199,6 +283,72 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// An error if there is no room for `more` bytes.
+    fn has_room(&mut self, more: u64) -> io::Result<()> {
+        if more > 0 && self.capacity.is_some_and(|capacity| self.used() + more > capacity) {
+            self.failed.push(Failed::Full);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    fn used(&self) -> u64 {
+        let inodes = self.state.folders.values().flat_map(|folder| folder.seen.values());
+        inodes.map(|inode| self.state.inodes[inode].seen.len() as u64).sum()
+    }
+
+    fn remember(&mut self, number: u64, changes: &[(u64, Change)]) {
+        let Some(synced) = &mut self.synced else { return };
+        let names = self.state.folders.get("log").into_iter().flat_map(|log| &log.seen);
+        if !names.clone().any(|(name, of)| *of == number && name.starts_with("log.")) {
+            return;
+        }
+        let durable = &self.state.inodes[&number].durable;
+        for (_, change) in changes {
+            let Change::Write { offset, bytes } = change else { continue };
+            let from = (*offset as usize).min(durable.len());
+            let mut old = durable[from..durable.len().min(from + bytes.len())].to_vec();
+            old.resize(bytes.len(), 0);
+            if synced.len() == REMEMBERED {
+                synced.pop_front();
+            }
+            synced.push_back(SyncedWrite { inode: number, offset: *offset, old, new: bytes.clone() });
+        }
+    }
+
+    fn lose(&mut self, which: usize, instead: Option<u64>) -> bool {
+        let Some(mut synced) = self.synced.take().filter(|synced| which < synced.len()) else { return false };
+        let newer = synced.split_off(synced.len() - which);
+        let SyncedWrite { inode, offset, old, new } = synced.pop_back().expect("there are more than that");
+        let is_newer = |at: u64| {
+            newer.iter().any(|write| {
+                write.inode == inode && (write.offset..write.offset + write.new.len() as u64).contains(&at)
+            })
+        };
+        let Some(contents) = self.state.inodes.get_mut(&inode) else { return false };
+        for bytes in [&mut contents.seen, &mut contents.durable] {
+            let bytes = Arc::make_mut(bytes);
+            for (index, (old, new)) in old.chunks(PIECE_BYTES).zip(new.chunks(PIECE_BYTES)).enumerate() {
+                let at = offset + (index * PIECE_BYTES) as u64;
+                if is_newer(at) {
+                    continue;
+                }
+                put(bytes, at, old);
+                if let Some(by) = instead {
+                    put(bytes, at + by, new);
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Puts what fits into `contents`.
+fn put(contents: &mut [u8], at: u64, bytes: &[u8]) {
+    if let Some(place) = contents.get_mut(at as usize..at as usize + bytes.len()) {
+        place.copy_from_slice(bytes);
     }
 }
 
@@ -336,7 +486,7 @@ impl Chance {
 impl SimDisk {
     fn change(&self, change: NameChange) -> io::Result<()> {
         let mut world = self.world.world();
-        world.may_fail()?;
+        world.may_fail(Failed::Name)?;
         world.state.serial += 1;
         let serial = world.state.serial;
         let folder = world.state.folders.entry(self.folder).or_default();
@@ -374,6 +524,7 @@ impl Disk for SimDisk {
         }
         let inode = {
             let mut world = self.world.world();
+            world.has_room(1)?;
             world.state.serial += 1;
             let inode = world.state.serial;
             world.state.inodes.insert(inode, Inode::default());
@@ -400,7 +551,7 @@ impl Disk for SimDisk {
     fn sync_dir(&self) -> io::Result<()> {
         let mut world = self.world.world();
         world.add_point();
-        world.may_fail()?;
+        world.may_fail(Failed::Sync)?;
         if let Some(folder) = world.state.folders.get_mut(self.folder) {
             folder.durable = folder.seen.clone();
             folder.pending.clear();
@@ -416,7 +567,12 @@ impl Disk for SimDisk {
 impl SimFile {
     fn change(&self, change: Change) -> io::Result<()> {
         let mut world = self.world.world();
-        world.may_fail()?;
+        world.may_fail(Failed::Write)?;
+        if let Change::Write { offset, bytes } = &change {
+            let end = offset + bytes.len() as u64;
+            let length = world.state.inodes[&self.inode].seen.len() as u64;
+            world.has_room(end.saturating_sub(length))?;
+        }
         world.state.serial += 1;
         let serial = world.state.serial;
         let inode = world.state.inodes.get_mut(&self.inode).expect("an open file has contents");
@@ -432,7 +588,8 @@ impl ReadAt for SimFile {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        let world = self.world.world();
+        let mut world = self.world.world();
+        world.may_fail(Failed::Read)?;
         let inode = &world.state.inodes[&self.inode];
         match inode.read_error {
             Some(error) => Err(io::Error::from_raw_os_error(error)),
@@ -449,14 +606,65 @@ impl DiskFile for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut world = self.world.world();
         world.add_point();
-        let failed = world.may_fail();
+        let failed = world.may_fail(Failed::Sync);
         let inode = world.state.inodes.get_mut(&self.inode).expect("an open file has contents");
         // After a failure what was written counts as clean, and is never tried again.
-        for (_, change) in std::mem::take(&mut inode.pending) {
-            if failed.is_ok() {
+        let changes = std::mem::take(&mut inode.pending);
+        if failed.is_ok() {
+            world.remember(self.inode, &changes);
+            let inode = world.state.inodes.get_mut(&self.inode).expect("an open file has contents");
+            for (_, change) in changes {
                 change.apply(Arc::make_mut(&mut inode.durable), &mut |_| true);
             }
         }
         failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_takes_no_more_until_there_is_room() {
+        let world = SimWorld::default();
+        let file = world.disk("log").create("log.0").unwrap();
+        file.write_at(&[1; 100], 0).unwrap();
+        world.set_capacity(Some(150));
+        assert_eq!(file.write_at(&[1; 100], 100).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        file.write_at(&[2; 100], 50).unwrap();
+        assert!(world.disk("log").create("log.1").is_err());
+        world.disk("log").remove("log.0").unwrap();
+        assert_eq!((world.used(), world.take_failed()), (0, vec![Failed::Full, Failed::Full]));
+        world.disk("log").create("log.1").unwrap();
+    }
+
+    #[test]
+    fn a_lost_write_is_undone_but_for_what_was_written_over_it() {
+        for instead in [None, Some(8192)] {
+            let world = SimWorld::default();
+            world.remember_writes();
+            let file = world.disk("log").create("log.0").unwrap();
+            for (fill, offset, length) in [(1, 0, 16_384), (2, 0, 8192), (3, 4096, 4096)] {
+                file.write_at(&vec![fill; length], offset).unwrap();
+                file.sync_data().unwrap();
+            }
+            world.disk("log").sync_dir().unwrap();
+            assert!(world.lose(1, instead));
+            let contents = world.crash(Survivors::Nothing).contents("log", "log.0").unwrap();
+            let third = if instead.is_some() { 2 } else { 1 };
+            assert_eq!([0, 4096, 8192, 12_288].map(|at| contents[at]), [1, 3, third, 1]);
+            assert!(!world.lose(1, None), "what was lost cannot be lost again");
+        }
+    }
+
+    #[test]
+    fn a_read_fails_when_it_is_told_to() {
+        let world = SimWorld::default();
+        let file = world.disk("data").create("epoch").unwrap();
+        world.fail_read_after(Some(1));
+        let read = || file.read_at(&mut [0; 4], 0);
+        assert!(read().is_ok() && read().is_err() && read().is_ok());
+        assert!(world.has_failed());
     }
 }

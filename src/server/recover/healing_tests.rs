@@ -298,3 +298,22 @@ fn what_follows_a_restored_backup_is_newer_than_it() {
     assert_eq!(found.state.zxid(), zxid(11));
     assert_eq!((found.zab.epoch.accepted_epoch, found.zab.epoch.current_epoch), (Epoch(4), Epoch(4)));
 }
+
+#[test]
+fn a_read_that_fails_but_says_nothing_about_the_data_condemns_nothing() {
+    for count in 0.. {
+        let world = world();
+        world.fail_read_after(Some(count));
+        match start(&world, OnDamage::Heal) {
+            Err(StartFault::Storage(StorageError::Io { .. })) => {}
+            Err(other) => panic!("read {count}: {other}"),
+            Ok(found) => {
+                assert_eq!(found.damage, None, "read {count}");
+                if !world.has_failed() {
+                    assert!(count > 10, "only {count} reads");
+                    return;
+                }
+            }
+        }
+    }
+}
