@@ -194,11 +194,12 @@ impl Election {
     }
 
     /// Only a voter that can be heard is worth a vote: a server that died since stays in the votes of those who have
-    /// not noticed. And none that abstains.
+    /// not noticed. And none that abstains. For this server itself only its own vote is one: others may still vote for
+    /// what it had before its disk was lost.
     fn is_candidate(&self, core: &Core, peers: &Peers, vote: &Vote) -> bool {
         core.quorum.is_voter(vote.server_id)
             && match vote.server_id == core.config.id {
-                true => !self.abstains,
+                true => !self.abstains && *vote == core.own_vote(),
                 false => peers.is_willing(vote.server_id),
             }
     }
@@ -269,4 +270,55 @@ fn established_leader(core: &Core, peers: &Peers) -> Option<ServerId> {
         let own = core.may_vote().then_some(core.config.id);
         core.quorum.has(behind_it.map(|(server, _)| *server).chain(own))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zab::history::History;
+    use crate::zab::io::EpochRecord;
+    use crate::zab::message::HistorySummary;
+
+    fn core() -> Core {
+        let config = crate::zab::Config {
+            id: ServerId(1),
+            voters: (1..=3).map(ServerId).collect(),
+            heartbeat_ms: 40,
+            peer_timeout_ms: 240,
+            sync_timeout_ms: 1000,
+            disk_timeout_ms: 1000,
+            settle_ms: 20,
+            recent_bytes_max: 1 << 20,
+            batch_bytes_max: 1 << 20,
+            unacked_bytes_max: 1 << 20,
+            epoch_txns_max: u32::MAX,
+            new_ensemble_id: 1,
+        };
+        let record = EpochRecord { may_vote: true, ..EpochRecord::default() };
+        let history = History::new(HistorySummary::default(), Vec::new(), Zxid::ZERO, 1 << 20);
+        Core::new(config, record, history, Zxid::ZERO)
+    }
+
+    #[test]
+    fn a_server_that_lost_its_disk_does_not_take_up_the_votes_for_what_it_had() {
+        let (mut core, mut peers) = (core(), Peers::default());
+        let vote =
+            Vote { current_epoch: Epoch(9), last_zxid: Zxid::new(Epoch(9), 3), server_id: ServerId(1) };
+        let (round, epoch) = (1, Epoch(9));
+        let notification = Notification {
+            state: PeerState::Looking,
+            round,
+            vote,
+            may_vote: true,
+            abstains: false,
+            empty: false,
+            epoch,
+        };
+        for peer in [2, 3].map(ServerId) {
+            peers.on_notification(peer, notification.clone());
+        }
+        let mut election = Election::new(&core, 0);
+        assert_eq!(election.advance(&mut core, &peers), None, "nobody wants what it has");
+        assert_eq!(election.vote(), core.own_vote());
+    }
 }
