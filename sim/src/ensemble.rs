@@ -524,7 +524,8 @@ impl Ensemble {
     /// Tells the newest notification, the same again at a heartbeat, and notices silence.
     fn tell(&mut self, from: ServerId, to: ServerId, is_heartbeat: bool) {
         let alive = self.runs(from) && !self.servers[&from].paused && self.runs(to);
-        if alive && !self.network.is_cut(from, to) {
+        let is_unheard = self.network.is_unheard(from, to, PEER_TIMEOUT_MS);
+        if alive && !self.network.is_cut(from, to) && !is_unheard {
             if let Some(notification) = self.network.told(from, to, is_heartbeat) {
                 self.input(to, Input::Notification { from, notification });
             }

@@ -82,8 +82,8 @@ pub struct Network {
     told: BTreeMap<(ServerId, ServerId), Told>,
     /// When a server last heard of another on its election port.
     heard: BTreeMap<(ServerId, ServerId), u64>,
-    /// Directions in which nothing arrives.
-    cut: BTreeSet<(ServerId, ServerId)>,
+    /// Directions in which nothing arrives, and since when.
+    cut: BTreeMap<(ServerId, ServerId), u64>,
     /// Servers to whose quorum ports nobody can connect.
     closed_ports: BTreeSet<ServerId>,
     /// Directions in which a scenario delivers message by message.
@@ -109,7 +109,7 @@ impl Network {
 
     pub fn cut(&mut self, from: ServerId, to: ServerId) {
         if from != to {
-            self.cut.insert((from, to));
+            self.cut.entry((from, to)).or_insert(self.now);
         }
     }
 
@@ -156,7 +156,13 @@ impl Network {
     }
 
     pub fn is_cut(&self, from: ServerId, to: ServerId) -> bool {
-        self.cut.contains(&(from, to))
+        self.cut.contains_key(&(from, to))
+    }
+
+    /// True if a connection would have ended by now, because what `from` sent was not confirmed for so long: nothing
+    /// that `to` says arrives there, so `from` counts as cut off in both directions.
+    pub fn is_unheard(&self, from: ServerId, to: ServerId, patience_ms: u64) -> bool {
+        self.cut.get(&(to, from)).is_some_and(|since| self.now - since > patience_ms)
     }
 
     pub fn hold(&mut self, from: ServerId, to: ServerId) {
@@ -247,7 +253,7 @@ impl Network {
                     None => link.closed[end] && !link.silent || link.broken,
                 };
                 let is_open = !link.closed[1 - end] && !link.stalled[end];
-                if anything && is_open && !self.cut.contains(&way) {
+                if anything && is_open && !self.cut.contains_key(&way) {
                     arrivals.push((*id, end));
                 }
             }
