@@ -50,7 +50,6 @@ mutants! {
     LeadWithLess, "rule 7", "a candidate leads though a voter has more";
     EmptyDiskVotes, "ZOOKEEPER-2325, rule 4", "a server that lost its disk votes at once";
     DistrustedVotes, "rule 4", "a server becomes a voter before a leader synchronized it";
-    LostPromiseForgotten, "rule 4", "a server that lost its promises votes as soon as it is synchronized";
     CountUnsynchronized, "rule 11", "acknowledgements count before the one of NEWLEADER";
     NeverStepDown, "rule 16", "a leader without a quorum stays leader";
     // Broadcast.
@@ -67,9 +66,7 @@ mutants! {
     FolderUnsynced, "ZOOKEEPER-4269, R8", "the folder is not synced behind a new log segment";
     EpochFileUnsynced, "ZOOKEEPER-4269", "the folder is not synced behind a new epoch file";
     EpochFileInPlace, "ZOOKEEPER-1653, 2307", "the epoch file is overwritten in place";
-    WreckLeft, "ZOOKEEPER-2249, 1520", "the remains of an unfinished group stay behind the end of the log";
     DamageTakenForEnd, "ZOOKEEPER-1520", "a damaged record is taken for the end of the log";
-    HoleInLogTaken, "ZOOKEEPER-2325, mailing list", "a segment that is missing in the middle is not noticed";
     PurgeTooMuch, "ZOOKEEPER-3231", "log that the oldest snapshot kept needs is removed";
     CutOldestFirst, "ZOOKEEPER-1489", "a TRUNC shortens a segment before the later ones are gone";
     // Sessions and requests.

@@ -15,6 +15,7 @@ use zabra::storage::{Disk as _, Options, SnapshotWriter, Storage, StorageError};
 use zabra::zab::{DiskDone, DiskOp, EpochRecord, Proposal};
 
 use super::checkers::purge::Recovery;
+use super::failure::fail;
 
 pub const HASH_SEED: u64 = 7;
 
@@ -95,6 +96,11 @@ pub struct Disk {
     pub synced: Zxid,
     /// The lowest that it was while operations were carried out last.
     lowest: Zxid,
+    /// The end of the log before the newest group of records: a later group says that it was durable, so no flipped byte
+    /// can take it away without a word.
+    witnessed: Zxid,
+    /// Nothing but flipped bytes is wrong with it.
+    is_flipped: bool,
     /// Every transaction behind the snapshot that the server was started from or was given since, in the order of the
     /// log, on its way to the disk or there.
     log: BTreeMap<Zxid, Proposal>,
@@ -116,6 +122,8 @@ impl Disk {
             remembers_writes: false,
             synced: Zxid::ZERO,
             lowest: Zxid::ZERO,
+            witnessed: Zxid::ZERO,
+            is_flipped: false,
             log: BTreeMap::new(),
         }
     }
@@ -144,7 +152,17 @@ impl Disk {
             (self.is_spoiled, self.damaged) = (false, false);
             (self.synced, self.epoch) = (Zxid::ZERO, found.zab.epoch.clone());
         }
-        let epoch = &found.zab.epoch;
+        if found.damage.is_some() {
+            (self.witnessed, self.is_flipped) = (Zxid::ZERO, false);
+        }
+        let (epoch, witnessed) = (&found.zab.epoch, self.witnessed);
+        if self.is_flipped && found.storage.synced() < witnessed {
+            let end = found.storage.synced();
+            fail(
+                "damage is noticed",
+                format!("a flipped byte took {end} to {witnessed} away without a word"),
+            );
+        }
         if !self.damaged {
             let known = self.synced;
             assert!(found.storage.synced() >= known, "{known} was durable and is lost");
@@ -292,8 +310,10 @@ impl Disk {
             };
             // From here on less may be durable than before, which is what the operation is for.
             match &op {
-                DiskOp::Truncate { through } => self.synced = self.synced.min(*through),
-                DiskOp::InstallSnapshot { zxid } => self.synced = self.synced.min(*zxid),
+                DiskOp::Truncate { through: zxid } | DiskOp::InstallSnapshot { zxid } => {
+                    self.synced = self.synced.min(*zxid);
+                    self.witnessed = self.witnessed.min(*zxid);
+                }
                 DiskOp::Append { .. } | DiskOp::SaveEpoch(_) | DiskOp::ReceiveSnapshot { .. } => {}
             }
             self.lowest = self.lowest.min(self.synced);
@@ -302,7 +322,11 @@ impl Disk {
                 Carried::Buffered => buffered = Some(seq),
                 Carried::Done(input) => {
                     buffered = None;
-                    self.synced = storage.synced();
+                    let synced = storage.synced();
+                    if synced > self.synced {
+                        self.witnessed = self.synced;
+                    }
+                    self.synced = synced;
                     self.epoch = saved.unwrap_or_else(|| self.epoch.clone());
                     if let Input::Installed { state, .. } = &input {
                         let zxid = state.zxid();
@@ -313,7 +337,10 @@ impl Disk {
             }
         }
         if let Some(seq) = buffered {
-            self.synced = storage.sync()?;
+            let synced = storage.sync()?;
+            if synced > self.synced {
+                self.witnessed = std::mem::replace(&mut self.synced, synced);
+            }
             told.push(Input::Disk(DiskDone::Synced { seq }));
         }
         Ok(told)
@@ -375,6 +402,7 @@ impl Disk {
         let by = is_misdirected.then(|| 4096 * chance.random_range(1..3));
         let is_lost = self.world.lose(chance.random_range(0..4), by);
         self.damaged |= is_lost;
+        self.is_flipped &= !is_lost;
         is_lost
     }
 
@@ -427,6 +455,7 @@ impl Disk {
                 _ => chance.random_range(length.min(4096)..=length.min(6000)).min(length - 1),
             };
             self.world.flip(folder, &name, offset, 1 << chance.random_range(0..8));
+            self.is_flipped |= !self.damaged;
             self.damaged = true;
             told.push(format!("{folder}/{name} byte {offset}"));
         }
@@ -439,7 +468,7 @@ impl Disk {
         for (folder, name, _) in self.some_files(chance) {
             let disk = self.world.disk(folder);
             disk.remove(&name).and_then(|()| disk.sync_dir()).expect("the disk works");
-            self.damaged = true;
+            (self.damaged, self.is_flipped) = (true, false);
             told.push(format!("{folder}/{name}"));
         }
         told

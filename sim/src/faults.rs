@@ -70,6 +70,8 @@ faults! {
     MuteLeader 25,
     /// one server hears nobody
     Blind 25,
+    /// the leader is cut off while the others lose their power and come back: they elect before it notices
+    Usurped 30,
     /// nobody can connect to a server's quorum port
     ClosedPort 20,
     /// a connection is half open: nothing arrives, and nobody is told
@@ -278,7 +280,8 @@ impl Faults {
             91..93 => self.hung = None,
             93..96 => self.link_fails(ensemble),
             96..98 => self.want_damage(),
-            98.. => self.wall_jump(ensemble, id),
+            98 => self.wall_jump(ensemble, id),
+            99.. => self.usurp(ensemble),
             _ => {}
         }
     }
@@ -301,6 +304,21 @@ impl Faults {
         } else if self.strikes_rarely(Fault::Decay, 400) {
             let part = if chance.random_bool(0.5) { Part::Log } else { Part::Epoch };
             ensemble.spoil(id, part);
+        }
+    }
+
+    fn usurp(&mut self, ensemble: &mut Ensemble) {
+        let Some(leader) = ensemble.leader().filter(|_| ensemble.settings.servers > 1) else { return };
+        let mut chance = StdRng::seed_from_u64(self.chance.random());
+        if !self.strikes(Fault::Usurped) {
+            return;
+        }
+        cut_off(ensemble, leader, [true, true]);
+        for id in ensemble.ids().filter(|id| *id != leader).collect::<Vec<_>>() {
+            if ensemble.runs(id) {
+                ensemble.kill(id, End::Power, &mut chance);
+            }
+            self.restart(ensemble, id);
         }
     }
 

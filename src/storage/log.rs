@@ -419,8 +419,8 @@ fn start_segment<D: Disk>(
 /// behind it, so that no later record can be followed by a stranger.
 fn settle_tail<F: DiskFile>(file: &F, last: &Scan) -> std::io::Result<()> {
     let wreck_end = match &last.ending {
-        Ending::Torn { wreck_end, .. } if !has(Mutant::WreckLeft) => *wreck_end,
-        _ => last.end,
+        Ending::Torn { wreck_end, .. } => *wreck_end,
+        Ending::Clean | Ending::Damaged { .. } => last.end,
     };
     if has(Mutant::TailTrusted) {
         return Ok(());

@@ -332,12 +332,12 @@ fn read_segment<D: Disk>(
             found.trouble = Some(Trouble { file, offset, found: what });
             return Ok(false);
         }
-        if header.previous != last && !has(Mutant::HoleInLogTaken) {
+        if header.previous != last {
             let what =
                 format!("a segment that begins behind {previous}, while the one before it ends with {last}");
             return stop(LogFact::Gap, 0, what);
         }
-        if !has(Mutant::HoleInLogTaken) && header.chain != before.crc || header.id <= before.header.id {
+        if header.chain != before.crc || header.id <= before.header.id {
             let what = format!("a segment that does not continue the record {last} before it");
             return stop(LogFact::Damaged, 0, what);
         }

@@ -195,8 +195,7 @@ impl Core {
     /// other voter was heard since this process began, and none leads in a newer epoch (rule 4 of docs/zab.md).
     pub fn has_no_promise_against(&self, epoch: Epoch) -> bool {
         let mut others = self.quorum.voters().filter(|voter| *voter != self.config.id);
-        let forgotten = !self.epoch.promises_lost || has(Mutant::LostPromiseForgotten);
-        forgotten || others.all(|voter| self.led.get(&voter).is_some_and(|led| *led <= epoch))
+        !self.epoch.promises_lost || others.all(|voter| self.led.get(&voter).is_some_and(|led| *led <= epoch))
     }
 
     /// Adds to the log; the next flush hands it to the disk.
