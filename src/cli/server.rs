@@ -30,7 +30,7 @@ const EXIT_DAMAGED: u8 = 4;
   zabra server zoo.cfg --check
 
 Exit codes: 0 ended as told, 1 could not start, 2 the configuration cannot be used,
-3 the disk failed or going on could have harmed the data, 4 the data is damaged and no other server has it.")]
+3 the disk failed or going on could have harmed the data, 4 the data is damaged, and only the operator can help.")]
 pub struct ServerArgs {
     /// The configuration
     file: Option<PathBuf>,

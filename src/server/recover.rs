@@ -86,7 +86,11 @@ pub fn recover(
     let recovered =
         recover_from(disks.clone(), options, hash_seed, settings.recent_bytes_max(), new, on_damage);
     let recovered = recovered.map_err(|fault| match fault {
-        StartFault::Damage(found) => StartFault::Damage(refusal(settings, &disks, &found)),
+        StartFault::Damage(found) if is_alone => StartFault::Damage(refusal(settings, &disks, &found)),
+        StartFault::Damage(found) => StartFault::Damage(format!(
+            "{found}. This server does not start: its disk spoils even what was just written. Look after the disk, move \
+             the contents of both folders (but myid) away, and start again: the others give it everything"
+        )),
         other => other,
     })?;
     if let Some(damage) = &recovered.damage {
@@ -108,7 +112,7 @@ pub fn recover(
     Ok(recovered)
 }
 
-/// Why a server that nobody can heal does not start, what is left, and what to do.
+/// Why a server that is alone does not start, what is left, and what to do.
 fn refusal<D: Disk>(settings: &Settings, disks: &Disks<D>, found: &str) -> String {
     let left = match what_is_left(disks, &mut |_| {}) {
         Ok(Left { through: Zxid::ZERO, .. }) => {
@@ -126,7 +130,7 @@ fn refusal<D: Disk>(settings: &Settings, disks: &Disks<D>, found: &str) -> Strin
                 format!(" --log {log}")
             };
             format!(
-                "What can still be shown reaches through {}: {begins} and {} transactions behind it in the log. \
+                "What can still be shown reaches at most through {}: {begins} and {} transactions behind it in the log. \
                  `zabra salvage {data}{log} NEW_FOLDER` writes that into a new folder, to be used as dataDir; \
                  everything later is lost. Or restore a backup",
                 left.through, left.transactions
@@ -135,7 +139,7 @@ fn refusal<D: Disk>(settings: &Settings, disks: &Disks<D>, found: &str) -> Strin
         Err(error) => format!("What is left cannot be told: {error}"),
     };
     format!(
-        "{found}. This server does not start, and nothing was changed: it is alone, so what is damaged here is nowhere \
+        "{found}. This server does not start, and no data was removed: it is alone, so what is damaged here is nowhere \
          else. {left}"
     )
 }

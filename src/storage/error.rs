@@ -49,7 +49,7 @@ pub enum StorageError {
     },
     /// Damaged data was put aside so often that there should be no more of it.
     #[error(
-        "{found} Nothing was changed: {folder} keeps {sets} sets of damaged data already (damaged-*). Find out why its \
+        "{found}. Nothing was put aside: {folder} keeps {sets} sets of damaged data already (damaged-*). Find out why its \
          disk does not keep what was written, move these files elsewhere, and start again"
     )]
     TooManySets {

@@ -38,7 +38,11 @@ pub fn put_aside<D: Disk>(disks: &Disks<D>, found: &str, new_data_dir_id: u64) -
         _ => {
             let set = begin_set(disks, found)?;
             let record = match known {
-                Some(Ok(record)) => EpochRecord { may_vote: false, condemned: true, ..record },
+                // It promised what it promised, and holds nothing of any epoch any more: should an operator give it its
+                // vote, it must not win against a server that has something.
+                Some(Ok(record)) => {
+                    EpochRecord { may_vote: false, condemned: true, current_epoch: Epoch(0), ..record }
+                }
                 damaged => {
                     if damaged.is_some() {
                         keep_epoch_file(&disks.data, set)?;

@@ -241,7 +241,7 @@ pub(crate) fn choose_snapshot<D: Disk>(
                 let future = matches!(fault, SnapshotFault::Future(_));
                 let file = disks.data.describe(name);
                 if future || choice.trouble.is_none() {
-                    let StorageError::Damage(damage) = snapshot_store::damage(file, fault) else { continue };
+                    let damage = snapshot_store::damage_of(file, &fault);
                     choice.trouble =
                         Some(Trouble { file: damage.file, offset: damage.offset, found: damage.found });
                 }

@@ -285,22 +285,24 @@ impl<F: DiskFile> SteppedFile<F> {
 
 /// The error for a snapshot that should verify.
 pub(crate) fn damage(file: String, fault: SnapshotFault) -> StorageError {
-    let offset = match fault {
+    match fault {
         // It may be read the next time: nothing is known to be damaged.
-        SnapshotFault::Io(source) => return StorageError::Io { file, source },
-        SnapshotFault::Damaged { offset, .. } | SnapshotFault::Short(offset) => offset,
-        SnapshotFault::NotASnapshot | SnapshotFault::Future(_) => 0,
+        SnapshotFault::Io(source) => StorageError::Io { file, source },
+        fault => StorageError::Damage(damage_of(file, &fault)),
+    }
+}
+
+/// What is wrong with a snapshot that does not verify, or that the disk cannot read.
+pub(crate) fn damage_of(file: String, fault: &SnapshotFault) -> Damage {
+    let offset = match fault {
+        SnapshotFault::Damaged { offset, .. } | SnapshotFault::Short(offset) => *offset,
+        SnapshotFault::Io(_) | SnapshotFault::NotASnapshot | SnapshotFault::Future(_) => 0,
     };
-    let case = match &fault {
+    let case = match fault {
         SnapshotFault::Future(_) => Case::FutureVersion,
         _ => Case::SnapshotDamaged,
     };
-    StorageError::Damage(Damage {
-        case,
-        file,
-        offset,
-        found: format!("a snapshot that does not verify: {fault}"),
-    })
+    Damage { case, file, offset, found: format!("a snapshot that does not verify: {fault}") }
 }
 
 /// The name of the snapshot of the state after `zxid`.

@@ -24,7 +24,7 @@ impl Epochs {
     /// It found its data damaged, and keeps its promises, but no vote.
     pub fn loses_vote(&mut self, server: ServerId) {
         if let Some(known) = self.known.get_mut(&server) {
-            known.may_vote = false;
+            (known.may_vote, known.current_epoch) = (false, Epoch(0));
         }
     }
 

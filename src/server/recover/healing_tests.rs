@@ -113,6 +113,10 @@ fn damages() -> Vec<Damage> {
         ("a segment that cannot be read", |world| {
             world.fail_reads("log", segments(world).last().unwrap(), EIO);
         }),
+        ("a snapshot that cannot be read, and no beginning of the log", |world| {
+            world.fail_reads("data", &snapshot_name(), EIO);
+            world.disk("log").remove(&segments(world)[0]).unwrap();
+        }),
         ("no snapshot and no beginning of the log", |world| {
             world.flip("data", &snapshot_name(), 60, 1);
             world.disk("log").remove(&segments(world)[0]).unwrap();
@@ -155,7 +159,7 @@ fn check_empty(found: &Recovered<SimDisk>, what: &str) {
         // It must not be taken for a server that never was.
         assert!(what.contains("epoch file") && epoch.accepted_epoch.0 >= 1, "{what}: {epoch:?}");
     } else {
-        assert_eq!(*epoch, EpochRecord { may_vote: false, ..promised() }, "{what}");
+        assert_eq!(*epoch, EpochRecord { may_vote: false, current_epoch: Epoch(0), ..promised() }, "{what}");
     }
     assert_eq!((found.state.zxid(), found.storage.synced()), (Zxid::ZERO, Zxid::ZERO), "{what}");
 }
@@ -314,6 +318,25 @@ fn a_read_that_fails_but_says_nothing_about_the_data_condemns_nothing() {
                     return;
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_restored_backup_that_cannot_be_read_is_no_empty_server() {
+    for on_damage in [OnDamage::Refuse, OnDamage::Heal] {
+        let world = world();
+        for name in world.disk("log").list().unwrap() {
+            world.disk("log").remove(&name).unwrap();
+        }
+        world.disk("data").remove("epoch").unwrap();
+        world.fail_reads("data", &snapshot_name(), EIO);
+        match (on_damage, start(&world, on_damage)) {
+            (OnDamage::Refuse, Err(StartFault::Damage(found))) => assert!(found.contains(&snapshot_name())),
+            (OnDamage::Heal, Ok(found)) => {
+                assert!(found.damage.is_some_and(|it| it.contains(&snapshot_name())))
+            }
+            (_, other) => panic!("{:?}", other.map(|found| found.damage)),
         }
     }
 }
