@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use zabra::ids::{ServerId, Tick};
 use zabra::prep::Limits;
 use zabra::replica::{Config, Image, Input, Output, Replica, State, ZabConfig};
-use zabra::server::{Carried, carry_out, recover_from};
+use zabra::server::{Carried, OnDamage, carry_out, recover_from};
 use zabra::storage::testing::{SimDisk, SimWorld};
 use zabra::storage::{Options, SnapshotEncoder, Storage, decode_snapshot};
 use zabra::zab::{DiskDone, DiskOp, EpochRecord};
@@ -52,7 +52,7 @@ impl Server {
         let world = SimWorld::default();
         let new = EpochRecord { data_dir_id: id.into(), may_vote: true, ..EpochRecord::default() };
         let config = config(id, servers);
-        let found = recover_from(world.disks(), OPTIONS, HASH_SEED, config.zab.recent_bytes_max, new);
+        let found = recover_from(world.disks(), OPTIONS, HASH_SEED, config.zab.recent_bytes_max, new, OnDamage::Refuse);
         let found = found.expect("an empty disk");
         let mut server = Server {
             replica: Replica::new(config, found.zab, found.state, Tick(0)),
@@ -202,7 +202,7 @@ impl Server {
     /// If it is not.
     pub fn check_restart(&self) {
         assert!(self.disk_is_idle(), "what is not written is not there");
-        let found = recover_from(self.world.disks(), OPTIONS, HASH_SEED, 1 << 20, EpochRecord::default());
+        let found = recover_from(self.world.disks(), OPTIONS, HASH_SEED, 1 << 20, EpochRecord::default(), OnDamage::Refuse);
         let mut found = found.expect("a server that stopped");
         let applied = self.replica.state();
         for proposal in found.zab.recent.iter().filter(|it| it.zxid > found.zab.committed) {

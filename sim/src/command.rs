@@ -56,6 +56,9 @@ enum Command {
         /// How many steps until everything is repaired
         #[arg(long, default_value_t = STEPS)]
         steps: usize,
+        /// How many lines are shown, from the end
+        #[arg(long, default_value_t = 4_000)]
+        lines: usize,
         /// With a known bug
         #[cfg(feature = "mutants")]
         #[arg(long)]
@@ -135,12 +138,13 @@ pub fn main() -> Result<ExitCode> {
             seed,
             without,
             steps,
+            lines,
             #[cfg(feature = "mutants")]
             mutant,
         } => {
             #[cfg(feature = "mutants")]
             activate(mutant.as_deref())?;
-            Ok(replay(&Plan { seed, without: numbers(&without)?, steps }))
+            Ok(replay(&Plan { seed, without: numbers(&without)?, steps }, Trace::newest(lines)))
         }
         Command::Exhaustive { writes, crashes, breaks, epochs, restarts_any_time, recent, minutes } => {
             let time_max = minutes.map(|minutes| Duration::from_secs(60 * minutes));
@@ -246,7 +250,7 @@ fn look_at_all(bounds: Bounds) -> ExitCode {
 fn show_shrunk(plan: &Plan) -> ExitCode {
     let plan = shrink(plan);
     println!("the shortest run that was found: {}", command_of(&plan));
-    replay(&plan)
+    replay(&plan, Trace::long())
 }
 
 /// How to see a run again.
@@ -258,8 +262,8 @@ fn command_of(plan: &Plan) -> String {
     command
 }
 
-fn replay(plan: &Plan) -> ExitCode {
-    let outcome = plan.run(Trace::long());
+fn replay(plan: &Plan, trace: Trace) -> ExitCode {
+    let outcome = plan.run(trace);
     print!("{}", outcome.trace);
     for (number, fault) in (0..).zip(&outcome.struck).filter(|(number, _)| !plan.without.contains(number)) {
         println!("fault {number}: {fault:?}");

@@ -35,6 +35,11 @@ impl Trace {
         Trace { lines_max: 4_000, in_detail: true, ..Trace::default() }
     }
 
+    /// Everything of late, so many lines.
+    pub fn newest(lines_max: usize) -> Trace {
+        Trace { lines_max, ..Trace::long() }
+    }
+
     /// Everything.
     pub fn story() -> Trace {
         Trace { lines_max: usize::MAX, ..Trace::long() }

@@ -174,19 +174,17 @@ impl History {
 }
 
 /// The newest zxid that both histories hold. Within an epoch a history is a beginning of its leader's, so the shorter
-/// of the two ends is common; and what stands before a common transaction is common as well. `None` if no epoch is
-/// known to be in both.
+/// of the two ends is common; and what stands before a common transaction is common as well. If they have no epoch in
+/// common it is the beginning, as far as all of both is known; else `None`.
 pub fn common_point(own: &HistorySummary, other: &HistorySummary) -> Option<Zxid> {
-    if own.epoch_ends.is_empty() || other.epoch_ends.is_empty() {
-        let both_reach_back = own.floor == Zxid::ZERO && other.floor == Zxid::ZERO;
-        return both_reach_back.then_some(Zxid::ZERO);
-    }
     for end in other.epoch_ends.iter().rev() {
         if let Some(own_end) = own.epoch_ends.iter().find(|own_end| own_end.epoch() == end.epoch()) {
             return Some((*own_end).min(*end));
         }
     }
-    None
+    let is_all =
+        |history: &HistorySummary| history.floor == Zxid::ZERO && history.epoch_ends.len() < EPOCH_ENDS_MAX;
+    (is_all(own) && is_all(other)).then_some(Zxid::ZERO)
 }
 
 #[cfg(test)]
@@ -235,6 +233,15 @@ mod tests {
         assert_eq!(common_point(&summary(&[(1, 3)], (0, 0)), &empty), Some(Zxid::ZERO));
         assert_eq!(common_point(&summary(&[(1, 3)], (1, 1)), &empty), None);
         assert_eq!(common_point(&empty, &summary(&[(1, 3)], (1, 1))), None);
+    }
+
+    #[test]
+    fn histories_without_a_common_epoch_have_the_beginning_in_common_if_all_of_them_is_known() {
+        let other = summary(&[(1, 5)], (0, 0));
+        assert_eq!(common_point(&summary(&[(2, 5)], (0, 0)), &other), Some(Zxid::ZERO));
+        assert_eq!(common_point(&summary(&[(2, 5)], (2, 1)), &other), None);
+        let many: Vec<(u32, u32)> = (2..).map(|epoch| (epoch, 1)).take(EPOCH_ENDS_MAX).collect();
+        assert_eq!(common_point(&summary(&many, (0, 0)), &other), None, "older ones may be forgotten");
     }
 
     #[test]
