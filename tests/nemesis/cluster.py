@@ -13,6 +13,7 @@ from .volume import Volume
 from . import volume
 
 LEADER_DEADLINE_S = 60
+SILENT_TIMEOUT_MS = 120_000
 LIBFAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 # Small figures, so that segments end, snapshots are due and followers are too far behind for DIFF all the time.
 KEYS = {
@@ -21,6 +22,8 @@ KEYS = {
     "recentTxnBytesMax": ["20000", "1000000"],
     # Not the default of 500: some faults say that the leader stays, and this machine does not always give it its time.
     "peerTimeoutMs": ["1500"],
+    # For clients that send no pings.
+    "maxSessionTimeout": [str(SILENT_TIMEOUT_MS)],
 }
 
 
