@@ -7,6 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness.process import tidy_up_at_sigterm
+
 from . import runner
 from .faults import load_catalogue
 
@@ -25,6 +27,7 @@ def _arguments():
 
 def main():
     arguments = _arguments()
+    tidy_up_at_sigterm()
     if arguments.list:
         for one in load_catalogue().values():
             print(f"{one.name:20} {one.act.__doc__ or ''}")

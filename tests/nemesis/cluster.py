@@ -13,12 +13,17 @@ from .volume import Volume
 from . import volume
 
 LEADER_DEADLINE_S = 60
+SILENT_TIMEOUT_MS = 120_000
 LIBFAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 # Small figures, so that segments end, snapshots are due and followers are too far behind for DIFF all the time.
 KEYS = {
     "snapCount": ["500", "2000", "20000"],
     "logSegmentBytes": ["262144", "1048576", "8388608"],
     "recentTxnBytesMax": ["20000", "1000000"],
+    # Not the default of 500: some faults say that the leader stays, and this machine does not always give it its time.
+    "peerTimeoutMs": ["1500"],
+    # For clients that send no pings.
+    "maxSessionTimeout": [str(SILENT_TIMEOUT_MS)],
 }
 
 

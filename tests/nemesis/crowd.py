@@ -4,13 +4,16 @@ import resource
 import selectors
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from harness import jute
 from harness.rawclient import NO_PASSWORD, Session, connect_frame
 from harness.wait import Deadline, DeadlineExceeded
 
-TIMEOUT_MS = 20_000
+from .cluster import SILENT_TIMEOUT_MS
+
+LEAVE_DEADLINE_S = 30
 ANSWER_BYTES = 4 + 4 + 4 + 8 + 4 + 16
 # Of the descriptors of this process, for everything else.
 SPARE_FILES = 500
@@ -75,14 +78,17 @@ class Crowd:
                 member.socket = None
 
     def leave(self):
-        """Ends all sessions, then the connections."""
+        """Ends all sessions, then the connections; who has lost its connection has nobody to tell."""
+        deadline = Deadline(LEAVE_DEADLINE_S)
         frame = jute.int32(8) + jute.int32(1) + jute.int32(jute.CLOSE_SESSION)
         for member in self.members:
-            member.socket.setblocking(True)
-            member.socket.settimeout(30)
-            member.socket.sendall(frame)
+            with suppress(OSError):
+                member.socket.settimeout(max(deadline.left(), 0.001))
+                member.socket.sendall(frame)
         for member in self.members:
-            member.socket.recv(64)
+            with suppress(OSError):
+                member.socket.settimeout(max(deadline.left(), 0.001))
+                member.socket.recv(64)
         self.drop()
 
     def _dial(self, ready, number, endpoints):
@@ -98,7 +104,7 @@ class Crowd:
         member = self.members[number]
         try:
             if events & selectors.EVENT_WRITE:
-                body = connect_frame(TIMEOUT_MS, member.session, 0, False)
+                body = connect_frame(SILENT_TIMEOUT_MS, member.session, 0, False)
                 member.socket.send(jute.int32(len(body)) + body)
                 ready.modify(member.socket, selectors.EVENT_READ, number)
                 return None

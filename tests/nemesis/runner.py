@@ -105,7 +105,10 @@ def run(plan, folder, say=print):
         count = min(CYCLES_PER_ENSEMBLE, plan.cycles - result.cycles)
         names = [_draw(decks[size], pools[size], chance) for _ in range(count)]
         say(f"ensemble {number}: {size} servers")
-        _one_ensemble(plan, here, size, names, random.Random(chance.getrandbits(64)), result, over, say)
+        try:
+            _one_ensemble(here, size, names, random.Random(chance.getrandbits(64)), result, over, say)
+        except Exception as error:  # also of an end that fails after a failure that is known already
+            result.wrong.append(_text(error))
         if not result.wrong:
             shutil.rmtree(here)
         number += 1
@@ -141,7 +144,7 @@ def _draw(deck, pool, chance):
     return deck.pop()
 
 
-def _one_ensemble(plan, folder, size, names, chance, result, over, say):
+def _one_ensemble(folder, size, names, chance, result, over, say):
     """One ensemble from its start to the verdict."""
     with cluster.Cluster(target.chosen(), folder, size, chance) as servers:
         clients = load.AllLoad(servers, folder, chance.getrandbits(32))
@@ -156,17 +159,17 @@ def _one_ensemble(plan, folder, size, names, chance, result, over, say):
             wrong, figures = clients.verdict()
             wrong += _digests(servers)
         except BaseException as error:
-            clients.abandon()
-            result.wrong.append("".join(traceback.format_exception(error)))
+            result.wrong.append(_text(error))
+            _attempt(result.wrong, "the load does not end", clients.abandon)
             if not isinstance(error, Exception):
                 raise
-            _keep_disks(servers, folder)
+            _keep_disks(servers, folder, result.wrong)
             return
+        result.wrong += wrong
         if wrong:
-            _keep_disks(servers, folder)
+            _keep_disks(servers, folder, result.wrong)
         _count_syncs(servers, result.synchronizations)
         _count_disks(servers, result.disks)
-    result.wrong += wrong
     result.elections += last_epoch - first_epoch
     result.longest_gap_s = max(result.longest_gap_s, figures.pop("longest_gap_s"))
     for key, value in figures.items():
@@ -227,8 +230,25 @@ def _count_disks(servers, counts):
                 counts[key] = counts.get(key, 0) + value
 
 
-def _keep_disks(servers, folder):
+def _keep_disks(servers, folder, wrong):
     """What the servers have on disk is in memory, and gone with its mount: a copy for whoever looks into the failure."""
-    for server in servers.servers:
+    _attempt(wrong, "not all servers end", servers.ensemble.close)  # a file that is removed meanwhile cannot be copied
+
+    def keep(server):
         servers.volume(server).command("clear")  # so that all of it can be read
         shutil.copytree(servers.volume(server).mount, folder / f"disk-{server.server_id}")
+
+    for server in servers.servers:
+        _attempt(wrong, f"the disk of server {server.server_id} is not kept", keep, server)
+
+
+def _attempt(wrong, otherwise, act, *arguments):
+    """What is done after a failure; should it fail too, that is told beside the failure."""
+    try:
+        act(*arguments)
+    except Exception as error:
+        wrong.append(f"{otherwise}: {_text(error)}")
+
+
+def _text(error):
+    return "".join(traceback.format_exception(error))

@@ -10,6 +10,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from harness import target as targets  # noqa: E402
 from harness.ensemble import Ensemble  # noqa: E402
+from harness.process import tidy_up_at_sigterm  # noqa: E402
+
+
+def pytest_configure():
+    tidy_up_at_sigterm()
 
 
 def pytest_report_header():

@@ -1,10 +1,15 @@
 """The tests' own tools: a checker that finds nothing wrong in what is wrong would prove nothing."""
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from harness import jute
+from harness import jute, netns
 from harness.differences import KNOWN_DIFFERENCES
 from harness.differential import Parting, shrink
 from harness.normal import Normalizer
@@ -204,3 +209,39 @@ def test_a_failing_program_shrinks_to_what_fails():
 
     shorter, parting = shrink(program, parts)
     assert shorter == [replace(program[2], ops=(ops[9],))] and parting.index == 0
+
+
+# Makes a network with one namespace, says so, and waits for its end.
+OWNER = """
+import signal, sys
+from harness.netns import Network
+from harness.process import tidy_up_at_sigterm
+tidy_up_at_sigterm()
+with Network() as network:
+    network.addresses(1)
+    print("made", flush=True)
+    signal.pause()
+"""
+
+
+def _names_of(pid):
+    return [name for names in netns.names() for name in names if f"{pid:x}n" in name]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_network_outlives_its_process_and_the_next_run(number):
+    if why := netns.unavailable():
+        pytest.skip(why)
+    tests = Path(__file__).resolve().parent
+    owner = subprocess.Popen([sys.executable, "-c", OWNER], cwd=tests, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with owner:
+        assert owner.stdout.readline() == b"made\n"
+        assert len(_names_of(owner.pid)) == 3, "a bridge, a line and a namespace"
+        owner.send_signal(number)
+    if number == signal.SIGTERM:
+        assert not _names_of(owner.pid), "its own end takes them away"
+    with netns.Network() as network:
+        network.addresses(1)
+        assert not _names_of(owner.pid)
+        assert len(_names_of(os.getpid())) == 3
+    assert not _names_of(os.getpid())

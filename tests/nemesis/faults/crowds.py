@@ -2,18 +2,22 @@
 does not listen."""
 
 import resource
+import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from harness import jute
+from harness.fourletter import ask, parse_mntr
 from harness.rawclient import ConnectionClosed, RawClient
 from harness.wait import DeadlineExceeded, wait_for
 
+from ..cluster import SILENT_TIMEOUT_MS
 from ..crowd import Crowd, size_max
 from . import fault
 
 STORM_CLIENTS = 10_000
-STORM_DEADLINE_S = 60
+# Nobody of the crowd is heard between its first and its second connection: both fit into a session timeout.
+STORM_DEADLINE_S = 50
 WATCHES = 100_000
 WATCHES_AT_ONCE = 1000
 # What the server may keep for a client that does not read, with all that comes with 100,000 znodes.
@@ -26,6 +30,9 @@ def few_fds(arena):
     that are in."""
     victim = arena.random.choice(arena.cluster.servers)
     limits = resource.prlimit(victim.pid, resource.RLIMIT_NOFILE)
+    before = int(victim.mntr()["zk_connection_rejected"])
+    # To ask when nobody is let in any more.
+    asking = socket.create_connection((victim.address.host, victim.address.client_port), timeout=10)
     in_use = victim.process.open_files()
     # A quarter of the limit is the server's own; the rest is in use but for a few.
     resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, ((in_use + 8) * 4 // 3, limits[1]))
@@ -37,13 +44,16 @@ def few_fds(arena):
                 clients.append(RawClient(victim.address.host, victim.address.client_port))
             except (OSError, ConnectionClosed):
                 refused += 1
-        wait_for(lambda: "file descriptors" in victim.log_tail(), 10, lambda: f"a word of it:\n{victim.log_tail()}")
+        told = parse_mntr(ask(asking, "mntr"))
+        assert int(told["zk_connection_rejected"]) > before, f"{told}\n{victim.log_tail()}"
         arena.load.wait_progress("while a server has no descriptors")
         victim.assert_healthy()
     finally:
+        asking.close()
         for client in clients:
             client.drop()
-        resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, limits)
+        with suppress(ProcessLookupError):  # it ended, which is told already
+            resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, limits)
     arena.notes.append(f"{in_use} in use, {len(clients)} more let in")
     wait_for(victim.mode, 20, lambda: f"the server to let clients in again:\n{victim.log_tail()}")
 
@@ -59,6 +69,7 @@ def reconnect_storm(arena):
         assert crowd.connect(endpoints, STORM_DEADLINE_S) == 0
         ids = {member.session.session_id for member in crowd.members}
         assert len(ids) == len(crowd.members), "two clients got the same session"
+        assert {member.session.timeout_ms for member in crowd.members} == {SILENT_TIMEOUT_MS}
         cluster.kill(victim)
         crowd.drop()
         began = time.monotonic()
@@ -66,8 +77,8 @@ def reconnect_storm(arena):
         seconds = time.monotonic() - began
         assert over == 0, f"{over} sessions were over"
         assert ids == {member.session.session_id for member in crowd.members}
-        arena.load.wait_progress("after the storm")
         crowd.leave()
+        arena.load.wait_progress("after the storm")
     arena.notes.append(f"{len(ids)} back in {seconds:.1f} s")
     cluster.start([victim])
 
@@ -79,13 +90,15 @@ def stopped_watcher(arena):
     address = (server.address.host, server.address.client_port)
     root = f"/watched{arena.random.getrandbits(40):x}"
     before_kib = server.process.rss_kib()
-    with RawClient(*address, timeout_ms=20_000) as stopped, RawClient(*address, timeout_ms=20_000) as writer:
-        writer.value(jute.create(root))
+    with ExitStack() as stack:
+        stopped = stack.enter_context(RawClient(*address, timeout_ms=SILENT_TIMEOUT_MS))
+        stopped.value(jute.create(root))
         for batch in _batches(root):
             stopped.send_all([jute.exists(path, watch=True) for path in batch])
             for _ in batch:
                 assert stopped.receive().error == jute.NO_NODE
         assert int(server.mntr()["zk_watch_count"]) >= WATCHES
+        writer = stack.enter_context(RawClient(*address, timeout_ms=SILENT_TIMEOUT_MS))
         for batch in _batches(root):
             writer.value(jute.multi([jute.create(path) for path in batch]))
         arena.load.wait_progress("while a client does not read its events")

@@ -6,6 +6,7 @@ from harness import jute
 from harness.rawclient import ConnectionClosed, RawClient
 from harness.wait import DeadlineExceeded, wait_for
 
+from ..cluster import LEADER_DEADLINE_S
 from . import fault
 
 ENDS_WITHIN_S = 30
@@ -51,9 +52,10 @@ def eio_epoch(arena):
     cluster = arena.cluster
     leader = cluster.leader()
     victim = arena.random.choice(cluster.others(leader))
+    before = cluster.volume(victim).stats()["failed_writes"]
     cluster.volume(victim).command("fail write all EIO epoch*")
     cluster.kill(leader)
-    _assert_halted(arena, victim, "failed_writes")
+    _assert_halted(arena, victim, "failed_writes", before)
     cluster.start([leader, victim])
 
 
@@ -123,6 +125,7 @@ def big_values_fill_a_disk(arena):
     """Values of half a MiB are written until the log of one server needs more than there is; the others have room."""
     cluster = arena.cluster
     victim = arena.random.choice(cluster.servers)
+    before = cluster.volume(victim).stats()["refused_full"]
     cluster.volume(victim).command(f"room {arena.random.randrange(ROOM_FOR_VALUES_BYTES_MAX)}")
     other = arena.random.choice(cluster.others(victim)).address
     path = f"/filled{arena.random.getrandbits(40):x}"
@@ -135,7 +138,7 @@ def big_values_fill_a_disk(arena):
                 while victim.alive() and written < VALUES_MAX:
                     client.value(jute.set_data(path, arena.random.randbytes(VALUE_BYTES)))
                     written += 1
-    _assert_halted(arena, victim, "refused_full")
+    _assert_halted(arena, victim, "refused_full", before)
     arena.notes.append(f"after {written} values")
     cluster.start([victim])
     with RawClient(other.host, other.client_port) as client:
@@ -158,8 +161,10 @@ def slow_disk_all(arena):
 def _ends(arena, op, pattern, victim, error="EIO"):
     cluster = arena.cluster
     leader, epoch = cluster.leader_and_epoch()
+    count = f"failed_{op}s"
+    before = cluster.volume(victim).stats()[count]
     cluster.volume(victim).command(f"fail {op} 1 {error} {pattern}")
-    _assert_halted(arena, victim, f"failed_{op}s")
+    _assert_halted(arena, victim, count, before)
     arena.notes.append("leader" if victim is leader else "follower")
     if victim is leader:
         cluster.new_leader(leader, epoch)
@@ -167,11 +172,12 @@ def _ends(arena, op, pattern, victim, error="EIO"):
     cluster.start([victim])
 
 
-def _assert_halted(arena, victim, count):
+def _assert_halted(arena, victim, count, before):
+    """`count` is what its disk counts of this fault, `before` how much that was before."""
     disk = arena.cluster.volume(victim)
     code = victim.process.wait(ENDS_WITHIN_S)
     assert code == EXIT_HALTED, f"server {victim.server_id} ended with {code}:\n{victim.log_tail()}"
-    assert disk.stats()[count] > 0, f"nothing failed: {disk.stats()}"
+    assert disk.stats()[count] > before, f"nothing failed, {count} was {before}: {disk.stats()}"
     assert "this server stops" in victim.log_tail(), victim.log_tail()
     disk.command("clear")
 
@@ -197,8 +203,25 @@ def _fill(arena, victims):
     arena.notes.append(f"{len(ended)} of {len(victims)} ended")
     for disk in disks:
         disk.command("clear")
-    # Another one may end while there is no room, after it was looked at.
-    cluster.start([victim for victim in victims if not victim.alive()])
+    # What found no room at the last moment still runs, and may even answer, but is about to end.
+    _start_the_halted(victims)
+    arena.load.wait_progress("with room again")
+    _start_the_halted(victims)
+
+
+def _start_the_halted(victims):
+    """Waits until all serve, and starts those that halt before they do."""
+
+    def serve():
+        for victim in victims:
+            if not victim.alive():
+                code = victim.process.exit_code()
+                assert code == EXIT_HALTED, f"server {victim.server_id} ended with {code}:\n{victim.log_tail()}"
+                victim.start()
+        return all(victim.mode() for victim in victims)
+
+    what = lambda: "\n".join(["all to serve:", *(victim.log_tail() for victim in victims)])  # noqa: E731
+    wait_for(serve, LEADER_DEADLINE_S, what)
 
 
 def _slow(arena, victims):

@@ -7,7 +7,9 @@ from harness.wait import DeadlineExceeded, wait_for
 from . import fault
 
 # Syncs take a moment, as on a real disk, so that there is something to lose.
-SYNC_MS = 15
+SYNC_MS = 40
+# A sync may end between the look at what is unsynced and the cut, then nothing is lost; that is rare, so again.
+CUTS_MAX = 5
 
 
 @fault()
@@ -36,8 +38,27 @@ def power_all(arena):
 
 def _power_cut(arena, victims):
     cluster = arena.cluster
-    disks = [cluster.volume(victim) for victim in victims]
     survivors = arena.random.choice(["", f" {arena.random.getrandbits(32)}"])
+    cuts = 1
+    lost = _cut_once(cluster, victims, survivors)
+    while not any(one["unsynced_files"] + one["unsynced_names"] for one in lost):
+        assert cuts < CUTS_MAX, f"there was nothing to lose in {cuts} cuts"
+        cuts += 1
+        cluster.start(victims)
+        arena.load.wait_progress("between two losses of power")
+        lost = _cut_once(cluster, victims, survivors)
+    names = sum(one["forgotten_names"] for one in lost)
+    arena.notes.append(f"lost {sum(one['forgotten_bytes'] for one in lost)} bytes, {names} names{survivors and ', of some'}")
+    if cuts > 1:
+        arena.notes.append(f"{cuts} cuts")
+    if len(victims) <= len(cluster.servers) - cluster.majority:
+        arena.load.wait_progress("without the servers that lost their power")
+    cluster.start(victims)
+
+
+def _cut_once(cluster, victims, survivors):
+    """Returns what each disk had and lost."""
+    disks = [cluster.volume(victim) for victim in victims]
     for disk in disks:
         disk.command(f"delay {SYNC_MS}")
     before = [disk.stats() for disk in disks]
@@ -52,9 +73,4 @@ def _power_cut(arena, victims):
     for disk, then in zip(disks, before):
         disk.command("clear")
         assert disk.stats()["cuts"] == then["cuts"] + 1
-    assert any(one["unsynced_files"] + one["unsynced_names"] for one in lost), "there was nothing to lose"
-    names = sum(one["forgotten_names"] for one in lost)
-    arena.notes.append(f"lost {sum(one['forgotten_bytes'] for one in lost)} bytes, {names} names{survivors and ', of some'}")
-    if len(victims) <= len(cluster.servers) - cluster.majority:
-        arena.load.wait_progress("without the servers that lost their power")
-    cluster.start(victims)
+    return lost

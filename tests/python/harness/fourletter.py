@@ -7,13 +7,18 @@ def four_letter(host, port, word, timeout_s=3.0):
     """Sends `word` and returns the whole answer as text. Raises OSError if there is none."""
     with socket.create_connection((host, port), timeout=timeout_s) as conn:
         conn.settimeout(timeout_s)
-        conn.sendall(word.encode("ascii"))
-        answer = bytearray()
-        while True:
-            part = conn.recv(65536)
-            if not part:
-                return answer.decode("utf-8", errors="replace")
-            answer += part
+        return ask(conn, word)
+
+
+def ask(conn, word):
+    """The same on a connection that is there; the server ends it."""
+    conn.sendall(word.encode("ascii"))
+    answer = bytearray()
+    while True:
+        part = conn.recv(65536)
+        if not part:
+            return answer.decode("utf-8", errors="replace")
+        answer += part
 
 
 def parse_srvr(text):

@@ -3,17 +3,22 @@
     test process (bridge, 10.x.y.1) --- zbNs1 (10.x.y.11)
                                     \\-- zbNs2 (10.x.y.12) ...
 
-Needs root. All names carry the process id, so runs do not disturb each other; `close` takes everything away.
+Needs root. All names carry the process id, so runs do not disturb each other; `close` takes everything away, and the next
+run what a killed one has left.
 """
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 
 from .server import Address
 
 _networks = itertools.count()
+# Of bridges, lines and namespaces: the process id and the number of the network, in hexadecimal. With the greatest id that
+# there can be, 22 bits, and 4095 networks they have 14 of the 15 characters that the kernel allows.
+_NAME = re.compile(r"(?:zb|zv|zbns)([0-9a-f]+)n[0-9a-f]+(?:s\d+)?")
 _CLIENT_PORT, _QUORUM_PORT, _ELECTION_PORT = 2181, 2888, 3888
 
 
@@ -39,8 +44,9 @@ class Network:
     """A bridge and the namespaces that hang on it."""
 
     def __init__(self):
+        _remove_leftovers()
         number = next(_networks)
-        self._tag = f"{os.getpid() % 0xFFFFF:x}{number:x}"
+        self._tag = f"{os.getpid():x}n{number:x}"
         self._bridge = f"zb{self._tag}"
         self._subnet = f"10.{100 + os.getpid() % 100}.{(os.getpid() // 100 + number) % 250}"
         self._namespaces = {}
@@ -144,6 +150,20 @@ class Network:
     def _nft(self, server_id, *commands):
         argv = ["ip", "netns", "exec", self._namespaces[server_id], "nft", "; ".join(commands)]
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def names():
+    """What there is of all processes: the namespaces, and the bridges and lines."""
+    folders = ("/run/netns", "/sys/class/net")
+    return [[name for name in os.listdir(at) if _NAME.fullmatch(name)] if os.path.isdir(at) else [] for at in folders]
+
+
+def _remove_leftovers():
+    """Takes away what processes have left that are gone. Another one may do the same at the same time."""
+    gone = lambda name: not os.path.exists(f"/proc/{int(_NAME.fullmatch(name)[1], 16)}")  # noqa: E731
+    for kind, found in zip(("netns", "link"), names()):
+        for name in filter(gone, found):
+            subprocess.run(["ip", kind, "del", name], check=False, capture_output=True)
 
 
 def _ip(*arguments):

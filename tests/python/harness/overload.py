@@ -24,6 +24,7 @@ SESSION_TIMEOUT_MS = 6000
 _PING_S = 0.5
 _SAMPLE_S = 0.1
 _ANSWER_DEADLINE_S = 60
+_END_DEADLINE_S = 60
 _BLOB_BYTES = 256 << 10
 
 
@@ -47,7 +48,14 @@ class Load:
 
     def __exit__(self, *_):
         self.stopping.set()
-        self._thread.join(timeout=60)
+        self._thread.join(timeout=_END_DEADLINE_S)
+        if self._thread.is_alive():
+            raise DeadlineExceeded(f"{type(self).__name__} does not end")
+
+    def check(self):
+        """Raises what ended it early."""
+        if self.failure:
+            raise self.failure
 
     def did_something(self):
         """True if it was a load at all."""
@@ -164,18 +172,23 @@ class Watchers(Load):
         return self.events > 2 * len(self.clients)
 
     def work(self):
+        # An event names the path; an answer to a read does not.
+        name = self.path.encode()
         with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
             for client in self.clients:
                 stack.callback(client.drop)
                 client.socket.sendall(self.get)
-                selector.register(client.socket, selectors.EVENT_READ)
+                selector.register(client.socket, selectors.EVENT_READ, bytearray())
             writer = self.clients[0]
             change = frame(jute.set_data(self.path, b"changed", -1))
             while not self.stopping.is_set():
                 writer.socket.sendall(change)
                 for key, _ in selector.select(0.1):
-                    # An event names the path; an answer to a read does not.
-                    if events := key.fileobj.recv(1 << 16).count(self.path.encode()):
+                    received = key.data  # what came last may be the beginning of the name
+                    received += key.fileobj.recv(1 << 16)
+                    events = received.count(name)
+                    del received[: max(0, len(received) - len(name) + 1)]
+                    if events:
                         self.events += events
                         key.fileobj.sendall(self.get)
 
@@ -195,9 +208,11 @@ class SlowReader(Load):
 
     def work(self):
         while not self.stopping.is_set():
-            self.server.pause()
-            self.stopping.wait(self.stopped_s)
-            self.server.resume()
+            try:
+                self.server.pause()
+                self.stopping.wait(self.stopped_s)
+            finally:
+                self.server.resume()
             self.stops += 1
             self.stopping.wait(self.running_s)
 
@@ -317,6 +332,8 @@ def measure(ensemble, loads, seconds, quiet=12):
             while time.monotonic() < ends:
                 sample()
                 time.sleep(_SAMPLE_S)
+        for load in loads:
+            load.check()
 
         def agree():
             sample()
@@ -325,9 +342,8 @@ def measure(ensemble, loads, seconds, quiet=12):
 
         wait_for(agree, 120, lambda: f"the servers to agree:\n{ensemble.log_tails()}", 0.1)
     ensemble.assert_healthy()
-    for load in [*loads, *quiet_clients.clients]:
-        if load.failure:
-            raise load.failure
+    for client in quiet_clients.clients:
+        client.check()
     return Outcome(
         before_mib=before,
         peak_mib=peak,

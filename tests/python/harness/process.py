@@ -14,6 +14,18 @@ from .wait import DeadlineExceeded, wait_for
 STOP_DEADLINE_S = 15
 
 
+def tidy_up_at_sigterm():
+    """Lets SIGTERM end this process as Ctrl-C does: with the ends of all fixtures and context managers. What the kernel does
+    not end with it, network namespaces for example, would stay otherwise. A second one, which `timeout` sends to the whole
+    group, does not disturb that."""
+
+    def end(*_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+
+
 class Process:
     """A started program; all signals go to its id and to no other."""
 
