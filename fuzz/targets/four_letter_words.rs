@@ -63,6 +63,10 @@ fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[
         watches: count,
         sessions: count,
         data_bytes: bytes,
+        may_vote: count.is_multiple_of(2),
+        voters_without_vote: count,
+        voters_unheard: count,
+        damaged_sets: count,
         clients: &clients,
     };
     let text = answer(word, &view);

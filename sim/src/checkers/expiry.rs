@@ -1,6 +1,7 @@
 //! A session expires only by the decision of the established leader, and not before its timeout has passed since the
 //! leader heard of its client, since an answer to it was asked for, and since the leader was established. A follower soon
-//! tells its leader of the sessions that it hears of.
+//! tells its leader of the sessions that it hears of. A leader that others have replaced without its knowledge hears of
+//! nobody, and nothing of what it proposes is ever decided.
 
 use std::collections::BTreeMap;
 
@@ -73,6 +74,9 @@ impl Expiry {
         let Some(since) = self.leads.get(&server).copied() else {
             return Err(format!("server {server} expires session {session} and is no leader"));
         };
+        if self.leads.values().any(|newer| *newer > since) {
+            return Ok(());
+        }
         let timeout_ms = self.timeouts.get(&session).copied().unwrap_or_default();
         let touched = self.touched.get(&session).copied().unwrap_or_default().max(since);
         let passed_ms = (now - touched) * (100 + DRIFT_PERCENT) / 100;
@@ -103,6 +107,11 @@ mod tests {
         expiry.touched(SESSION, 5_000);
         expiry.expires(SERVER, SESSION, 5_800).expect_err("it was touched");
         assert_eq!(expiry.expires(SERVER, SESSION, 5_950), Ok(()));
+        expiry.touched(SESSION, 6_000);
+        expiry.expires(SERVER, SESSION, 6_100).expect_err("it was touched again");
+        expiry.leads(ServerId(2), Some(5_990));
+        assert_eq!(expiry.expires(SERVER, SESSION, 6_100), Ok(()), "the newer leader was told");
+        expiry.expires(ServerId(2), SESSION, 6_100).expect_err("it was touched again");
         expiry.leads(SERVER, None);
         expiry.expires(SERVER, SESSION, 9_000).expect_err("it leads no more");
     }
