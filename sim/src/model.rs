@@ -331,6 +331,19 @@ fn check(version: i32, expected: i32) -> Result<(), ErrorCode> {
 }
 
 #[cfg(test)]
+impl Model {
+    /// A session, and `/a` with version 0, for the tests of those who judge by it.
+    pub fn with_a(session: SessionId) -> Model {
+        let mut model = Model::default();
+        model.open_session(Zxid(1), session);
+        let author = Author { session, zxid: Zxid(2), time_ms: 0 };
+        let (_, effects) = model.judge(&Op::create("/a", "x"), Zxid(1), author);
+        model.apply(Zxid(2), effects);
+        model
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

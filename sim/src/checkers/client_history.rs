@@ -136,14 +136,8 @@ mod tests {
 
     const SESSION: SessionId = SessionId(1);
 
-    /// A session, and `/a` with version 0.
     fn model() -> Model {
-        let mut model = Model::default();
-        model.open_session(Zxid(1), SESSION);
-        let author = Author { session: SESSION, zxid: Zxid(2), time_ms: 0 };
-        let (_, effects) = model.judge(&Op::create("/a", "x"), Zxid(1), author);
-        model.apply(Zxid(2), effects);
-        model
+        Model::with_a(SESSION)
     }
 
     fn entry(op: Op) -> Entry {

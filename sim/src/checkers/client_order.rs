@@ -96,11 +96,7 @@ mod tests {
     const SESSION: SessionId = SessionId(1);
 
     fn model() -> Model {
-        let mut model = Model::default();
-        model.open_session(Zxid(1), SESSION);
-        let author = Author { session: SESSION, zxid: Zxid(2), time_ms: 0 };
-        let (_, effects) = model.judge(&Op::create("/a", "x"), Zxid(1), author);
-        model.apply(Zxid(2), effects);
+        let mut model = Model::with_a(SESSION);
         model.apply(Zxid(9), crate::model::Effects::default());
         model
     }
