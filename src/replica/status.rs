@@ -44,6 +44,8 @@ pub struct Status {
     pub voters_without_vote: Vec<ServerId>,
     /// voters that are not heard
     pub voters_unheard: Vec<ServerId>,
+    /// there can be a leader: without `voters_without_vote` the voters still make a quorum
+    pub quorum_is_left: bool,
     /// how long there is no leader, ms; 0 while there is one
     pub looking_ms: u64,
 }
@@ -72,6 +74,7 @@ impl Replica {
             may_vote: self.zab.may_vote(),
             voters_without_vote,
             voters_unheard,
+            quorum_is_left: self.zab.quorum_is_left(),
             looking_ms: if self.serves() { 0 } else { self.now.ms_since(self.looking_since) },
         }
     }

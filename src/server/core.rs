@@ -172,11 +172,10 @@ impl Core {
         };
         let (voteless, unheard) = (names(&status.voters_without_vote), names(&status.voters_unheard));
         let voters = self.context.settings.voters().len();
-        let is_halt = (voters - status.voters_without_vote.len()) * 2 <= voters;
         let subject = format!("no leader {voteless} {unheard}");
         self.context.quiet.say(&subject, |more| {
             let seconds = status.looking_ms / 1000;
-            if is_halt {
+            if !status.quorum_is_left {
                 tracing::error!(
                     "no leader for {seconds} s, and there can be none: without the servers that do not vote ({voteless}), \
                      because their disks are or were empty or damaged, no quorum is left of {voters} voters. Not heard: \

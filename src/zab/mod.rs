@@ -233,6 +233,12 @@ impl Zab {
         self.peers.missing_votes(&self.core)
     }
 
+    /// True if there can be a leader: the voters that are not known to be without a vote make a quorum.
+    pub fn quorum_is_left(&self) -> bool {
+        let (voteless, _) = self.missing_votes();
+        self.core.quorum.has(self.core.quorum.voters().filter(|voter| !voteless.contains(voter)))
+    }
+
     /// The epoch this server serves in; `None` while it may not.
     pub fn serving_epoch(&self) -> Option<Epoch> {
         match &self.state {
