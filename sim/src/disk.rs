@@ -7,7 +7,7 @@ use std::fmt;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use zabra::ids::Zxid;
+use zabra::ids::{Epoch, Zxid};
 use zabra::replica::{Image, Input, State, ZabRecovered};
 use zabra::server::{Carried, DiskFault, OnDamage, StartFault, carry_out, recover_from};
 use zabra::storage::testing::{Failed, SimDisk, SimWorld, Survivors};
@@ -156,7 +156,9 @@ impl Disk {
             (self.witnessed, self.is_flipped) = (Zxid::ZERO, false);
         }
         let (epoch, witnessed) = (&found.zab.epoch, self.witnessed);
-        if self.is_flipped && found.storage.synced() < witnessed {
+        // An earlier start, which then failed for another reason, may have put the data aside: no epoch is held then.
+        let is_held = epoch.current_epoch != Epoch(0);
+        if self.is_flipped && is_held && found.storage.synced() < witnessed {
             let end = found.storage.synced();
             fail(
                 "damage is noticed",
