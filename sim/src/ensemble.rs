@@ -218,7 +218,7 @@ impl Ensemble {
         self.judge.on_start(&self.servers[&id], &state, snapshot);
         let (applied, synced) = (state.zxid(), self.server(id).disk.synced);
         if synced > applied {
-            self.coverage.count("recovery with a tail that may not be decided");
+            self.coverage.count("rule 13: a start left a tail that may not be decided");
         }
         let server = self.server(id);
         server.replica = Some(Replica::new(config, zab, state, now));

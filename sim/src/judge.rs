@@ -256,7 +256,7 @@ impl Judge {
         coverage: &mut Coverage,
     ) {
         let server = &servers[&id];
-        self.notes.on_output(id, output, coverage);
+        self.notes.on_output(servers, server, output, coverage);
         match output {
             Output::Send { link, message: PeerMessage::Zab(message) } => {
                 self.on_message(servers, server, *link, message);

@@ -2,18 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use zabra::ids::ServerId;
+use zabra::ids::{ServerId, Zxid};
 use zabra::replica::{Output, PeerMessage};
-use zabra::zab::{LinkId, Message, Role};
+use zabra::zab::{DiskOp, LinkId, Message, Notification, PeerState, Role};
 
 use super::coverage::Coverage;
+use super::ensemble::Server;
+use super::judge::Servers;
 
 #[derive(Default)]
 pub struct Notes {
     /// The newest request that each server sent to a leader.
     newest_request: BTreeMap<ServerId, u64>,
-    /// How a learner is being synchronized, until NEWLEADER: cut, snapshot, transactions.
-    syncs: BTreeMap<LinkId, [bool; 3]>,
+    links: BTreeMap<LinkId, Link>,
+}
+
+/// What was said between a learner and its leader.
+#[derive(Default)]
+struct Link {
+    /// How the learner is being synchronized, until NEWLEADER: cut, snapshot, transactions.
+    sync: [bool; 3],
+    /// NEWLEADER was sent.
+    has_history: bool,
+    /// The learner acknowledged NEWLEADER.
+    counts: bool,
+    /// The newest acknowledgement that the learner sent.
+    acked: Zxid,
 }
 
 impl Notes {
@@ -22,13 +36,19 @@ impl Notes {
     }
 
     /// A server gives out something.
-    pub fn on_output(&mut self, id: ServerId, output: &Output, coverage: &mut Coverage) {
+    pub fn on_output(
+        &mut self,
+        servers: &Servers,
+        server: &Server,
+        output: &Output,
+        coverage: &mut Coverage,
+    ) {
         match output {
             Output::Send { link, message: PeerMessage::Zab(message) } => {
                 self.note_message(*link, message, coverage);
             }
             Output::Send { message: PeerMessage::Requests(requests), .. } => {
-                let newest = self.newest_request.entry(id).or_default();
+                let newest = self.newest_request.entry(server.id).or_default();
                 for request in requests {
                     if request.request_id <= *newest {
                         coverage.count("request sent again");
@@ -37,52 +57,116 @@ impl Notes {
                 }
             }
             Output::Send { message: PeerMessage::TreeDigest { .. }, .. } => coverage.count("digest compared"),
-            Output::Notify { notification, .. } if notification.abstains && notification.may_vote => {
-                coverage.count("a server that was elected in vain abstained");
+            Output::Notify { notification, .. } => note_vote(server, notification, coverage),
+            Output::Follow(Some(leader)) => {
+                let leads = matches!(servers[leader].role, Role::Leading { .. });
+                coverage.count(match leads {
+                    true => "rule 3: a leader was joined without an election",
+                    false => "rule 3: a quorum decided",
+                });
             }
-            Output::Role(Role::Leading { .. }) => coverage.count("leader established"),
+            Output::Disk { op: DiskOp::SaveEpoch(record), .. } => {
+                if record.may_vote && !server.disk.epoch.may_vote {
+                    coverage.count("rule 4: a server took up its vote");
+                }
+            }
+            Output::Role(Role::Leading { .. }) => coverage.count("rule 12: a leader was established"),
             Output::CloseConn { reason, .. } => note_close(reason, coverage),
-            Output::CloseLink { reason, .. } => note_step_down(reason, coverage),
+            Output::CloseLink { link, reason } => {
+                self.links.remove(link);
+                note_step_down(reason, coverage);
+            }
             _ => {}
         }
     }
 
-    fn note_message(&mut self, link: LinkId, message: &Message, coverage: &mut Coverage) {
+    fn note_message(&mut self, id: LinkId, message: &Message, coverage: &mut Coverage) {
+        let link = self.links.entry(id).or_default();
         match message {
-            Message::Sync { truncate_to, snapshot_zxid } => {
-                self.syncs.insert(link, [truncate_to.is_some(), snapshot_zxid.is_some(), false]);
+            Message::FollowerInfo { may_vote: false, .. } => {
+                coverage.count("rule 4: a server that may not vote was synchronized");
             }
-            Message::Proposals { .. } => {
-                if let Some(sync) = self.syncs.get_mut(&link) {
-                    sync[2] = true;
+            Message::AckEpoch { promised: false, .. } => {
+                coverage.count("rule 6: a promise had been given before");
+            }
+            Message::Sync { truncate_to, snapshot_zxid } => {
+                link.sync = [truncate_to.is_some(), snapshot_zxid.is_some(), false];
+            }
+            Message::Proposals { proposals, committed, .. } => {
+                link.sync[2] = true;
+                if proposals.len() > 1 {
+                    coverage.count("rule 14: what gathered went in one message");
+                }
+                if link.has_history && !link.counts {
+                    coverage.count(
+                        "rule 12: a transaction went to a follower that had not acknowledged NEWLEADER",
+                    );
+                }
+                link.note_commit(*committed, coverage);
+            }
+            Message::NewLeader { .. } => {
+                link.has_history = true;
+                coverage.count("rule 8: a candidate had a quorum of promises");
+                coverage.count(match link.sync {
+                    [false, false, false] => "rule 9: DIFF of nothing",
+                    [false, false, true] => "rule 9: DIFF",
+                    [true, _, false] => "rule 9: TRUNC",
+                    [true, _, true] => "rule 9: TRUNC and DIFF",
+                    [false, true, false] => "rule 9: SNAP",
+                    [false, true, true] => "rule 9: SNAP and DIFF",
+                });
+            }
+            Message::Ack { through } => {
+                link.acked = *through;
+                if !link.counts {
+                    coverage.count("rule 11: an acknowledgement came before the one of NEWLEADER");
                 }
             }
-            Message::NewLeader { .. } => coverage.count(match self.syncs.remove(&link) {
-                Some([false, false, false]) | None => "DIFF of nothing",
-                Some([false, false, true]) => "DIFF",
-                Some([true, _, false]) => "TRUNC",
-                Some([true, _, true]) => "TRUNC and DIFF",
-                Some([false, true, false]) => "SNAP",
-                Some([false, true, true]) => "SNAP and DIFF",
-            }),
-            Message::AckEpoch { promised: false, .. } => coverage.count("promise given before"),
-            Message::FollowerInfo { may_vote: false, .. } => {
-                coverage.count("synchronization of a server that may not vote");
+            Message::AckNewLeader { .. } => {
+                link.counts = true;
+                coverage.count("rule 10: a follower acknowledged the history");
             }
+            Message::Commit { through } => link.note_commit(*through, coverage),
             _ => {}
         }
     }
 }
 
+impl Link {
+    /// The follower is told of a commit.
+    fn note_commit(&self, through: Zxid, coverage: &mut Coverage) {
+        if self.counts && through > self.acked {
+            coverage.count("rule 15: a follower was told of a commit before its own acknowledgement");
+        }
+    }
+}
+
+fn note_vote(server: &Server, notification: &Notification, coverage: &mut Coverage) {
+    if notification.state != PeerState::Looking {
+        return;
+    }
+    if !notification.may_vote && server.disk.epoch.may_vote {
+        coverage.count("rule 1: a vote waited for the disk");
+    }
+    if notification.vote.server_id != server.id {
+        coverage.count("rule 2: a greater vote was taken");
+    }
+    if notification.abstains && notification.may_vote {
+        coverage.count("rule 2: a server that was elected in vain abstained");
+    }
+}
+
 fn note_step_down(reason: &str, coverage: &mut Coverage) {
     if reason.contains("used up") {
-        coverage.count("epoch ended because its zxids were used up");
+        coverage.count("rule 18: an epoch was used up");
     } else if reason.contains("no quorum was heard") {
-        coverage.count("a leader without quorum stepped down");
+        coverage.count("rule 16: a leader without quorum stepped down");
     } else if reason.contains("the disk has done nothing") {
-        coverage.count("a leader with a silent disk stepped down");
+        coverage.count("rule 19: a leader with a silent disk stepped down");
+    } else if reason.contains("has promised epoch") {
+        coverage.count("rule 5: a leader gave up for a newer promise");
     } else if reason.contains("has more") {
-        coverage.count("a leader gave up for one with more");
+        coverage.count("rule 7: a leader gave up for one with more");
     }
 }
 

@@ -79,7 +79,8 @@ impl Run {
             servers: pick(&mut chance, &[3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 1]) as u8,
             recent_bytes_max: pick(&mut chance, &[200, 2_000, 1 << 20]) as usize,
             snapshot_txns: pick(&mut chance, &[5, 5, 20, 50, 1 << 40]),
-            epoch_txns_max: pick(&mut chance, &[3, 10, 40, u64::from(u32::MAX), u64::from(u32::MAX)]) as u32,
+            // With fewer than that, slow elections and impatient clients leave no room for any write.
+            epoch_txns_max: pick(&mut chance, &[6, 10, 40, u64::from(u32::MAX), u64::from(u32::MAX)]) as u32,
             sync_timeout_ms: 10_000,
             segment_bytes: pick(&mut chance, &[8192, 8192, 16_384, 65_536]),
             batch_bytes_max: pick(&mut chance, &[100, 400, 4_000]) as usize,

@@ -235,7 +235,7 @@ fn count_answer(op: &Op, result: &Result<Response, ErrorCode>, coverage: &mut Co
     match (op, result) {
         (Op::Multi(_), Ok(_)) if is_refused(result) => coverage.count("multi refused"),
         (Op::Multi(_), Ok(_)) => coverage.count("multi"),
-        (Op::Sync, Ok(_)) => coverage.count("sync"),
+        (Op::Sync, Ok(_)) => coverage.count("rule 17: a sync was confirmed by a quorum"),
         (Op::Create { mode, .. }, Ok(_)) if mode.is_sequential() => coverage.count("sequential create"),
         (Op::Create { mode, .. }, Ok(_)) if mode.is_ephemeral() => coverage.count("ephemeral create"),
         (Op::Set { version, .. }, Ok(_)) if *version != super::op::ANY => {
