@@ -37,7 +37,7 @@ SESSION_BYTES_MAX = 4000
 FILE_BYTES_MAX = 10_000
 
 # How the targets read their input: what stands before the bytes of a file says that nothing is changed in it.
-EPOCH_HEAD = bytes(29)
+EPOCH_HEAD = bytes(39)
 SEGMENT_HEAD = bytes(24)
 SNAPSHOT_HEAD = bytes(4)
 RECEIVE, SETTLE, OPEN, SAY = 0, 12, 14, 3

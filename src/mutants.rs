@@ -67,6 +67,8 @@ mutants! {
     EpochFileUnsynced, "ZOOKEEPER-4269", "the folder is not synced behind a new epoch file";
     EpochFileInPlace, "ZOOKEEPER-1653, 2307", "the epoch file is overwritten in place";
     DamageTakenForEnd, "ZOOKEEPER-1520", "a damaged record is taken for the end of the log";
+    LogEndIgnored, "rule 10", "a log that ends before the end that the epoch file notes is started from";
+    LogEndKept, "rule 10", "a TRUNC cuts the log without lowering first what the epoch file notes of its end";
     PurgeTooMuch, "ZOOKEEPER-3231", "log that the oldest snapshot kept needs is removed";
     CutOldestFirst, "ZOOKEEPER-1489", "a TRUNC shortens a segment before the later ones are gone";
     // Sessions and requests.

@@ -4,21 +4,28 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use zabra::ids::Epoch;
+use zabra::ids::{Epoch, Zxid};
 use zabra::storage::table::Case;
 use zabra::storage::testing::SimWorld;
 use zabra::storage::{
-    Disk, DiskFile, EpochFault, Options, Storage, StorageError, decode_epoch, encode_epoch,
+    Disk, DiskFile, EpochFault, EpochFile, Options, Storage, StorageError, decode_epoch, encode_epoch,
 };
 use zabra::zab::EpochRecord;
 use zabra_fuzz::memory::{Bound, bounded};
 use zabra_fuzz::{edit, seal};
 
-type Fields = (u64, u64, [bool; 4], u32, u32);
+type Fields = (u64, u64, [bool; 4], u32, u32, u64);
 
 fuzz_target!(|data: (Fields, Vec<(u16, u8)>, Option<u16>, bool, &[u8])| {
     let (
-        (data_dir_id, ensemble_id, [ensemble_confirmed, may_vote, promises_lost, condemned], accepted, current),
+        (
+            data_dir_id,
+            ensemble_id,
+            [ensemble_confirmed, may_vote, promises_lost, condemned],
+            accepted,
+            current,
+            end,
+        ),
         flips,
         length,
         sealed,
@@ -35,8 +42,9 @@ fuzz_target!(|data: (Fields, Vec<(u16, u8)>, Option<u16>, bool, &[u8])| {
         accepted_epoch: Epoch(accepted),
         current_epoch: Epoch(current),
     };
-    let bytes = encode_epoch(&record);
-    assert_eq!(decode_epoch(&bytes).as_ref(), Ok(&record));
+    let contents = EpochFile { record, log_end: Zxid(end) };
+    let bytes = encode_epoch(&contents);
+    assert_eq!(decode_epoch(&bytes).as_ref(), Ok(&contents));
     let mut bytes = edit([&bytes, tail].concat(), &flips, length);
     if sealed && let Some(at) = bytes.len().checked_sub(4) {
         seal(&mut bytes, at);
@@ -53,8 +61,8 @@ fn judge(bytes: &[u8]) {
 
 fn judge_bounded(bytes: &[u8]) {
     let decoded = decode_epoch(bytes);
-    if let Ok(record) = &decoded {
-        assert_eq!(decode_epoch(&encode_epoch(record)).as_ref(), Ok(record));
+    if let Ok(contents) = &decoded {
+        assert_eq!(decode_epoch(&encode_epoch(contents)).as_ref(), Ok(contents));
     }
     let world = SimWorld::default();
     let file = world.disk("data").create("epoch").expect("memory");
@@ -63,7 +71,7 @@ fn judge_bounded(bytes: &[u8]) {
     let case = match Storage::open(world.disks(), Options::default()) {
         Ok((_, found)) => {
             assert_eq!(found.case, Case::Emptied, "a start without a log");
-            assert!(decoded.is_ok_and(|record| record.condemned));
+            assert!(decoded.is_ok_and(|contents| contents.record.condemned));
             return;
         }
         Err(StorageError::Damage(damage)) => damage.case,

@@ -62,6 +62,7 @@ pub const EXPECTED: &[&str] = &[
     "recovery: LogGap",
     "recovery: LogStartsLate",
     "recovery: LogEndsEarly",
+    "recovery: LogEndsEarly, by the epoch file",
     "recovery: SnapshotDamaged",
     // processes and the network
     "process ended in the middle of a step",
@@ -189,6 +190,7 @@ fn row_of(damage: &str) -> &'static str {
         ("no log, though", "recovery: LogMissing"),
         ("a segment that begins behind", "recovery: LogGap"),
         ("a log that begins behind", "recovery: LogStartsLate"),
+        ("when the epoch file was written", "recovery: LogEndsEarly, by the epoch file"),
         ("a log that ends with", "recovery: LogEndsEarly"),
         ("data/snapshot", "recovery: SnapshotDamaged"),
     ];

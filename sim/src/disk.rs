@@ -11,7 +11,7 @@ use zabra::ids::{Epoch, Zxid};
 use zabra::replica::{Image, Input, State, ZabRecovered};
 use zabra::server::{Carried, DiskFault, OnDamage, StartFault, carry_out, recover_from};
 use zabra::storage::testing::{Failed, SimDisk, SimWorld, Survivors};
-use zabra::storage::{Disk as _, Options, SnapshotWriter, Storage, StorageError};
+use zabra::storage::{Disk as _, Options, SnapshotWriter, Storage, StorageError, decode_segment};
 use zabra::zab::{DiskDone, DiskOp, EpochRecord, Proposal};
 
 use super::checkers::purge::Recovery;
@@ -72,8 +72,18 @@ pub enum End {
 pub enum Part {
     /// the header of the newest segment of the log
     Log,
+    /// the newest records of the log, from the one on with which it ended when the epoch file was written: as if they
+    /// had never been written
+    Tail,
     /// the epoch file
     Epoch,
+}
+
+/// How far the log goes.
+#[derive(Clone, Copy, Default)]
+struct Ends {
+    synced: Zxid,
+    noted: Zxid,
 }
 
 pub struct Disk {
@@ -94,8 +104,10 @@ pub struct Disk {
     pub epoch: EpochRecord,
     /// The durable end of the log.
     pub synced: Zxid,
-    /// The lowest that it was while operations were carried out last.
-    lowest: Zxid,
+    /// What the epoch file notes of the end of the log, or less. A start must notice a log that ends before.
+    noted: Zxid,
+    /// The lowest that both were while operations were carried out last.
+    lowest: Ends,
     /// The end of the log before the newest group of records: a later group says that it was durable, so no flipped byte
     /// can take it away without a word.
     witnessed: Zxid,
@@ -121,7 +133,8 @@ impl Disk {
             damaged: false,
             remembers_writes: false,
             synced: Zxid::ZERO,
-            lowest: Zxid::ZERO,
+            noted: Zxid::ZERO,
+            lowest: Ends::default(),
             witnessed: Zxid::ZERO,
             is_flipped: false,
             log: BTreeMap::new(),
@@ -142,6 +155,10 @@ impl Disk {
         let (disks, new) = (self.world.disks(), self.new.clone());
         let found = recover_from(disks, self.options, HASH_SEED, recent_bytes_max, new, on_damage);
         let found = found.map_err(|fault| self.refusal(&fault))?;
+        let (end, noted) = (found.storage.synced(), self.noted);
+        if end < noted && found.damage.is_none() && !found.is_new {
+            fail("damage is noticed", format!("the log ends with {end}, and the epoch file notes {noted}"));
+        }
         if !self.damaged {
             assert_eq!(found.damage.is_some(), self.is_spoiled, "{:?}", found.damage);
         }
@@ -151,9 +168,7 @@ impl Disk {
             self.take_away(|name| name.starts_with("damaged-"));
             (self.is_spoiled, self.damaged) = (false, false);
             (self.synced, self.epoch) = (Zxid::ZERO, found.zab.epoch.clone());
-        }
-        if found.damage.is_some() {
-            (self.witnessed, self.is_flipped) = (Zxid::ZERO, false);
+            (self.noted, self.witnessed, self.is_flipped) = (Zxid::ZERO, Zxid::ZERO, false);
         }
         let (epoch, witnessed) = (&found.zab.epoch, self.witnessed);
         // An earlier start, which then failed for another reason, may have put the data aside: no epoch is held then.
@@ -182,6 +197,7 @@ impl Disk {
         self.log = log;
         self.epoch = epoch.clone();
         self.synced = found.storage.synced();
+        self.noted = self.noted.min(self.synced);
         self.storage = Some(found.storage);
         let snapshot = found.zab.history.floor;
         let notes = found.notes.into_iter().filter(|note| note.got_by).map(|note| note.text).collect();
@@ -195,6 +211,9 @@ impl Disk {
         if is_failure || self.world.has_failed() {
             // It may have gone half of the way to healing.
             self.damaged |= self.is_spoiled;
+            if self.damaged {
+                self.noted = Zxid::ZERO;
+            }
             Refusal::Failure(fault.to_string())
         } else {
             Refusal::Damage(fault.to_string())
@@ -216,6 +235,10 @@ impl Disk {
         assert!(self.storage.is_none(), "only the disk of a dead server decays");
         match part {
             Part::Epoch => self.world.flip("data", "epoch", 20, 1),
+            Part::Tail => {
+                let (name, offset) = self.noted_end().expect("a log that holds what is noted");
+                self.world.erase("log", &name, offset);
+            }
             Part::Log => {
                 let names = self.world.disk("log").list().expect("memory");
                 let first = |name: &String| u64::from_str_radix(name.strip_prefix("log.")?, 16).ok();
@@ -225,6 +248,22 @@ impl Disk {
         }
         self.is_spoiled = true;
         self.epoch.may_vote = false;
+    }
+
+    /// True if [`Part::Tail`] can decay.
+    pub fn has_noted_end(&self) -> bool {
+        self.noted_end().is_some()
+    }
+
+    /// Where the record stands with which the log ended when the epoch file was written, if that is in the newest segment.
+    fn noted_end(&self) -> Option<(String, u64)> {
+        let segments = self.world.files("log").into_iter().filter_map(|(name, _)| {
+            let bytes = self.world.contents("log", &name).filter(|_| name.starts_with("log."))?;
+            let (scan, entries) = decode_segment(&bytes).ok()?;
+            Some((scan.header.id, name, entries))
+        });
+        let (_, name, entries) = segments.max_by_key(|(id, _, _)| *id)?;
+        entries.iter().find(|entry| entry.zxid == self.noted).map(|entry| (name, entry.offset))
     }
 
     /// The operator says that the server is to vote with what it has.
@@ -281,7 +320,7 @@ impl Disk {
 
     /// What is there and what waits, in words that differ where it does.
     pub fn describe(&self, words: &mut dyn fmt::Write) -> fmt::Result {
-        write!(words, "{:?}{:?}{:?}", self.epoch, self.synced, self.log.keys())?;
+        write!(words, "{:?}{:?}{:?}{:?}", self.epoch, self.synced, self.noted, self.log.keys())?;
         for job in &self.queue {
             match job {
                 Job::Op { op, .. } => write!(words, "{op:?}")?,
@@ -296,11 +335,15 @@ impl Disk {
         self.queue.len()
     }
 
+    fn ends(&self) -> Ends {
+        Ends { synced: self.synced, noted: self.noted }
+    }
+
     /// Carries out the oldest operations, `count` of them, with one sync at the end: what the server is to be told.
     pub fn perform(&mut self, count: usize) -> Result<Vec<Input>, DiskFault> {
+        self.lowest = self.ends();
         let storage = self.storage.as_mut().expect("the server runs");
         let (mut told, mut buffered) = (Vec::new(), None);
-        self.lowest = self.synced;
         for _ in 0..count {
             let Some(job) = self.queue.pop_front() else { break };
             let (seq, op) = match job {
@@ -314,11 +357,13 @@ impl Disk {
             match &op {
                 DiskOp::Truncate { through: zxid } | DiskOp::InstallSnapshot { zxid } => {
                     self.synced = self.synced.min(*zxid);
+                    self.noted = self.noted.min(*zxid);
                     self.witnessed = self.witnessed.min(*zxid);
                 }
                 DiskOp::Append { .. } | DiskOp::SaveEpoch(_) | DiskOp::ReceiveSnapshot { .. } => {}
             }
-            self.lowest = self.lowest.min(self.synced);
+            self.lowest.synced = self.lowest.synced.min(self.synced);
+            self.lowest.noted = self.lowest.noted.min(self.noted);
             let saved = if let DiskOp::SaveEpoch(record) = &op { Some(record.clone()) } else { None };
             match carry_out(storage, HASH_SEED, seq, op)? {
                 Carried::Buffered => buffered = Some(seq),
@@ -329,7 +374,9 @@ impl Disk {
                         self.witnessed = self.synced;
                     }
                     self.synced = synced;
-                    self.epoch = saved.unwrap_or_else(|| self.epoch.clone());
+                    if let Some(record) = saved {
+                        (self.epoch, self.noted) = (record, synced);
+                    }
                     if let Input::Installed { state, .. } = &input {
                         let zxid = state.zxid();
                         self.log.retain(|logged, _| *logged > zxid);
@@ -483,7 +530,7 @@ impl Disk {
         if is_busy && chance.random_bool(0.5) {
             self.world.record();
             let epoch = self.epoch.clone();
-            self.lowest = self.synced;
+            self.lowest = self.ends();
             if self.queue.is_empty() || self.writing.is_some() && chance.random_bool(0.3) {
                 self.write_snapshot();
             } else {
@@ -495,7 +542,7 @@ impl Disk {
                 let point = &points[chance.random_range(0..points.len())];
                 let survivors = survivors(point.pending(), chance);
                 // What became durable since may not be so at that point.
-                (self.synced, self.epoch) = (self.lowest, epoch);
+                (self.synced, self.noted, self.epoch) = (self.lowest.synced, self.lowest.noted, epoch);
                 return self.stop(point.crash(survivors));
             }
         }

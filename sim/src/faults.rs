@@ -302,8 +302,11 @@ impl Faults {
         if self.strikes_rarely(Fault::Wipe, 400) {
             ensemble.wipe(id);
         } else if self.strikes_rarely(Fault::Decay, 400) {
-            let part = if chance.random_bool(0.5) { Part::Log } else { Part::Epoch };
-            ensemble.spoil(id, part);
+            let disk = &ensemble.servers[&id].disk;
+            let parts = [Part::Log, Part::Epoch, Part::Tail];
+            let parts = parts.into_iter().filter(|part| *part != Part::Tail || disk.has_noted_end());
+            let part = parts.collect::<Vec<_>>().choose(&mut chance).copied();
+            ensemble.spoil(id, part.expect("there are some"));
         }
     }
 

@@ -122,7 +122,7 @@ impl Judge {
         self.monotonicity.forgets(id);
         self.durable.lost(id);
         match part {
-            Part::Log => self.epochs.loses_vote(id),
+            Part::Log | Part::Tail => self.epochs.loses_vote(id),
             Part::Epoch => self.epochs.forgets(id),
         }
     }

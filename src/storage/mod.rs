@@ -29,7 +29,7 @@ pub mod testing;
 mod tests;
 
 pub use disk::{Disk, DiskFile, Disks, ReadAt};
-pub use epoch_file::{EPOCH_VERSION, EpochFault, decode_epoch, encode_epoch};
+pub use epoch_file::{EPOCH_VERSION, EpochFault, EpochFile, decode_epoch, encode_epoch};
 pub use error::{Damage, StorageError};
 pub use log::Tail;
 pub use os_disk::{OsDisk, OsFile, open_file, open_folders, open_folders_to_read};

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::disk::{Disk, DiskFile, Disks, ReadAt};
-use super::epoch_file;
+use super::epoch_file::{self, EpochFile};
 use super::error::{InFile, StorageError, is_decay};
 use super::segment::segment_previous;
 use super::snapshot_store::{self, Named};
@@ -34,13 +34,13 @@ pub fn put_aside<D: Disk>(disks: &Disks<D>, found: &str, new_data_dir_id: u64) -
         false => None,
     };
     let set = match &known {
-        Some(Ok(record)) if record.condemned => sets(disks)?.last().copied().unwrap_or(1),
+        Some(Ok(EpochFile { record, .. })) if record.condemned => sets(disks)?.last().copied().unwrap_or(1),
         _ => {
             let set = begin_set(disks, found)?;
             let record = match known {
                 // It promised what it promised, and holds nothing of any epoch any more: should an operator give it its
                 // vote, it must not win against a server that has something.
-                Some(Ok(record)) => {
+                Some(Ok(EpochFile { record, .. })) => {
                     EpochRecord { may_vote: false, condemned: true, current_epoch: Epoch(0), ..record }
                 }
                 damaged => {
@@ -56,7 +56,8 @@ pub fn put_aside<D: Disk>(disks: &Disks<D>, found: &str, new_data_dir_id: u64) -
                     }
                 }
             };
-            epoch_file::save(&disks.data, &record)?;
+            // Nothing is missing from the empty log that it will begin with.
+            epoch_file::save(&disks.data, &EpochFile { record, log_end: Zxid::ZERO })?;
             set
         }
     };

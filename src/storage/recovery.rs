@@ -2,7 +2,7 @@
 //! anything.
 
 use super::disk::{Disk, Disks};
-use super::epoch_file::{self, EpochFault};
+use super::epoch_file::{self, EpochFault, EpochFile};
 use super::error::{Damage, InFile, StorageError};
 use super::log::{self, Log, describe_fault};
 use super::scan::{Ending, Scan, or_unreadable, read_header, scan_segment};
@@ -31,6 +31,8 @@ pub struct Recovered<D: Disk> {
     pub floor: Zxid,
     /// everything through this zxid is known to be committed
     pub committed: Zxid,
+    /// where the log ends at least, as the epoch file has it
+    pub(crate) log_end: Zxid,
     /// for the operator
     pub notes: Vec<Note>,
 }
@@ -46,7 +48,7 @@ pub struct Note {
 
 /// What lies in the folders, unjudged.
 pub(crate) struct Survey {
-    epoch: Option<Result<EpochRecord, EpochFault>>,
+    epoch: Option<Result<EpochFile, EpochFault>>,
     /// The snapshots that count, newest first, with the names of their files.
     snapshots: Vec<(Zxid, String)>,
     /// An installation that was decided but not completed.
@@ -61,6 +63,16 @@ pub(crate) struct Survey {
     /// No segment or spare was ever given this id or a higher one.
     next_id: u64,
     notes: Vec<Note>,
+}
+
+impl Survey {
+    /// Where the log ended, durably, when the epoch file was written, or less.
+    pub(crate) fn log_end(&self) -> Zxid {
+        match &self.epoch {
+            Some(Ok(file)) if !has(Mutant::LogEndIgnored) => file.log_end,
+            _ => Zxid::ZERO,
+        }
+    }
 }
 
 /// Where something is wrong.
@@ -107,10 +119,10 @@ pub(crate) fn recover<D: Disk>(
     let choice = choose_snapshot(disks, store, &survey)?;
     let newest = survey.snapshots.first().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
     let newest = survey.installing.unwrap_or(newest);
-    let found = read_log(disks, &survey, choice.zxid, newest)?;
+    let found = read_log(disks, &survey, choice.zxid, newest.max(survey.log_end()))?;
     let epoch = match &survey.epoch {
         None => EpochFact::Absent,
-        Some(Ok(record)) if record.condemned => EpochFact::Condemned,
+        Some(Ok(EpochFile { record, .. })) if record.condemned => EpochFact::Condemned,
         Some(Ok(_)) => EpochFact::Valid,
         Some(Err(EpochFault::Future(_))) => EpochFact::Future,
         Some(Err(_)) => EpochFact::Damaged,
@@ -123,7 +135,8 @@ pub(crate) fn recover<D: Disk>(
     let last_zxid = log.synced();
     let recovered = Recovered {
         case,
-        epoch: survey.epoch.and_then(Result::ok),
+        log_end: survey.log_end(),
+        epoch: survey.epoch.and_then(Result::ok).map(|file| file.record),
         snapshot,
         last_zxid,
         epoch_ends: found.epoch_ends,
@@ -255,12 +268,12 @@ pub(crate) fn choose_snapshot<D: Disk>(
     Ok(choice)
 }
 
-/// Reads the segments that hold what comes behind the snapshot.
+/// Reads the segments that hold what comes behind the snapshot. `reached`: the log went so far once, at least.
 fn read_log<D: Disk>(
     disks: &Disks<D>,
     survey: &Survey,
     snapshot: Zxid,
-    newest: Zxid,
+    reached: Zxid,
 ) -> Result<LogFound, StorageError> {
     let joined = survey.segments.iter().rposition(|(previous, _)| *previous <= snapshot);
     let mut found = LogFound {
@@ -292,7 +305,7 @@ fn read_log<D: Disk>(
         Ending::Clean if survey.segments.len() == 1 && last.records == 0 => LogFact::Empty,
         Ending::Clean | Ending::Damaged { .. } => LogFact::Whole,
     };
-    if last.last < newest {
+    if last.last < reached {
         found.reach = ReachFact::EndsEarlier;
     }
     Ok(found)
@@ -449,11 +462,26 @@ fn trouble<D: Disk>(
         Case::LogStartsLate => {
             in_log(format!("a log that begins behind {first}, while the state to begin with is {snapshot}"))
         }
-        Case::LogEndsEarly => in_log(format!("a log that ends with {last}, before the snapshot of {newest}")),
+        Case::LogEndsEarly if last < newest => {
+            in_log(format!("a log that ends with {last}, before the snapshot of {newest}"))
+        }
+        Case::LogEndsEarly => log.last_scan.as_ref().map(|scan| Trouble {
+            file: disks.log.describe(&segment_name(scan.header.previous)),
+            offset: scan.end,
+            found: describe_early_end(last, survey.log_end()),
+        }),
         Case::SnapshotNotInLog => {
             in_log(format!("a log that passes by {snapshot}, of which there is a snapshot"))
         }
     }
+}
+
+/// What is wrong with a log that is shorter than the epoch file says.
+pub(crate) fn describe_early_end(last: Zxid, log_end: Zxid) -> String {
+    format!(
+        "a log that ends with {last}, though it reached {log_end} when the epoch file was written: the disk lost what it \
+         said it had"
+    )
 }
 
 /// Repairs what a crash left undone, and opens the log.

@@ -2,9 +2,10 @@
 //! not. Nothing is changed.
 
 use super::disk::{Disk, DiskFile, Disks};
+use super::epoch_file;
 use super::error::{InFile, StorageError};
 use super::log::describe_fault;
-use super::recovery::{Survey, choose_snapshot, survey};
+use super::recovery::{Survey, choose_snapshot, describe_early_end, survey};
 use super::scan::{Ending, Entry, or_unreadable, scan_segment};
 use super::segment::segment_name;
 use super::snapshot::{SnapshotEncoder, SnapshotReader};
@@ -62,6 +63,10 @@ pub fn what_is_left<D: Disk>(
                 ));
             }
         }
+    }
+    if left.through < survey.log_end() {
+        let file = disks.data.describe(epoch_file::NAME);
+        left.damage.push(format!("{file}: {}", describe_early_end(left.through, survey.log_end())));
     }
     Ok(left)
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::disk::{Disk, Disks};
-use super::epoch_file;
+use super::epoch_file::{self, EpochFile};
 use super::error::StorageError;
 use super::log::{Log, Tail};
 use super::recovery::{self, Recovered};
@@ -12,6 +12,7 @@ use super::snapshot::SnapshotReader;
 use super::snapshot_store::{Reception, SnapshotStore};
 use super::spares::Spares;
 use crate::ids::Zxid;
+use crate::mutants::{Mutant, has};
 use crate::zab::{DiskOp, EpochRecord, Proposal};
 
 /// How storage uses its folders.
@@ -60,8 +61,9 @@ pub struct Storage<D: Disk> {
     spares: Spares<D>,
     /// The snapshot that the server started from, or installed since.
     base: Zxid,
-    /// Without an epoch file a log is not started from: the first promise comes before the first transaction.
-    has_epoch: bool,
+    /// As it is on the disk. Without one a log is not started from: the first promise comes before the first
+    /// transaction.
+    epoch: Option<EpochFile>,
     reception: Option<Reception<D>>,
     poisoned: bool,
 }
@@ -83,7 +85,7 @@ impl<D: Disk> Storage<D> {
             snapshots,
             spares,
             base: recovered.floor,
-            has_epoch: recovered.epoch.is_some(),
+            epoch: recovered.epoch.clone().map(|record| EpochFile { record, log_end: recovered.log_end }),
             reception: None,
             poisoned: false,
         };
@@ -133,7 +135,7 @@ impl<D: Disk> Storage<D> {
         proposals: &[Proposal],
         committed: Zxid,
     ) -> Result<(), StorageError> {
-        assert!(self.has_epoch, "the epoch file is saved before the first transaction");
+        assert!(self.epoch.is_some(), "the epoch file is saved before the first transaction");
         self.guarded(|storage| storage.log.append(previous, proposals, committed))
     }
 
@@ -161,6 +163,7 @@ impl<D: Disk> Storage<D> {
             if storage.snapshots.oldest().is_some_and(|oldest| oldest > through) {
                 return Ok(false);
             }
+            storage.lower_log_end(through)?;
             // Snapshots first: an older one and the whole log still give the old state, but a log that ends before a
             // snapshot cannot be told from one that lost its end.
             storage.snapshots.remove_behind(through)?;
@@ -170,11 +173,25 @@ impl<D: Disk> Storage<D> {
         })
     }
 
-    /// Replaces the epoch file, durably, once everything before is durable.
+    /// Replaces the epoch file, durably, once everything before is durable. It notes where the log ends then.
     pub fn save_epoch(&mut self, record: &EpochRecord) -> Result<(), StorageError> {
-        self.sync()?;
-        self.guarded(|storage| epoch_file::save(&storage.disks.data, record))?;
-        self.has_epoch = true;
+        let log_end = self.sync()?;
+        self.guarded(|storage| storage.replace_epoch_file(EpochFile { record: record.clone(), log_end }))
+    }
+
+    /// To be called before the log may end with `through`: from now on that is not taken for a loss.
+    fn lower_log_end(&mut self, through: Zxid) -> Result<(), StorageError> {
+        match &self.epoch {
+            Some(EpochFile { record, log_end }) if through < *log_end && !has(Mutant::LogEndKept) => {
+                self.replace_epoch_file(EpochFile { record: record.clone(), log_end: through })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn replace_epoch_file(&mut self, contents: EpochFile) -> Result<(), StorageError> {
+        epoch_file::save(&self.disks.data, &contents)?;
+        self.epoch = Some(contents);
         Ok(())
     }
 
@@ -195,13 +212,14 @@ impl<D: Disk> Storage<D> {
     /// Makes the received snapshot the state, and begins an empty log behind it. False, and nothing changes, if it is
     /// not a whole snapshot of `zxid`.
     pub fn install_snapshot(&mut self, zxid: Zxid) -> Result<bool, StorageError> {
-        assert!(self.has_epoch, "the epoch file is saved before the first snapshot");
+        assert!(self.epoch.is_some(), "the epoch file is saved before the first snapshot");
         self.sync()?;
         self.guarded(|storage| {
             let Some(reception) = storage.reception.take() else { return Ok(false) };
             if !reception.complete(&storage.snapshots, zxid)? {
                 return Ok(false);
             }
+            storage.lower_log_end(zxid)?;
             // This is the step that counts: a start before it finds the old state, a start behind it the new one.
             let void = storage.log.restart(zxid)?;
             storage.snapshots.install(zxid)?;

@@ -52,11 +52,12 @@ pub enum LogFact {
 /// Whether snapshot and log fit together. Without a snapshot that verifies, the log must begin before everything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReachFact {
-    /// the log begins with, or holds, the snapshot's transaction, and reaches to the newest snapshot of any kind
+    /// the log begins with, or holds, the snapshot's transaction, and reaches to the newest snapshot of any kind, and to
+    /// the end that the epoch file notes
     Joins,
     /// the log begins behind the snapshot
     StartsLater,
-    /// the log ends before the newest snapshot
+    /// the log ends before the newest snapshot, or before the end that the epoch file notes
     EndsEarlier,
     /// the log has transactions before and behind the snapshot's, but not that one
     PassesBy,
@@ -108,7 +109,7 @@ pub enum Case {
     LogGap,
     /// the log does not reach back to the snapshot
     LogStartsLate,
-    /// the log does not reach to the newest snapshot
+    /// the log does not reach to the newest snapshot, or to the end that the epoch file notes
     LogEndsEarly,
     /// the log passes by the snapshot
     SnapshotNotInLog,

@@ -241,6 +241,18 @@ impl SimWorld {
         }
     }
 
+    /// What was written to a file from `offset` on was never done, durably: there are zeros.
+    pub fn erase(&self, folder: &'static str, name: &str, offset: u64) {
+        let mut world = self.world();
+        let inode = world.state.folders[folder].seen[name];
+        let inode = world.state.inodes.get_mut(&inode).expect("a name has contents");
+        for bytes in [&mut inode.seen, &mut inode.durable] {
+            if let Some(erased) = Arc::make_mut(bytes).get_mut(offset as usize..) {
+                erased.fill(0);
+            }
+        }
+    }
+
     /// From now on a file cannot be read: with this error of the operating system, 5 (EIO) for a broken disk.
     pub fn fail_reads(&self, folder: &'static str, name: &str, os_error: i32) {
         let mut world = self.world();

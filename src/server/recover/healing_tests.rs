@@ -7,7 +7,7 @@ use prost::Message as _;
 use super::{INITIALIZE, OnDamage, Recovered, StartFault, recover_from};
 use crate::ids::{Epoch, SessionId, Zxid};
 use crate::storage::testing::{Chance, SimDisk, SimWorld, Survivors};
-use crate::storage::{DAMAGED_SETS_MAX, Disk, DiskFile, Options, Storage, StorageError};
+use crate::storage::{DAMAGED_SETS_MAX, Disk, DiskFile, Options, Storage, StorageError, decode_segment};
 use crate::txn::{Acl, Op, Ops, Txn, txn::Body};
 use crate::zab::{EpochRecord, Proposal};
 
@@ -120,6 +120,12 @@ fn damages() -> Vec<Damage> {
         ("no snapshot and no beginning of the log", |world| {
             world.flip("data", &snapshot_name(), 60, 1);
             world.disk("log").remove(&segments(world)[0]).unwrap();
+        }),
+        ("a log that lost its newest record", |world| {
+            start(world, OnDamage::Refuse).unwrap().storage.save_epoch(&promised()).unwrap();
+            let newest = segments(world).pop().unwrap();
+            let (_, records) = decode_segment(&world.contents("log", &newest).unwrap()).unwrap();
+            world.erase("log", &newest, records.last().unwrap().offset);
         }),
         ("a flipped byte in the epoch file", |world| world.flip("data", "epoch", 20, 1)),
         ("an epoch file that cannot be read", |world| world.fail_reads("data", "epoch", EIO)),

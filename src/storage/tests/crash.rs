@@ -3,7 +3,7 @@
 
 use super::harness::{Model, Pair, Step, open, random_step};
 use crate::storage::testing::{Chance, CrashPoint, SimWorld, Survivors};
-use crate::storage::{Disk, decode_segment};
+use crate::storage::{Disk, SnapshotEncoder, decode_segment};
 use crate::zab::Proposal;
 
 /// True if `found` is a state that a crash in this step may leave.
@@ -134,8 +134,10 @@ fn a_crash_while_the_log_is_cut_leaves_it_as_it_was_or_as_it_shall_be_or_between
     let steps = [
         Step::Epoch,
         fill.clone(),
+        Step::Epoch,
         Step::Truncate { keep: 15 },
         append(&[200; 4]),
+        Step::Epoch,
         Step::Truncate { keep: 3 },
     ];
     check_script(&[&steps[..], &[Step::MarkEnd, Step::Truncate { keep: 0 }, fill, Step::Reopen]].concat(), 3);
@@ -143,7 +145,8 @@ fn a_crash_while_the_log_is_cut_leaves_it_as_it_was_or_as_it_shall_be_or_between
 
 #[test]
 fn a_crash_while_a_log_with_snapshots_is_cut_never_leaves_a_snapshot_ahead_of_the_log() {
-    let steps = [Step::Epoch, append(&[300; 4]), Step::Snapshot, append(&[300; 9]), Step::Snapshot];
+    let steps = [append(&[300; 4]), Step::Snapshot, append(&[300; 9]), Step::Snapshot, Step::Epoch];
+    let steps = [&[Step::Epoch], &steps[..]].concat();
     check_script(&[&steps[..], &[append(&[9]), Step::Truncate { keep: 6 }, append(&[9, 9])]].concat(), 4);
 }
 
@@ -164,6 +167,33 @@ fn a_crash_while_a_snapshot_is_installed_leaves_the_old_state_or_the_new_one() {
         &[&steps[..], &[Step::Install { keep: 0, add: 1 }, Step::InstallBroken, append(&[3])]].concat(),
         6,
     );
+}
+
+#[test]
+fn a_crash_while_an_older_snapshot_is_installed_leaves_the_old_state_or_that_one() {
+    let world = SimWorld::default();
+    let mut pair = Pair::new(&world);
+    for step in [Step::Epoch, append(&[300; 20]), Step::Epoch] {
+        pair.run(&step).unwrap();
+    }
+    let before = pair.model.clone();
+    let after = Model { history: before.history[..9].to_vec(), ..before.clone() };
+    let encoder = SnapshotEncoder::new(after.last(), 9, after.blocks().into_iter()).unwrap();
+    for (index, chunk) in encoder.enumerate() {
+        pair.storage.receive_snapshot(chunk.unwrap(), index == 0).unwrap();
+    }
+    world.record();
+    assert!(pair.storage.install_snapshot(after.last()).unwrap());
+    let mut chance = Chance(9);
+    let allowed = |found: &Model| *found == before || *found == after;
+    for (number, point) in world.take_points().iter().enumerate() {
+        for survivors in ways(point, &mut chance) {
+            let what = format!("point {number}, {survivors:?}");
+            check_image(&point.crash(survivors), &mut chance, &allowed, &what);
+        }
+    }
+    let (_, _, found) = open(&world).unwrap();
+    assert_eq!(found, after);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::ids::Zxid;
 use crate::storage::segment::{SEGMENT_HEADER_BYTES, segment_name};
 use crate::storage::table::Case;
 use crate::storage::testing::{SimWorld, Survivors};
-use crate::storage::{Disk, DiskFile, StorageError};
+use crate::storage::{Disk, DiskFile, StorageError, decode_segment};
 
 fn append(lengths: &[u16]) -> Step {
     Step::Append { lengths: lengths.to_vec(), new_epoch: false }
@@ -152,7 +152,7 @@ fn a_missing_file_is_told_by_name() {
 fn a_file_of_a_newer_release_is_told_from_damage() {
     let (world, _) = world(&[append(&[9; 9]), Step::Snapshot, append(&[9])]);
     let snapshot = format!("snapshot.{:x}", (1_u64 << 32) + 9);
-    for (folder, name, crc_at) in [("data", "epoch", 40), ("data", &snapshot[..], 36), ("log", "log.1", 60)] {
+    for (folder, name, crc_at) in [("data", "epoch", 48), ("data", &snapshot[..], 36), ("log", "log.1", 60)] {
         let image = world.crash(Survivors::Everything);
         let mut bytes = image.contents(folder, name).unwrap();
         bytes[8] = 200;
@@ -176,6 +176,46 @@ fn a_snapshot_alone_is_a_restored_backup() {
         let (_, recovered, model) = open(&world).unwrap();
         assert_eq!((recovered.case, recovered.epoch), (case, None));
         assert_eq!(model.history, pair.model.history);
+    }
+}
+
+/// Where each record of a segment begins, and its zxid.
+fn records(world: &SimWorld, segment: &str) -> Vec<(u64, Zxid)> {
+    let (_, entries) = decode_segment(&world.contents("log", segment).unwrap()).unwrap();
+    entries.iter().map(|entry| (entry.offset, entry.zxid)).collect()
+}
+
+#[test]
+fn a_log_that_lost_what_it_had_when_the_epoch_file_was_written_is_refused() {
+    let (world, pair) = world(&[append(&[20; 4]), Step::Epoch, append(&[30; 2]), append(&[30])]);
+    let noted = Zxid((1 << 32) + 4);
+    for (offset, zxid) in records(&world, "log.1") {
+        let image = world.crash(Survivors::Everything);
+        image.erase("log", "log.1", offset);
+        if zxid <= noted {
+            let (case, message) = refusal(&image);
+            assert_eq!(case, Case::LogEndsEarly, "{message}");
+            let place = format!("log/log.1, byte {offset}: ");
+            assert!(message.starts_with(&place) && message.contains(&noted.to_string()), "{message}");
+        } else {
+            let (_, recovered, model) = open(&image).unwrap();
+            assert_eq!(recovered.case, Case::Clean, "no start can know of what came later");
+            assert!(model.last() < zxid && pair.model.history.starts_with(&model.history));
+        }
+    }
+}
+
+#[test]
+fn a_torn_group_is_damage_if_the_epoch_file_was_written_behind_it() {
+    for (is_noted, expected) in [(false, None), (true, Some(Case::LogEndsEarly))] {
+        let steps = [append(&[20; 4]), append(&[30; 2]), Step::Epoch];
+        let (world, _) = world(&steps[..if is_noted { 3 } else { 2 }]);
+        let (offset, _) = records(&world, "log.1")[4];
+        world.flip("log", "log.1", offset + 60, 1);
+        match expected {
+            None => assert_eq!(open(&world).unwrap().1.case, Case::TornTail),
+            Some(case) => assert_eq!(refusal(&world).0, case),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::harness::{Model, Pair, Step, open};
 use crate::ids::Zxid;
 use crate::storage::testing::{SimWorld, Survivors};
-use crate::storage::{Disk, DiskFile, Left, Storage, open_left, what_is_left, write_backup};
+use crate::storage::{Disk, DiskFile, Left, Storage, decode_segment, open_left, what_is_left, write_backup};
 
 fn append(lengths: &[u16]) -> Step {
     Step::Append { lengths: lengths.to_vec(), new_epoch: false }
@@ -102,6 +102,29 @@ fn what_follows_a_missing_or_unreadable_segment_is_out_of_reach() {
     let (left, _) = salvage(&image);
     assert_eq!((left.through, left.snapshot), (Zxid::ZERO, None));
     assert!(left.damage[0].contains("begins behind"), "{:?}", left.damage);
+}
+
+#[test]
+fn what_a_log_lost_at_its_end_is_told_and_the_rest_can_be_started_from() {
+    let (world, model) = world();
+    let mut pair = Pair::resume(&world);
+    pair.run(&Step::Epoch).unwrap();
+    let newest = world.disk("log").list().unwrap().into_iter().filter(|name| name.starts_with("log.")).max();
+    let newest = newest.unwrap();
+    let (_, records) = decode_segment(&world.contents("log", &newest).unwrap()).unwrap();
+    world.erase("log", &newest, records.last().unwrap().offset);
+    let (left, found) = salvage(&world);
+    assert_eq!(found.history, model.history[..model.history.len() - 1]);
+    assert!(left.damage.len() == 1 && left.damage[0].contains(&model.last().to_string()), "{left:?}");
+    assert!(open(&world).is_err());
+    let new = SimWorld::default();
+    let digest = found.history.len() as u64;
+    write_backup(&new.disk("data"), left.through, digest, found.blocks().into_iter()).unwrap();
+    let mut pair = Pair::resume(&new);
+    assert_eq!(pair.model.history, found.history);
+    for step in [Step::Epoch, append(&[9]), Step::Reopen] {
+        pair.run(&step).unwrap();
+    }
 }
 
 #[test]
