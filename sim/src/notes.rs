@@ -65,10 +65,10 @@ impl Notes {
                     false => "rule 3: a quorum decided",
                 });
             }
-            Output::Disk { op: DiskOp::SaveEpoch(record), .. } => {
-                if record.may_vote && !server.disk.epoch.may_vote {
-                    coverage.count("rule 4: a server took up its vote");
-                }
+            Output::Disk { op: DiskOp::SaveEpoch(record), .. }
+                if record.may_vote && !server.disk.epoch.may_vote =>
+            {
+                coverage.count("rule 4: a server took up its vote");
             }
             Output::Role(Role::Leading { .. }) => coverage.count("rule 12: a leader was established"),
             Output::CloseConn { reason, .. } => note_close(reason, coverage),
