@@ -77,7 +77,9 @@ impl Replica {
 
     /// A request of this server came to its end as a transaction.
     fn finish(&mut self, zxid: Zxid, txn: &Txn, results: &[OpResult<'_>]) {
-        let Some(pending) = self.clients.get_pending(txn.request_id) else { return };
+        let Some(pending) = self.clients.get_pending(txn.request_id) else {
+            return self.clients.end_left_behind(txn.request_id);
+        };
         let response = match pending.kind {
             Wanted::Reply { .. } => response(pending.request.op, &pending.request.body, results),
             Wanted::NewSession { .. } | Wanted::OldSession { .. } => None,

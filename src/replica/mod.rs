@@ -303,17 +303,18 @@ impl Replica {
 mod tests {
     use super::*;
     use crate::ids::Zxid;
-    use crate::jute::ConnectRequest;
+    use crate::jute::{ConnectRequest, OpCode};
     use crate::zab::{EpochRecord, HistorySummary};
 
     const CLIENT: ConnId = ConnId(1);
     const HEARTBEAT_MS: u64 = 100;
     const SESSION_MS: u32 = 1000;
 
-    /// A server alone, whose disk does at once what it is asked for.
+    /// A server alone, whose disk does at once what it is asked for, unless it stands still.
     struct Alone {
         replica: Replica,
         now: Tick,
+        disk_stands_still: bool,
         asked_of_disk: Option<u64>,
     }
 
@@ -330,7 +331,7 @@ mod tests {
                 committed: Zxid::ZERO,
             };
             let replica = Replica::new(config(), recovered, State::new(1), Tick(1));
-            let mut alone = Alone { replica, now: Tick(1), asked_of_disk: None };
+            let mut alone = Alone { replica, now: Tick(1), disk_stands_still: false, asked_of_disk: None };
             while !alone.replica.serves() {
                 alone.pass(HEARTBEAT_MS, []);
             }
@@ -360,6 +361,9 @@ mod tests {
                     if let Output::Disk { seq, .. } = output {
                         self.asked_of_disk = Some(seq);
                     }
+                }
+                if self.disk_stands_still {
+                    return;
                 }
                 let Some(seq) = self.asked_of_disk.take() else { return };
                 self.replica.step(self.now, 0, Input::Disk(DiskDone::Synced { seq }), &mut outputs);
@@ -415,5 +419,30 @@ mod tests {
         assert!(is_open(&alone), "from then on it has its full timeout");
         alone.pass(2 * HEARTBEAT_MS, []);
         assert!(!is_open(&alone));
+    }
+
+    #[test]
+    fn the_bytes_of_a_request_are_kept_until_its_end_although_its_client_is_gone() {
+        let mut alone = Alone::new();
+        // setData of the root, without data, of any version.
+        let record: Arc<[u8]> = [&1_i32.to_be_bytes()[..], b"/", &[0; 4], &[0xff; 4]].concat().into();
+        let is_kept = || Arc::strong_count(&record) > 1;
+        let request = || {
+            let (op, body) = (OpCode::SetData as i32, Bytes::from_owner(Arc::clone(&record)));
+            Input::Request { conn: CLIENT, xid: 1, op, body, auth: Arc::from([]) }
+        };
+        let before = alone.replica.state().zxid();
+        alone.pass(0, [request()]);
+        assert_eq!(alone.replica.state().zxid(), Zxid(before.0 + 1));
+        assert!(!is_kept(), "it is decided");
+        alone.disk_stands_still = true;
+        alone.pass(0, [request()]);
+        alone.pass(0, [Input::Disconnected { conn: CLIENT }]);
+        assert_eq!(alone.replica.status().outstanding, 0, "nobody waits for it");
+        assert!(is_kept(), "it is on its way to the disk");
+        alone.disk_stands_still = false;
+        alone.pass(0, []);
+        assert_eq!(alone.replica.state().zxid(), Zxid(before.0 + 2));
+        assert!(!is_kept());
     }
 }
