@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use zabra::ids::{ServerId, Tick};
 use zabra::prep::Limits;
-use zabra::replica::{Config, Image, Input, Output, PeerMessage, Replica, ZabConfig};
+use zabra::replica::{Config, Image, Input, Output, PeerMessage, Replica, Status, ZabConfig};
 use zabra::server::OnDamage;
 use zabra::storage::SnapshotEncoder;
 use zabra::zab::{LinkId, Message, Role};
@@ -544,13 +544,14 @@ impl Ensemble {
         leaders.max().map(|(_, id)| id)
     }
 
-    /// All of these servers serve, and have applied the same and all of their logs.
+    /// All of these servers serve, have applied the same and all of their logs, and keep nothing of clients that are gone.
     pub fn is_quiet(&self, ids: &[ServerId]) -> bool {
         let replicas = ids.iter().map(|id| self.servers[id].replica.as_ref());
         let statuses: Option<Vec<_>> =
             replicas.map(|replica| replica.map(|replica| (replica.serves(), replica.status()))).collect();
         statuses.is_some_and(|statuses| {
-            statuses.iter().all(|(serves, status)| *serves && status.zxid == status.last_logged)
+            let is_at_rest = |status: &Status| status.zxid == status.last_logged && status.left_behind == 0;
+            statuses.iter().all(|(serves, status)| *serves && is_at_rest(status))
                 && statuses.windows(2).all(|pair| pair[0].1.zxid == pair[1].1.zxid)
         })
     }

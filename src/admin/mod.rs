@@ -4,5 +4,5 @@
 mod stats;
 mod words;
 
-pub use stats::{ClientLine, Stats};
+pub use stats::{ClientLine, Counted, Stats};
 pub use words::{Mode, View, Word, answer};

@@ -1,6 +1,7 @@
 //! Counters of what the server does for its clients. Plain relaxed atomics, touched once for a batch of requests.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ pub struct Stats {
     started: Instant,
     received: AtomicU64,
     sent: AtomicU64,
-    outstanding: AtomicU64,
+    outstanding: Arc<AtomicU64>,
     rejected: AtomicU64,
     auth_failed: AtomicU64,
     answered: AtomicU64,
@@ -18,6 +19,16 @@ pub struct Stats {
     latency_us_min: AtomicU64,
     latency_us_max: AtomicU64,
     proposal_sizes: Sizes,
+}
+
+/// A request is counted as outstanding while this is kept.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicU64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Last, smallest and biggest of something; -1 before the first, as ZooKeeper prints it.
@@ -47,7 +58,7 @@ impl Default for Stats {
             started: Instant::now(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
-            outstanding: AtomicU64::new(0),
+            outstanding: Arc::default(),
             rejected: AtomicU64::new(0),
             auth_failed: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -74,14 +85,10 @@ impl Stats {
         self.sent.fetch_add(packets, Relaxed);
     }
 
-    /// Requests were given to the core.
-    pub fn begin(&self, requests: u64) {
-        self.outstanding.fetch_add(requests, Relaxed);
-    }
-
-    /// Requests that were given to the core are answered, or their connection is gone.
-    pub fn end(&self, requests: u64) {
-        self.outstanding.fetch_sub(requests, Relaxed);
+    /// A request is given to the core, and counts as outstanding until what is returned is dropped.
+    pub fn begin(&self) -> Counted {
+        self.outstanding.fetch_add(1, Relaxed);
+        Counted(Arc::clone(&self.outstanding))
     }
 
     /// A connection was refused.
@@ -133,7 +140,7 @@ impl Stats {
         self.sent.load(Relaxed)
     }
 
-    /// Requests that wait for the core.
+    /// Requests that the core has, and that are not decided: also those whose clients are gone.
     pub fn outstanding(&self) -> u64 {
         self.outstanding.load(Relaxed)
     }

@@ -68,6 +68,9 @@ pub struct Clients {
     answered: VecDeque<u64>,
     /// Requests that no leader was given yet, oldest first.
     unsent: VecDeque<u64>,
+    /// Of requests that the leader may have and whose connections are gone: their bodies, until they come to their end.
+    /// Nobody here reads them; whoever handed them in sees by them what is still under way.
+    left_behind: BTreeMap<u64, Bytes>,
     next_request_id: u64,
 }
 
@@ -80,6 +83,7 @@ impl Clients {
             pending: BTreeMap::new(),
             answered: VecDeque::new(),
             unsent: VecDeque::new(),
+            left_behind: BTreeMap::new(),
             next_request_id: first_request_id.max(1),
         }
     }
@@ -92,6 +96,11 @@ impl Clients {
     /// How many requests wait for their answer.
     pub fn pending_count(&self) -> usize {
         self.pending.len()
+    }
+
+    /// How many requests are under way whose connections are gone.
+    pub fn left_behind_count(&self) -> usize {
+        self.left_behind.len()
     }
 
     /// A new connection.
@@ -129,11 +138,16 @@ impl Clients {
         self.by_session.insert(session.id, conn).filter(|older| *older != conn)
     }
 
-    /// A connection is gone, and whatever it waited for concerns nobody.
+    /// A connection is gone, and whatever it waited for concerns nobody; but what the leader may have goes on.
     pub fn remove(&mut self, conn: ConnId) -> Option<Conn> {
         let removed = self.conns.remove(&conn)?;
         for request in &removed.requests {
-            self.pending.remove(request);
+            if let Some(pending) = self.pending.remove(request)
+                && pending.sent
+                && pending.answer.is_none()
+            {
+                self.left_behind.insert(*request, pending.request.body);
+            }
         }
         self.forget_removed();
         if let Some(session) = removed.session
@@ -185,6 +199,11 @@ impl Clients {
         requests
     }
 
+    /// A request came to its end that nobody waits for any more.
+    pub fn end_left_behind(&mut self, request_id: u64) {
+        self.left_behind.remove(&request_id);
+    }
+
     /// What waits for the end of a request, if it is this server's and still there.
     pub fn get_pending(&self, request_id: u64) -> Option<&Pending> {
         self.pending.get(&request_id)
@@ -194,7 +213,10 @@ impl Clients {
     /// are judged in their order, and end in it. If an older one still waits, its answer was lost with an older leader,
     /// and nobody knows its outcome: `Err`.
     pub fn take(&mut self, request_id: u64) -> Option<Result<Pending, ConnId>> {
-        let conn_id = self.pending.get(&request_id)?.conn;
+        let pending = self.pending.get_mut(&request_id)?;
+        let conn_id = pending.conn;
+        // Whatever becomes of its connection, the leader has it no more.
+        pending.sent = false;
         let requests = &mut self.conns.get_mut(&conn_id)?.requests;
         if has(Mutant::OrderLostInResend) {
             requests.retain(|request| *request != request_id);
@@ -208,6 +230,7 @@ impl Clients {
 
     /// The leader answered a request without a transaction. Of two answers the first counts.
     pub fn answer(&mut self, answer: Answer) {
+        self.end_left_behind(answer.request_id);
         if let Some(pending) = self.pending.get_mut(&answer.request_id)
             && pending.answer.is_none()
         {
@@ -247,6 +270,7 @@ impl Clients {
     /// one. The connections to close for that are returned.
     pub fn resend(&mut self, logged: &BTreeSet<u64>) -> Vec<ConnId> {
         let mut lost = Vec::new();
+        self.left_behind.retain(|request_id, _| logged.contains(request_id));
         self.unsent.clear();
         for (request_id, pending) in &mut self.pending {
             pending.sent = logged.contains(request_id);
@@ -287,6 +311,10 @@ mod tests {
         Ask { session_id: SessionId(1), generation: 1, op, body: Bytes::new(), auth }
     }
 
+    fn synced(request_id: u64, after: u64) -> Answer {
+        Answer { request_id, after: Zxid(after), moved: false }
+    }
+
     #[test]
     fn a_request_that_ends_before_an_older_one_of_its_connection_is_not_told() {
         let mut clients = Clients::new(1);
@@ -299,12 +327,54 @@ mod tests {
         let conn_of = |taken: Option<Result<Pending, ConnId>>| taken.map(|it| it.map(|it| it.conn));
         assert_eq!(conn_of(clients.take(2)), Some(Ok(ConnId(2))));
         assert_eq!(conn_of(clients.take(3)), Some(Err(ConnId(1))));
-        clients.answer(Answer { request_id: 4, after: Zxid(5), moved: false });
+        clients.answer(synced(4, 5));
         assert!(clients.next_answer(Zxid(4)).is_none(), "the state has not caught up with it");
         assert_eq!(clients.next_answer(Zxid(5)).map(|it| it.err()), Some(Some(ConnId(1))));
         assert_eq!(conn_of(clients.take(1)), Some(Ok(ConnId(1))));
         assert_eq!(conn_of(clients.take(3)), Some(Ok(ConnId(1))));
         assert_eq!(conn_of(clients.take(3)), None);
+    }
+
+    #[test]
+    fn what_the_leader_may_have_is_kept_until_its_end_although_its_client_is_gone() {
+        // A handle for each request, and which of them still has another one.
+        let bodies: Vec<Arc<[u8]>> = (0..6).map(|_| Arc::from(*b"body")).collect();
+        let kept = || bodies.iter().map(|body| Arc::strong_count(body) > 1).collect::<Vec<_>>();
+        let mut clients = Clients::new(0);
+        clients.insert(ConnId(1), Tick(0));
+        for body in &bodies {
+            if Arc::ptr_eq(body, &bodies[5]) {
+                assert_eq!(clients.take_unsent().len(), 5);
+                clients.answer(synced(1, 9));
+            }
+            let body = Bytes::from_owner(Arc::clone(body));
+            clients.wait(ConnId(1), Wanted::Reply { xid: 1 }, Ask { body, ..ask() });
+        }
+        assert_eq!(kept(), [true; 6]);
+        clients.remove(ConnId(1));
+        assert_eq!(kept(), [false, true, true, true, true, false], "it is decided, or nobody got it");
+        clients.end_left_behind(2);
+        clients.answer(synced(3, 9));
+        assert_eq!(kept(), [false, false, false, true, true, false]);
+        assert_eq!(clients.resend(&BTreeSet::from([5])), [], "another leader has what is in the log");
+        assert_eq!(kept(), [false, false, false, false, true, false]);
+        clients.end_left_behind(5);
+        assert_eq!(kept(), [false; 6]);
+    }
+
+    #[test]
+    fn a_request_whose_end_closes_its_connection_is_not_left_behind() {
+        let mut clients = Clients::new(1);
+        clients.insert(ConnId(1), Tick(0));
+        for _ in 1..=3 {
+            clients.wait(ConnId(1), Wanted::Reply { xid: 1 }, ask());
+        }
+        clients.take_unsent();
+        assert!(clients.take(2).is_some_and(|taken| taken.is_err()), "the first is not decided");
+        clients.answer(synced(3, 1));
+        assert!(clients.next_answer(Zxid(1)).is_some_and(|next| next.is_err()));
+        clients.remove(ConnId(1));
+        assert_eq!(clients.left_behind_count(), 1, "only the first is under way");
     }
 
     #[test]

@@ -77,7 +77,9 @@ impl Replica {
 
     /// A request of this server came to its end as a transaction.
     fn finish(&mut self, zxid: Zxid, txn: &Txn, results: &[OpResult<'_>]) {
-        let Some(pending) = self.clients.get_pending(txn.request_id) else { return };
+        let Some(pending) = self.clients.get_pending(txn.request_id) else {
+            return self.clients.end_left_behind(txn.request_id);
+        };
         let (op, body) = (pending.request.op, &pending.request.body);
         let outcome = match (&txn.body, &pending.kind) {
             (Some(Body::Error(error)), _) => refusal(op, body, error),

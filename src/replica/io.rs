@@ -81,7 +81,8 @@ pub enum Input {
         xid: Xid,
         /// the operation code
         op: i32,
-        /// the record behind the header
+        /// the record behind the header. These very bytes are kept until the request has come to its end, also if the
+        /// connection is gone before, and no longer: when the last handle to them is dropped, it is under way no more
         body: Bytes,
         /// the identities of the connection
         auth: Arc<[AuthId]>,

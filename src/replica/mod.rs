@@ -100,6 +100,8 @@ pub struct Replica {
     /// Sessions heard of here that the leader does not know of yet.
     touched: BTreeSet<SessionId>,
     last_tick: Tick,
+    /// Time has passed, and it was not looked yet whose sessions are over.
+    expiry_due: bool,
     /// When the leader was last told of them, or the learners of the digest.
     last_heartbeat: Tick,
     /// A state that an `InstallSnapshot` brought, until the broadcast takes it.
@@ -145,6 +147,7 @@ impl Replica {
             answers: BTreeMap::new(),
             touched: BTreeSet::new(),
             last_tick: now,
+            expiry_due: false,
             last_heartbeat: now,
             installed: None,
             snapshots: SnapshotDue { in_progress: false, txns, log_bytes },
@@ -197,6 +200,10 @@ impl Replica {
     /// Judges, writes and sends what has gathered. What there is to do is added to `outputs`.
     pub fn flush(&mut self, outputs: &mut Vec<Output>) {
         self.hand_over_requests();
+        // Nobody is silent whose words have come, only later in the batch than the tick.
+        if std::mem::take(&mut self.expiry_due) {
+            self.expire_sessions();
+        }
         self.send_answers();
         self.zab.flush();
         self.follow_zab();
@@ -270,7 +277,7 @@ impl Replica {
         if stalled_ms > self.config.zab.peer_timeout_ms {
             self.renew_sessions(stalled_ms);
         }
-        self.expire_sessions();
+        self.expiry_due = true;
         self.maybe_send_heartbeat();
         self.close_parked();
     }
@@ -289,5 +296,153 @@ impl Replica {
             let image = self.state.image();
             self.output(Output::WriteSnapshot { image });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Zxid;
+    use crate::jute::{ConnectRequest, OpCode};
+    use crate::zab::{EpochRecord, HistorySummary};
+
+    const CLIENT: ConnId = ConnId(1);
+    const HEARTBEAT_MS: u64 = 100;
+    const SESSION_MS: u32 = 1000;
+
+    /// A server alone, whose disk does at once what it is asked for, unless it stands still.
+    struct Alone {
+        replica: Replica,
+        now: Tick,
+        disk_stands_still: bool,
+        asked_of_disk: Option<u64>,
+    }
+
+    impl Alone {
+        /// It leads, and a client has a session.
+        fn new() -> Alone {
+            let epoch = EpochRecord { data_dir_id: 1, may_vote: true, ..EpochRecord::default() };
+            let history = HistorySummary::default();
+            let recovered = zab::Recovered {
+                epoch,
+                history,
+                recent: Vec::new(),
+                before_recent: Zxid::ZERO,
+                committed: Zxid::ZERO,
+            };
+            let replica = Replica::new(config(), recovered, State::new(1), Tick(1));
+            let mut alone = Alone { replica, now: Tick(1), disk_stands_still: false, asked_of_disk: None };
+            while !alone.replica.serves() {
+                alone.pass(HEARTBEAT_MS, []);
+            }
+            let request = ConnectRequest {
+                protocol_version: 0,
+                last_zxid_seen: Zxid::ZERO,
+                timeout_ms: SESSION_MS as i32,
+                session_id: SessionId(0),
+                password: Bytes::new(),
+                read_only: None,
+            };
+            alone.pass(0, [Input::Connect { conn: CLIENT, request }]);
+            assert!(alone.replica.session_of(CLIENT).is_some());
+            alone
+        }
+
+        /// Time passes, then all this happens at once.
+        fn pass(&mut self, ms: u64, inputs: impl IntoIterator<Item = Input>) {
+            self.now = self.now.after_ms(ms);
+            let mut outputs = Vec::new();
+            for input in std::iter::once(Input::Tick).chain(inputs) {
+                self.replica.step(self.now, 0, input, &mut outputs);
+            }
+            self.replica.flush(&mut outputs);
+            loop {
+                for output in outputs.drain(..) {
+                    if let Output::Disk { seq, .. } = output {
+                        self.asked_of_disk = Some(seq);
+                    }
+                }
+                if self.disk_stands_still {
+                    return;
+                }
+                let Some(seq) = self.asked_of_disk.take() else { return };
+                self.replica.step(self.now, 0, Input::Disk(DiskDone::Synced { seq }), &mut outputs);
+                self.replica.flush(&mut outputs);
+            }
+        }
+    }
+
+    fn config() -> Config {
+        let id = ServerId(1);
+        let zab = zab::Config {
+            id,
+            voters: BTreeSet::from([id]),
+            heartbeat_ms: HEARTBEAT_MS,
+            peer_timeout_ms: 5 * HEARTBEAT_MS,
+            sync_timeout_ms: 10_000,
+            disk_timeout_ms: 10_000,
+            settle_ms: 10,
+            recent_bytes_max: 1 << 20,
+            batch_bytes_max: 1 << 20,
+            unacked_bytes_max: 1 << 20,
+            epoch_txns_max: u32::MAX,
+            new_ensemble_id: 1,
+        };
+        Config {
+            zab,
+            hash_seed: 1,
+            secret_seed: [1; 32],
+            started_wall_ms: 1,
+            session_timeout_ms_min: SESSION_MS,
+            session_timeout_ms_max: SESSION_MS,
+            expiry_bucket_ms: 1,
+            park_ms_max: 1000,
+            limits: Limits { frame_bytes_max: 1000, txn_bytes_max: 1000 },
+            snapshot_txns: 1000,
+            snapshot_log_bytes: 1 << 20,
+        }
+    }
+
+    #[test]
+    fn a_session_lives_on_whose_client_was_heard_of_behind_the_tick() {
+        let is_open = |alone: &Alone| alone.replica.state().sessions.len() == 1;
+        let mut alone = Alone::new();
+        for _ in 0..9 {
+            alone.pass(HEARTBEAT_MS, []);
+        }
+        assert!(is_open(&alone));
+        alone.pass(2 * HEARTBEAT_MS, [Input::Heard(vec![CLIENT])]);
+        assert!(is_open(&alone), "what came was there before it was looked who was silent");
+        for _ in 0..9 {
+            alone.pass(HEARTBEAT_MS, []);
+        }
+        assert!(is_open(&alone), "from then on it has its full timeout");
+        alone.pass(2 * HEARTBEAT_MS, []);
+        assert!(!is_open(&alone));
+    }
+
+    #[test]
+    fn the_bytes_of_a_request_are_kept_until_its_end_although_its_client_is_gone() {
+        let mut alone = Alone::new();
+        // setData of the root, without data, of any version.
+        let record: Arc<[u8]> = [&1_i32.to_be_bytes()[..], b"/", &[0; 4], &[0xff; 4]].concat().into();
+        let is_kept = || Arc::strong_count(&record) > 1;
+        let request = || {
+            let (op, body) = (OpCode::SetData as i32, Bytes::from_owner(Arc::clone(&record)));
+            Input::Request { conn: CLIENT, xid: 1, op, body, auth: Arc::from([]) }
+        };
+        let before = alone.replica.state().zxid();
+        alone.pass(0, [request()]);
+        assert_eq!(alone.replica.state().zxid(), Zxid(before.0 + 1));
+        assert!(!is_kept(), "it is decided");
+        alone.disk_stands_still = true;
+        alone.pass(0, [request()]);
+        alone.pass(0, [Input::Disconnected { conn: CLIENT }]);
+        assert_eq!(alone.replica.status().outstanding, 0, "nobody waits for it");
+        assert!(is_kept(), "it is on its way to the disk");
+        alone.disk_stands_still = false;
+        alone.pass(0, []);
+        assert_eq!(alone.replica.state().zxid(), Zxid(before.0 + 2));
+        assert!(!is_kept());
     }
 }

@@ -34,6 +34,8 @@ pub struct Status {
     pub connections: usize,
     /// requests of clients of this server that are not answered
     pub outstanding: usize,
+    /// requests under way whose clients are gone
+    pub left_behind: usize,
     /// learners connected to this leader
     pub learners: usize,
     /// of these, those that are up to date
@@ -69,6 +71,7 @@ impl Replica {
             watches: self.watches.counts().watches,
             connections: self.clients.len(),
             outstanding: self.clients.pending_count(),
+            left_behind: self.clients.left_behind_count(),
             learners,
             synced_learners,
             may_vote: self.zab.may_vote(),

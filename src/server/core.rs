@@ -22,7 +22,7 @@ use crate::ids::{ConnId, ServerId, Tick};
 use crate::jute::{
     ConnectResponse, encode_connect_response, encode_error_reply, encode_event, encode_reply, frame,
 };
-use crate::replica::{Image, Input, Output, Replica, Status};
+use crate::replica::{Image, Input, Output, PeerMessage, Replica, Status};
 use crate::zab::{DiskOp, LinkId, Role};
 
 /// Inputs taken at once. More would hold the lock for long; fewer would make small groups for the disk.
@@ -106,7 +106,7 @@ impl Core {
                 let tick = Instant::now() + Duration::from_millis(self.next_tick.ms_since(now));
                 // What gathered is all there is to a batch; a tick comes with it when it is due.
                 let _ = timeout_at(tick, self.inputs.recv_many(&mut self.taken, BATCH_MAX)).await;
-                self.batch.extend(self.taken.drain(..));
+                line_up(&mut self.batch, self.taken.drain(..));
             } else {
                 // The connections send and hear between two turns.
                 tokio::task::yield_now().await;
@@ -135,7 +135,15 @@ impl Core {
         self.wakers.drain(..).for_each(Waker::wake);
     }
 
-    /// Adds what the time brings, ahead of what waits: heartbeats do not wait for requests.
+    /// Adds what the time brings, ahead of what waits: heartbeats do not wait for requests, and a process that stood still
+    /// notices that before it believes what came meanwhile (rule 16 of docs/zab.md). What waits here may be as old as the
+    /// pause, and an acknowledgement in it does not say that this server still leads. So a server that was not heard of
+    /// for `peerTimeoutMs` is given up although its messages may be here, and has to connect again. The broadcast asks for
+    /// the time in each of its steps; the tick is for what is no step of it: to judge what other servers forward.
+    ///
+    /// Sessions are the other way around. Only this server can expire them, so a client's ping counts however long it
+    /// waited here, and one that is overlooked costs the client its ephemerals. The replica looks who was silent when the
+    /// turn is over, and what tells who was not goes ahead of what can take longer than a turn: [`line_up`].
     fn add_what_is_due(&mut self, now: Tick) {
         if now < self.next_tick {
             return;
@@ -155,7 +163,6 @@ impl Core {
             self.context.conns.close_overdue();
         }
         self.batch.push_front(Input::Tick);
-        // Who was heard of is so before it is looked who was not.
         if !heard.is_empty() {
             self.batch.push_front(Input::Heard(heard));
         }
@@ -301,6 +308,18 @@ impl Core {
     }
 }
 
+/// Adds what has come, in order, except that what other servers tell of their clients' lives goes ahead of all: behind
+/// requests it could wait for many turns, and a session would expire that is known here to live. It changes nothing else,
+/// so nothing has to come before it.
+fn line_up(batch: &mut VecDeque<Input>, come: impl Iterator<Item = Input>) {
+    for input in come {
+        match input {
+            Input::Peer { message: PeerMessage::Touched(_), .. } => batch.push_front(input),
+            _ => batch.push_back(input),
+        }
+    }
+}
+
 /// Gives `step` what one turn takes.
 fn take_turn(batch: &mut VecDeque<Input>, mut step: impl FnMut(Input)) {
     let mut bytes = 0;
@@ -316,6 +335,8 @@ fn take_turn(batch: &mut VecDeque<Input>, mut step: impl FnMut(Input)) {
 fn input_bytes(input: &Input) -> usize {
     match input {
         Input::Request { body, .. } => body.len(),
+        // All that come together are of one turn, however many sessions there are: see `line_up`.
+        Input::Peer { message: PeerMessage::Touched(_), .. } => 0,
         Input::Peer { message, .. } => approximate_bytes(message),
         _ => 0,
     }
@@ -324,11 +345,27 @@ fn input_bytes(input: &Input) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::SessionId;
     use crate::jute::OpCode;
 
     fn request(bytes: usize) -> Input {
         let (op, body, auth) = (OpCode::SetData as i32, vec![0; bytes].into(), Arc::from([]));
         Input::Request { conn: ConnId(1), xid: 1, op, body, auth }
+    }
+
+    #[test]
+    fn what_tells_of_sessions_goes_ahead_of_requests_and_all_else_stays_in_order() {
+        let touched = Input::Peer { link: LinkId(1), message: PeerMessage::Touched(Vec::new()) };
+        let mut batch = VecDeque::from([request(1)]);
+        line_up(&mut batch, [request(2), touched, request(3)].into_iter());
+        let lengths = batch.iter().map(|input| match input {
+            Input::Request { body, .. } => body.len(),
+            _ => 0,
+        });
+        assert_eq!(lengths.collect::<Vec<_>>(), [0, 1, 2, 3]);
+        let many = PeerMessage::Touched(vec![SessionId(1); 2 * TURN_BYTES_MAX]);
+        let many = Input::Peer { link: LinkId(1), message: many };
+        assert_eq!(turns([many, request(TURN_BYTES_MAX), Input::Tick]), [2, 1], "however many there are");
     }
 
     fn turns(batch: impl IntoIterator<Item = Input>) -> Vec<usize> {

@@ -354,7 +354,7 @@ def test_connections_leave_the_server_the_descriptors_that_it_needs(make_ensembl
         _, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (256, hard))
         silent = [stack.enter_context(_dial(server)) for _ in range(300)]
-        wait_for(lambda: "file descriptors" in server.log_tail(), 10, "the server to say that it has few descriptors")
+        wait_for(lambda: "file descriptors" in server.log_since(0), 10, "the server to say that it has few descriptors")
         for _ in range(20):
             inside.send_all([jute.set_data("/", b"x" * 500)] * 100)
             for _ in range(100):

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from harness import jute, netns
+from harness import jute, netns, overload
 from harness.differences import KNOWN_DIFFERENCES
 from harness.differential import Parting, shrink
 from harness.normal import Normalizer
@@ -17,6 +19,7 @@ from harness.randomops import BATCH, ProgramMaker, Step
 from harness.rawclient import Event, Reply
 from harness.target import REPOSITORY
 from harness.verdict import Node, check, check_ephemerals, differences
+from harness.wait import wait_for
 from harness.workload import CAS, COUNTER, DELETE, EPHEMERAL, EPHEMERALS, SEQUENCE, SHARED, UNIQUE
 from harness.workload import Sent, SessionLoss, Worker
 
@@ -246,3 +249,24 @@ def test_no_network_outlives_its_process_and_the_next_run(number):
         assert not _names_of(owner.pid)
         assert len(_names_of(os.getpid())) == 3
     assert not _names_of(os.getpid())
+
+
+def test_watchers_that_are_cut_off_stop():
+    servers, clients = zip(*(socket.socketpair() for _ in range(3)))
+    watchers = overload.Watchers([], 0, "/watched")
+    watchers.clients = [SimpleNamespace(socket=client, drop=client.close) for client in clients]
+    with watchers:
+        for server in servers:
+            assert server.recv(len(watchers.get), socket.MSG_WAITALL) == watchers.get
+        servers[0].close()  # of the one that changes the znode
+        wait_for(lambda: watchers.cut_off == 1, 10, "the first to be gone")
+        servers[1].sendall(b"...../watched")
+        again = servers[1].recv(1 << 16)
+        while watchers.get not in again:
+            again += servers[1].recv(1 << 16)
+        for server in servers[1:]:
+            server.close()
+        wait_for(lambda: watchers.cut_off == 3, 10, "all to be gone")
+        wait_for(watchers.ended, 10, "the load to end by itself")
+    watchers.check()
+    assert watchers.events == 1

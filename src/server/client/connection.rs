@@ -19,8 +19,9 @@ use tokio::time::timeout;
 use super::conn::Conn;
 use super::outbox::{Closing, Drained};
 use super::requests::Progress;
-use super::room::{Held, Share};
+use super::room::Share;
 use super::{ClientContext, auth};
+use crate::admin::Counted;
 use crate::jute::{AuthId, FrameError};
 use crate::replica::Input;
 
@@ -80,8 +81,8 @@ pub(super) struct Outstanding {
     pub came: Instant,
     /// how long it is
     pub bytes: usize,
-    /// what it takes of the room for big ones, until it is answered
-    pub _room: Held,
+    /// that it counts, if it is a connect; all others have it with their bytes
+    pub _counted: Option<Counted>,
 }
 
 /// One client connection.
@@ -131,7 +132,6 @@ pub(super) async fn serve(context: Arc<ClientContext>, conn: Arc<Conn>, stream: 
         Err(end) => end,
     };
     connection.say_why(&end);
-    context.stats.end(connection.outstanding.len() as u64);
     context.conns.remove(&conn);
     let introduced = connection.stage != Stage::Greeting;
     drop(connection);
@@ -185,7 +185,6 @@ impl Connection {
         if replies > 0 {
             let now = Instant::now();
             let answered = self.outstanding.drain(..replies.min(self.outstanding.len()));
-            self.context.stats.end(answered.len() as u64);
             for request in answered {
                 self.outstanding_bytes -= request.bytes;
                 self.context.stats.count_answered(1, now.duration_since(request.came));

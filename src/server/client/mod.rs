@@ -6,7 +6,7 @@
 //! | `listener` | permits, accept, limits |
 //! | `connection` | the task: bytes in, bytes out, the end |
 //! | `requests` | frames: which are answered here, which wait, which go to the core |
-//! | `room` | how much of big requests the core has at once |
+//! | `room` | the share of each request in what the core has at once |
 //! | `outbox` | what the core has for the client |
 //! | `conn` | all connections, who was heard of, who is overdue |
 //! | `auth` | who a client is |

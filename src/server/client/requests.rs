@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::connection::{Connection, End, Outstanding, Stage};
 use super::outbox::Closing;
 use super::{ClientContext, auth};
-use crate::admin::Word;
+use crate::admin::{Counted, Word};
 use crate::ids::{Xid, Zxid};
 use crate::jute::{
     ErrorCode, OpCode, Reader, Request, RequestHeader, decode_connect_request, decode_request,
@@ -99,7 +99,8 @@ impl Connection {
             self.conn.ask_read_only();
         }
         self.stage = Stage::Connecting;
-        Ok(match self.hand_over(Input::Connect { conn: self.conn.id, request })? {
+        let counted = self.context.stats.begin();
+        Ok(match self.hand_over(Input::Connect { conn: self.conn.id, request }, Some(counted))? {
             Served::ToCore(input) => Progress::ToCore(input),
             Served::Done | Served::Later(_) => Progress::Wait,
         })
@@ -176,9 +177,11 @@ impl Connection {
         match decode_request(header.op, body) {
             Ok(request) if for_core => {
                 self.is_syncing = matches!(request, Request::Sync { .. });
-                let body = frame.slice(RequestHeader::WIRE_BYTES..);
+                // A closeSession has no body to go with its share; it needs none, as the last of its connection.
+                let body =
+                    self.room.send_off(frame, context.stats.begin()).slice(RequestHeader::WIRE_BYTES..);
                 let (conn, auth) = (self.conn.id, Arc::clone(&self.identities));
-                self.hand_over(Input::Request { conn, xid: header.xid, op: header.op, body, auth })
+                self.hand_over(Input::Request { conn, xid: header.xid, op: header.op, body, auth }, None)
             }
             // What does not wait for the core is answered in order all the same: behind all that it has.
             Err(_) if !self.outstanding.is_empty() => Ok(Served::Later(frame)),
@@ -246,13 +249,11 @@ impl Connection {
     }
 
     /// Gives the core something that it answers through the outbox.
-    fn hand_over(&mut self, input: Input) -> Result<Served, End> {
+    fn hand_over(&mut self, input: Input, counted: Option<Counted>) -> Result<Served, End> {
         let bytes = if let Input::Request { body, .. } = &input { body.len() } else { 0 };
-        let room = self.room.take();
-        self.outstanding.push_back(Outstanding { came: Instant::now(), bytes, _room: room });
+        self.outstanding.push_back(Outstanding { came: Instant::now(), bytes, _counted: counted });
         self.outstanding_bytes += bytes;
         self.conn.outstanding.store(self.outstanding.len() as u64, Relaxed);
-        self.context.stats.begin(1);
         match self.context.inputs.try_send(input) {
             Ok(()) => Ok(Served::Done),
             Err(TrySendError::Full(input)) => Ok(Served::ToCore(input)),

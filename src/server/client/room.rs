@@ -6,7 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::admin::Counted;
 
 /// Requests up to this length need no room: their number is bounded, and with it what they come to.
 const SMALL_BYTES_MAX: usize = 16 << 10;
@@ -30,10 +33,22 @@ impl Default for Room {
     }
 }
 
-/// Held while the core has the request.
-pub type Held = Option<OwnedSemaphorePermit>;
+/// A request on its way, with its share of what the server has at once. It is given back when the last one that keeps
+/// anything of the request lets go, wherever that is: nobody on the way has to know of it, and neither a client that goes
+/// away nor one that does not read changes anything about it.
+struct Underway {
+    frame: Bytes,
+    _counted: Counted,
+    _room: Option<OwnedSemaphorePermit>,
+}
 
-type Coming = Pin<Box<dyn Future<Output = Held> + Send>>;
+impl AsRef<[u8]> for Underway {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+type Coming = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
 /// What one connection has of the room: that for the request that it serves next.
 pub struct Share {
@@ -93,12 +108,13 @@ impl Share {
         }
     }
 
-    /// Takes what is held, for as long as the core has the request.
-    pub fn take(&mut self) -> Held {
-        match std::mem::replace(&mut self.state, State::Nothing) {
+    /// Sends off the request that [`Share::is_for`] found room for: what is held goes with its bytes from now on.
+    pub fn send_off(&mut self, frame: Bytes, counted: Counted) -> Bytes {
+        let room = match std::mem::replace(&mut self.state, State::Nothing) {
             State::Held(held) => Some(held),
             State::Nothing | State::Waiting(_) => None,
-        }
+        };
+        Bytes::from_owner(Underway { frame, _counted: counted, _room: room })
     }
 
     /// The connection cannot go on for now: nobody is to wait for it. It comes last when it can.
@@ -112,6 +128,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
+    use crate::admin::Stats;
 
     const BIG: usize = 1 << 20;
 
@@ -119,13 +136,17 @@ mod tests {
         share.poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
+    fn send_off(share: &mut Share) -> Bytes {
+        share.send_off(Bytes::from_static(b"big"), Stats::default().begin())
+    }
+
     #[test]
     fn big_requests_share_the_room_in_the_order_of_coming_and_small_ones_need_none() {
         let room = Room::default();
-        let mut taken: Vec<Held> = Vec::new();
+        let mut taken = Vec::new();
         let mut share = Share::new(&room);
         while share.is_for(BIG) {
-            taken.push(share.take());
+            taken.push(send_off(&mut share));
         }
         assert_eq!(taken.len(), ROOM_BYTES / BIG);
         let mut next = Share::new(&room);
@@ -134,7 +155,7 @@ mod tests {
         taken.pop();
         assert!(!is_ready(&mut next), "another one came before");
         assert!(is_ready(&mut share) && share.is_for(BIG));
-        taken.push(share.take());
+        taken.push(send_off(&mut share));
         taken.pop();
         assert!(is_ready(&mut next) && next.is_for(BIG));
     }
@@ -144,7 +165,7 @@ mod tests {
         let room = Room::default();
         let mut first = Share::new(&room);
         assert!(first.is_for(10 * ROOM_BYTES), "one that is bigger than all the room has it alone");
-        let held = first.take();
+        let held = send_off(&mut first);
         let mut stuck = Share::new(&room);
         let mut other = Share::new(&room);
         assert!(!stuck.is_for(BIG) && !is_ready(&mut stuck));
@@ -152,5 +173,28 @@ mod tests {
         stuck.give_up();
         drop(held);
         assert!(is_ready(&mut other));
+    }
+
+    #[test]
+    fn a_request_keeps_its_share_as_long_as_anything_of_it_is_kept() {
+        let (room, stats) = (Room::default(), Stats::default());
+        let mut share = Share::new(&room);
+        assert!(share.is_for(ROOM_BYTES));
+        let frame = share.send_off(Bytes::from_static(b"header, body"), stats.begin());
+        let body = frame.slice(8..);
+        let forwarded = body.clone();
+        let mut next = Share::new(&room);
+        // Not while any of them is there, whatever becomes of the connection.
+        for kept in [frame, body] {
+            drop(kept);
+            assert!(!next.is_for(BIG) && !is_ready(&mut next));
+            assert_eq!(stats.outstanding(), 1);
+        }
+        drop(share);
+        assert!(!next.is_for(BIG));
+        assert_eq!(forwarded, b"body"[..]);
+        drop(forwarded);
+        assert!(is_ready(&mut next) && next.is_for(BIG));
+        assert_eq!(stats.outstanding(), 0);
     }
 }

@@ -41,14 +41,14 @@ def _damage(arena, harm):
     wait_for(lambda: disk.files("snapshot"), 60, lambda: f"a snapshot: {list(disk.mount.iterdir())}")
     cluster.kill(victim)
     arena.notes.append(harm(arena, disk))
-    before = _put_aside(disk)
+    before, log_bytes = _put_aside(disk), victim.log_bytes()
     victim.start()
     ended_or_serves = lambda: not victim.alive() or victim.mode()  # noqa: E731
     wait_for(ended_or_serves, COMES_BACK_WITHIN_S, lambda: f"an end or service:\n{victim.log_tail()}")
     if victim.alive():
         healed = _put_aside(disk) - before
         arena.notes.append("healed" if healed else "started without it")
-        assert not healed or "DAMAGED" in victim.log_tail(), f"nothing is said of it:\n{victim.log_tail()}"
+        assert not healed or "DAMAGED" in victim.log_since(log_bytes), f"nothing is said of it:\n{victim.log_tail()}"
         return
     # So many times healed that nobody can have looked: this one is for the operator.
     code = victim.process.exit_code()

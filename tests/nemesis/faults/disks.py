@@ -52,10 +52,10 @@ def eio_epoch(arena):
     cluster = arena.cluster
     leader = cluster.leader()
     victim = arena.random.choice(cluster.others(leader))
-    before = cluster.volume(victim).stats()["failed_writes"]
-    cluster.volume(victim).command("fail write all EIO epoch*")
+    since = Since(cluster, victim, "failed_writes")
+    since.disk.command("fail write all EIO epoch*")
     cluster.kill(leader)
-    _assert_halted(arena, victim, "failed_writes", before)
+    since.assert_halted()
     cluster.start([leader, victim])
 
 
@@ -63,15 +63,13 @@ def eio_epoch(arena):
 def eio_snapshot(arena):
     """No snapshot can be written: the server says so and goes on with its log."""
     victim = arena.random.choice(arena.cluster.servers)
-    disk = arena.cluster.volume(victim)
-    before = disk.stats()["failed_writes"]
-    disk.command("fail write all EIO snapshot.*")
-    failed = lambda: disk.stats()["failed_writes"] > before  # noqa: E731
-    wait_for(failed, 60, lambda: f"a snapshot to fail:\n{victim.log_tail()}")
-    wait_for(lambda: "no snapshot of" in victim.log_tail(), 10, "the server to say that it has no snapshot")
+    since = Since(arena.cluster, victim, "failed_writes")
+    since.disk.command("fail write all EIO snapshot.*")
+    wait_for(since.happened, 60, lambda: f"a snapshot to fail:\n{victim.log_tail()}")
+    wait_for(lambda: since.said("no snapshot of"), 10, "the server to say that it has no snapshot")
     arena.load.wait_progress("while snapshots fail")
     victim.assert_healthy()
-    disk.command("clear")
+    since.disk.command("clear")
 
 
 @fault()
@@ -83,14 +81,13 @@ def eio_read(arena):
     cluster.kill(victim)
     # The newest file of the log: older ones may not be needed.
     pattern, count = arena.random.choice([disk.files("log")[-1], "epoch"]), arena.random.choice(["1", "all"])
-    before = disk.stats()["failed_reads"]
+    since = Since(cluster, victim, "failed_reads")
     disk.command(f"fail read {count} EIO {pattern}")
     victim.start()
     ended_or_serves = lambda: not victim.alive() or victim.mode()  # noqa: E731
     wait_for(ended_or_serves, 60, lambda: f"an end or service:\n{victim.log_tail()}")
-    assert disk.stats()["failed_reads"] > before
-    said = ("Input/output error", "the disk cannot read")
-    assert any(words in victim.log_tail() for words in said), victim.log_tail()
+    assert since.happened()
+    assert since.said("Input/output error") or since.said("the disk cannot read"), victim.log_tail()
     disk.command("clear")
     arena.notes.append(f"{pattern}, {count}")
     if victim.alive():
@@ -125,8 +122,8 @@ def big_values_fill_a_disk(arena):
     """Values of half a MiB are written until the log of one server needs more than there is; the others have room."""
     cluster = arena.cluster
     victim = arena.random.choice(cluster.servers)
-    before = cluster.volume(victim).stats()["refused_full"]
-    cluster.volume(victim).command(f"room {arena.random.randrange(ROOM_FOR_VALUES_BYTES_MAX)}")
+    since = Since(cluster, victim, "refused_full")
+    since.disk.command(f"room {arena.random.randrange(ROOM_FOR_VALUES_BYTES_MAX)}")
     other = arena.random.choice(cluster.others(victim)).address
     path = f"/filled{arena.random.getrandbits(40):x}"
     written = 0
@@ -138,7 +135,7 @@ def big_values_fill_a_disk(arena):
                 while victim.alive() and written < VALUES_MAX:
                     client.value(jute.set_data(path, arena.random.randbytes(VALUE_BYTES)))
                     written += 1
-    _assert_halted(arena, victim, "refused_full", before)
+    since.assert_halted()
     arena.notes.append(f"after {written} values")
     cluster.start([victim])
     with RawClient(other.host, other.client_port) as client:
@@ -161,10 +158,9 @@ def slow_disk_all(arena):
 def _ends(arena, op, pattern, victim, error="EIO"):
     cluster = arena.cluster
     leader, epoch = cluster.leader_and_epoch()
-    count = f"failed_{op}s"
-    before = cluster.volume(victim).stats()[count]
-    cluster.volume(victim).command(f"fail {op} 1 {error} {pattern}")
-    _assert_halted(arena, victim, count, before)
+    since = Since(cluster, victim, f"failed_{op}s")
+    since.disk.command(f"fail {op} 1 {error} {pattern}")
+    since.assert_halted()
     arena.notes.append("leader" if victim is leader else "follower")
     if victim is leader:
         cluster.new_leader(leader, epoch)
@@ -172,37 +168,55 @@ def _ends(arena, op, pattern, victim, error="EIO"):
     cluster.start([victim])
 
 
-def _assert_halted(arena, victim, count, before):
-    """`count` is what its disk counts of this fault, `before` how much that was before."""
-    disk = arena.cluster.volume(victim)
-    code = victim.process.wait(ENDS_WITHIN_S)
-    assert code == EXIT_HALTED, f"server {victim.server_id} ended with {code}:\n{victim.log_tail()}"
-    assert disk.stats()[count] > before, f"nothing failed, {count} was {before}: {disk.stats()}"
-    assert "this server stops" in victim.log_tail(), victim.log_tail()
-    disk.command("clear")
+class Since:
+    """What has become of a server and its disk since this was made, which must be before the fault."""
+
+    def __init__(self, cluster, victim, count):
+        """`count` is what the disk counts of the fault."""
+        self.victim, self.disk, self._count = victim, cluster.volume(victim), count
+        self._before = self.disk.stats()[count]
+        self._log_bytes = victim.log_bytes()
+
+    def happened(self):
+        """True if the disk did something wrong."""
+        return self.disk.stats()[self._count] > self._before
+
+    def said(self, words):
+        """True if they are in the server's log, however much it wrote behind them."""
+        return words in self.victim.log_since(self._log_bytes)
+
+    def assert_ended(self):
+        """The server has ended itself, or does now."""
+        code = self.victim.process.wait(ENDS_WITHIN_S)
+        assert code == EXIT_HALTED, f"server {self.victim.server_id} ended with {code}:\n{self.victim.log_tail()}"
+
+    def assert_halted(self):
+        """The server ends itself because of the fault, and the disk is good again."""
+        self.assert_ended()
+        assert self.happened(), f"nothing failed, {self._count} was {self._before}: {self.disk.stats()}"
+        assert self.said("this server stops"), self.victim.log_tail()
+        self.disk.command("clear")
 
 
 def _fill(arena, victims):
     cluster = arena.cluster
-    disks = [cluster.volume(victim) for victim in victims]
-    before = [disk.stats()["refused_full"] for disk in disks]
-    for disk in disks:
-        disk.command(f"room {arena.random.randrange(ROOM_BYTES_MAX)}")
-    full = lambda: any(disk.stats()["refused_full"] > then for disk, then in zip(disks, before))  # noqa: E731
+    since = [Since(cluster, victim, "refused_full") for victim in victims]
+    for one in since:
+        one.disk.command(f"room {arena.random.randrange(ROOM_BYTES_MAX)}")
+    full = lambda: any(one.happened() for one in since)  # noqa: E731
     wait_for(full, 60, lambda: f"the disk to be full:\n{cluster.ensemble.log_tails()}")
     # The log goes on until its next file does not fit; in a full file it may end within moments, or much later.
     with suppress(DeadlineExceeded):
         wait_for(lambda: not all(victim.alive() for victim in victims), FULL_S, "a server to end")
     if len(victims) <= len(cluster.servers) - cluster.majority:
         arena.load.wait_progress("while a disk is full")
-    ended = [victim for victim in victims if not victim.alive()]
-    for victim in ended:
-        code = victim.process.exit_code()
-        assert code == EXIT_HALTED, f"server {victim.server_id} ended with {code}:\n{victim.log_tail()}"
-        assert "No space left" in victim.log_tail(), victim.log_tail()
+    ended = [one for one in since if not one.victim.alive()]
+    for one in ended:
+        one.assert_ended()
+        assert one.said("No space left"), one.victim.log_tail()
     arena.notes.append(f"{len(ended)} of {len(victims)} ended")
-    for disk in disks:
-        disk.command("clear")
+    for one in since:
+        one.disk.command("clear")
     # What found no room at the last moment still runs, and may even answer, but is about to end.
     _start_the_halted(victims)
     arena.load.wait_progress("with room again")

@@ -57,6 +57,10 @@ class Load:
         if self.failure:
             raise self.failure
 
+    def ended(self):
+        """True if it has ended, asked to or not."""
+        return not self._thread.is_alive()
+
     def did_something(self):
         """True if it was a load at all."""
         raise NotImplementedError
@@ -155,11 +159,13 @@ class Arrivals(Load):
 
 
 class Watchers(Load):
-    """Connections that all watch one znode, are told of every change, and watch it again."""
+    """Connections that all watch one znode, are told of every change, and watch it again. One of them changes it. Whom the
+    server cuts off is not there any more; when all are, it is over."""
 
     def __init__(self, endpoints, connections, path):
         super().__init__()
         self.events = 0
+        self.cut_off = 0
         self.get = frame(jute.get_data(path, True))
         self.clients = [
             RawClient(*endpoints[number % len(endpoints)], timeout_ms=30_000, deadline_s=_ANSWER_DEADLINE_S)
@@ -179,18 +185,31 @@ class Watchers(Load):
                 stack.callback(client.drop)
                 client.socket.sendall(self.get)
                 selector.register(client.socket, selectors.EVENT_READ, bytearray())
-            writer = self.clients[0]
             change = frame(jute.set_data(self.path, b"changed", -1))
-            while not self.stopping.is_set():
-                writer.socket.sendall(change)
+            while not self.stopping.is_set() and selector.get_map():
+                writer = next(iter(selector.get_map().values()))
+                self._unless_cut_off(selector, writer, lambda key: key.fileobj.sendall(change))
                 for key, _ in selector.select(0.1):
-                    received = key.data  # what came last may be the beginning of the name
-                    received += key.fileobj.recv(1 << 16)
-                    events = received.count(name)
-                    del received[: max(0, len(received) - len(name) + 1)]
-                    if events:
-                        self.events += events
-                        key.fileobj.sendall(self.get)
+                    self._unless_cut_off(selector, key, lambda key: self._serve(key, name))
+
+    def _unless_cut_off(self, selector, key, act):
+        try:
+            act(key)
+        except OSError:
+            self.cut_off += 1
+            selector.unregister(key.fileobj)
+
+    def _serve(self, key, name):
+        data = key.fileobj.recv(1 << 16)
+        if not data:
+            raise OSError("end of stream")
+        received = key.data  # what came last may be the beginning of the name
+        received += data
+        events = received.count(name)
+        del received[: max(0, len(received) - len(name) + 1)]
+        if events:
+            self.events += events
+            key.fileobj.sendall(self.get)
 
 
 class SlowReader(Load):

@@ -113,6 +113,16 @@ class Process:
         """The number of its open file descriptors."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def log_bytes(self):
+        """How much it has written."""
+        return os.path.getsize(self.log_path)
+
+    def log_since(self, position):
+        """All that it wrote after so many bytes."""
+        with open(self.log_path, "rb") as log:
+            log.seek(position)
+            return log.read().decode("utf-8", errors="replace")
+
     def log_tail(self, lines=40):
         """The last lines it wrote."""
         try:

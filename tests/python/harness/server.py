@@ -151,6 +151,14 @@ class Server:
         seconds = seconds or self.flavour.start_deadline_s
         return wait_for(serving, seconds, lambda: f"server {self.server_id} to serve:\n{self.log_tail()}", 0.05)
 
+    def log_bytes(self):
+        """How much it has written to its log; starts add to it."""
+        return self.process.log_bytes() if self.process else 0
+
+    def log_since(self, position):
+        """All that it wrote after so many bytes, however much that is."""
+        return self.process.log_since(position) if self.process else ""
+
     def log_tail(self, lines=40):
         """The end of its log."""
         return self.process.log_tail(lines) if self.process else "(never started)"
