@@ -300,7 +300,7 @@ impl Judge {
         if let Role::Leading { epoch } = role {
             require(leadership::NAME, self.leadership.established(id, epoch));
             let (synced, log) = (server.disk.synced, server.disk.log());
-            let complete = leader_log_completeness::established(id, synced, log, &self.decided);
+            let complete = leader_log_completeness::established(id, epoch, synced, log, &self.decided);
             require(leader_log_completeness::NAME, complete);
             self.expiry.leads(id, Some(now));
         }

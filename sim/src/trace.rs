@@ -208,7 +208,7 @@ fn zab_message_in_words(message: &Message) -> Option<String> {
         }
         Message::Sync { truncate_to: Some(zxid), .. } => format!("TRUNC {zxid}"),
         Message::Sync { snapshot_zxid: Some(zxid), .. } => format!("SNAP {zxid}"),
-        Message::Sync { .. } => "rule 9: DIFF".to_string(),
+        Message::Sync { .. } => "DIFF".to_string(),
         Message::SnapshotChunk { last, .. } => format!("snapshot{}", if *last { ", the end" } else { "" }),
         Message::Proposals { proposals, committed, .. } => {
             format!("PROPOSAL {}, decided through {committed}", range(proposals))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use zabra::ids::{ServerId, Zxid};
+use zabra::ids::{Epoch, ServerId, Zxid};
 use zabra::zab::Proposal;
 
 use super::{Verdict, unless};
@@ -37,6 +37,11 @@ impl Agreement {
     /// The end of the one history.
     pub fn end(&self) -> Zxid {
         self.decided.last_key_value().map_or(Zxid::ZERO, |(zxid, _)| *zxid)
+    }
+
+    /// The end of what the one history has of the epochs before this one.
+    pub fn end_before(&self, epoch: Epoch) -> Zxid {
+        self.decided.range(..Zxid::new(epoch, 0)).next_back().map_or(Zxid::ZERO, |(zxid, _)| *zxid)
     }
 
     /// True if a transaction is in the one history, or before it.
