@@ -4,9 +4,8 @@
 use bytes::Bytes;
 use prost::Message as _;
 use zabra::ids::{Epoch, ServerId, SessionId, Zxid};
-use zabra::jute::ErrorCode;
 use zabra::replica::{Answer, ForwardedRequest, PeerMessage, Status};
-use zabra::txn::{CloseSession, Create, CreateSession, Op, Ops, Txn, op, txn::Body};
+use zabra::txn::{CloseSession, Create, CreateSession, ErrorTxn, Op, Ops, Txn, op, txn::Body};
 use zabra::zab::{HistorySummary, Message, Notification, PeerState, Proposal, Vote};
 
 use crate::requests;
@@ -123,6 +122,10 @@ fn txn(script: &mut Script<'_>) -> Bytes {
         }),
         2 => Body::CloseSession(CloseSession::default()),
         3 => Body::Ops(Ops { ops: Vec::new() }),
+        4 => Body::Error(ErrorTxn {
+            code: -(script.byte() as i32),
+            failed_op: (which & 16 != 0).then_some(u32::from(which >> 5)),
+        }),
         _ => {
             let path = ["/a", "/b", "/a/b", "/", "", "a"][script.below(6)].to_owned();
             let create = Create { path, data: Some(vec![which; 3].into()), ..Create::default() };
@@ -171,8 +174,6 @@ fn answer(script: &mut Script<'_>, status: &Status) -> Answer {
     Answer {
         request_id: script.byte().into(),
         after: zxid(script, status),
-        error: [ErrorCode::Ok, ErrorCode::NoNode, ErrorCode::SessionMoved, ErrorCode::SessionExpired]
-            [script.below(4)],
-        multi_errors: vec![ErrorCode::NoNode; script.below(3)],
+        moved: script.below(4) == 0,
     }
 }

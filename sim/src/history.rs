@@ -26,11 +26,11 @@ pub struct Entry {
     pub invoked: Moment,
     /// when, in simulated ms
     pub asked_ms: u64,
-    /// the newest zxid that any client had been told of by then
+    /// the newest zxid that any client had been told of by then in the answer to a request
     pub floor: Zxid,
     pub outcome: Outcome,
-    /// the transaction that it became, and the answer that it deserves
-    pub decided: Option<(Zxid, Response)>,
+    /// the transaction that it became, and the answer that it deserves: a refusal is a transaction, too
+    pub decided: Option<(Zxid, Result<Response, ErrorCode>)>,
 }
 
 /// What a client knows.
@@ -63,7 +63,7 @@ pub struct History {
     pub seen: Vec<Seen>,
     by_request: BTreeMap<(SessionId, Xid), usize>,
     now: Moment,
-    /// The newest zxid that a client was told of in the answer to a write or a `sync`.
+    /// The newest zxid that a client was told of in the answer to a write, done or refused, or a `sync`.
     pub floor: Zxid,
     /// Answers to writes that happened.
     pub acknowledged: usize,
@@ -119,11 +119,8 @@ impl History {
     pub fn told(&mut self, id: usize, zxid: Zxid, result: Result<Response, ErrorCode>) {
         let returned = self.tick();
         let entry = &mut self.entries[id];
-        // What an error rests on was not confirmed by a quorum.
-        if result.is_ok() {
-            self.floor = self.floor.max(zxid);
-            self.acknowledged += usize::from(entry.op.is_write());
-        }
+        self.floor = self.floor.max(zxid);
+        self.acknowledged += usize::from(result.is_ok() && entry.op.is_write());
         entry.outcome = Outcome::Told { returned, zxid, result };
     }
 

@@ -40,8 +40,8 @@ pub struct Model {
     changes: BTreeMap<String, Vec<Change>>,
     sessions: BTreeMap<SessionId, Life>,
     ephemerals: BTreeMap<SessionId, BTreeSet<String>>,
-    /// every transaction
-    zxids: Vec<Zxid>,
+    /// the newest transaction
+    end: Zxid,
 }
 
 /// What one transaction would do to the state at a zxid.
@@ -72,16 +72,9 @@ pub struct Author {
 }
 
 impl Model {
-    /// The newest transaction.
+    /// The newest transaction; `Zxid::ZERO` before the first.
     pub fn end(&self) -> Zxid {
-        self.zxids.last().copied().unwrap_or_default()
-    }
-
-    /// The zxids of all states from `from` on and before `before`, newest first.
-    pub fn states(&self, from: Zxid, before: Zxid) -> impl Iterator<Item = Zxid> {
-        let count = |zxid| self.zxids.partition_point(|known| *known < zxid);
-        let (first, last) = (count(from), count(before));
-        self.zxids.get(first..last).into_iter().flatten().rev().copied()
+        self.end
     }
 
     pub fn node(&self, path: &str, at: Zxid) -> Option<&Node> {
@@ -161,7 +154,7 @@ impl Model {
 
     pub fn open_session(&mut self, zxid: Zxid, session: SessionId) {
         self.sessions.insert(session, Life { opened: zxid, closed: None });
-        self.zxids.push(zxid);
+        self.end = zxid;
     }
 
     pub fn close_session(&mut self, zxid: Zxid, session: SessionId) {
@@ -194,7 +187,7 @@ impl Model {
         for (path, kind) in effects.changes {
             self.changes.entry(path).or_default().push(Change { zxid, kind });
         }
-        self.zxids.push(zxid);
+        self.end = zxid;
     }
 }
 

@@ -187,8 +187,9 @@ fn message_in_words(message: &PeerMessage) -> Option<String> {
         PeerMessage::Zab(message) => return zab_message_in_words(message),
         PeerMessage::Requests(requests) => format!("{} requests", requests.len()),
         PeerMessage::Answers(answers) => {
-            let codes: Vec<String> = answers.iter().map(|answer| format!("{:?}", answer.error)).collect();
-            format!("answers {}", codes.join(" "))
+            let word = |moved| if moved { "moved" } else { "synced" };
+            let words: Vec<&str> = answers.iter().map(|answer| word(answer.moved)).collect();
+            format!("answers: {}", words.join(", "))
         }
         PeerMessage::Touched(_) | PeerMessage::TreeDigest { .. } => return None,
     })

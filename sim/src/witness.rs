@@ -30,7 +30,10 @@ impl Witness {
     /// A transaction is seen for the first time.
     pub fn decided(&mut self, zxid: Zxid, txn: &Txn, coverage: &mut Coverage) {
         let session = SessionId(txn.session_id);
-        require(generations::NAME, self.generations.says(session, txn.generation, zxid));
+        // A refusal changes nothing: it may be of a session that is over, or of a connection that never had it.
+        if !is_refusal(txn) {
+            require(generations::NAME, self.generations.says(session, txn.generation, zxid));
+        }
         let response = (txn.request_id != 0 && txn.xid != 0).then(|| self.request_done(zxid, txn, coverage));
         match &txn.body {
             Some(Body::CreateSession(_)) => {
@@ -47,7 +50,9 @@ impl Witness {
                 require(ephemerals::NAME, self.ephemerals.closed(session, &close.paths, owned));
                 self.model.close_session(zxid, session);
             }
-            Some(Body::Ops(_)) | None => self.model.apply(zxid, response.unwrap_or_default()),
+            Some(Body::Ops(_) | Body::Error(_)) | None => {
+                self.model.apply(zxid, response.unwrap_or_default())
+            }
         }
     }
 
@@ -59,7 +64,11 @@ impl Witness {
             require(client_history::NAME, Err(format!("nobody asked for {txn:?} at {zxid}")));
             return Effects::default();
         };
-        require(generations::NAME, self.generations.done(session, entry.conn, zxid));
+        if is_refusal(txn) {
+            coverage.count("refusal in the log");
+        } else {
+            require(generations::NAME, self.generations.done(session, entry.conn, zxid));
+        }
         let author = Author { session, zxid, time_ms: txn.time_ms };
         let (expected, effects) = self.model.judge(&entry.op, before, author);
         require(client_history::NAME, client_history::decided(entry, zxid, txn, &expected));
@@ -74,7 +83,7 @@ impl Witness {
                 coverage.count("lock handed over");
             }
         }
-        entry.decided = expected.ok().map(|response| (zxid, response));
+        entry.decided = Some((zxid, expected));
         effects
     }
 
@@ -117,7 +126,7 @@ impl Witness {
         self.shows(client, zxid);
         let entry = &self.history.entries[waiting.entry];
         require(client_history::NAME, client_history::replied(entry, zxid, result, &self.model));
-        require(real_time::NAME, real_time::replied(entry, zxid, result));
+        require(real_time::NAME, real_time::replied(entry, zxid));
         client.synced = (entry.op == Op::Sync).then_some((entry.invoked, entry.floor));
         self.history.told(waiting.entry, zxid, result.clone());
         count_answer(&waiting.op, result, coverage);
@@ -188,7 +197,7 @@ impl Witness {
         for client in clients.into_iter().filter(|client| client.connected) {
             require(watches::NAME, client.watches.sees(self.model.end(), &self.model));
         }
-        require(client_order::NAME, client_order::finish(&self.history, &self.model));
+        require(client_order::NAME, client_order::finish(&self.history));
         let shared: Vec<String> = SHARED.iter().map(|path| path.to_string()).collect();
         match linearizability::finish(&self.history, &shared) {
             Ok(found) => {
@@ -200,10 +209,12 @@ impl Witness {
         }
         for entry in self.history.entries.iter().filter(|entry| entry.outcome == Outcome::Lost) {
             if entry.op.is_write() {
-                coverage.count(if entry.decided.is_some() {
-                    "outcome not known: it was done"
-                } else {
-                    "outcome not known: it was not done"
+                coverage.count(match &entry.decided {
+                    Some((_, result)) if result.is_err() || is_refused(result) => {
+                        "outcome not known: it was refused"
+                    }
+                    Some(_) => "outcome not known: it was done",
+                    None => "outcome not known: it was not done",
                 });
             }
         }
@@ -214,6 +225,10 @@ impl Witness {
         let stats = |path: &str| tree.node(path).map(|node| (node.data().map(<[u8]>::to_vec), node.stat()));
         require(client_history::NAME, client_history::tree_is(&self.model, tree.len(), stats));
     }
+}
+
+fn is_refusal(txn: &Txn) -> bool {
+    matches!(txn.body, Some(Body::Error(_)))
 }
 
 fn count_answer(op: &Op, result: &Result<Response, ErrorCode>, coverage: &mut Coverage) {

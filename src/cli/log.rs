@@ -10,8 +10,9 @@ use clap::Args;
 use prost::Message;
 
 use crate::ids::Zxid;
+use crate::jute::ErrorCode;
 use crate::storage::{Ending, Entry, Scan, open_file, scan_segment};
-use crate::txn::{Txn, op::Op, txn::Body};
+use crate::txn::{ErrorTxn, Txn, op::Op, txn::Body};
 
 /// Print the transactions of a log and verify every checksum and the chain
 ///
@@ -136,12 +137,21 @@ fn print_entry(out: &mut impl Write, entry: &Entry, txn: Option<&Txn>) -> io::Re
                 print_op(out, op.op.as_ref())?;
             }
         }
+        Some(Body::Error(error)) => print_refusal(out, error)?,
         None => write!(out, "nothing")?,
     }
     if txn.digest_zxid != 0 {
         write!(out, ", digest {:016x} at {}", txn.digest, Zxid(txn.digest_zxid))?;
     }
     writeln!(out)
+}
+
+fn print_refusal(out: &mut impl Write, error: &ErrorTxn) -> io::Result<()> {
+    match ErrorCode::try_from(error.code) {
+        Ok(code) => write!(out, "refused: {code}")?,
+        Err(_) => write!(out, "refused with code {}", error.code)?,
+    }
+    error.failed_op.map_or(Ok(()), |op| write!(out, ", operation {op} of a multi"))
 }
 
 /// How long data is; null has no length.
@@ -209,15 +219,19 @@ mod tests {
         let create =
             Create { path: "/a\u{7}".to_owned(), data: Some(vec![1; 12].into()), ..Create::default() };
         let ops = Ops { ops: vec![crate::txn::Op { op: Some(Op::Create(create)) }] };
-        let txn = Txn { time_ms: 1_000_000_000_123, body: Some(Body::Ops(ops)), ..Txn::default() };
-        let proposal = Proposal { zxid: Zxid::new(Epoch(1), 1), txn: txn.encode_to_vec().into() };
-        storage.append(Zxid::ZERO, &[proposal], Zxid::ZERO).unwrap();
+        let refusal = ErrorTxn { code: ErrorCode::NoNode as i32, failed_op: Some(2) };
+        let proposals = [Body::Ops(ops), Body::Error(refusal)].into_iter().zip(1..).map(|(body, counter)| {
+            let txn = Txn { time_ms: 1_000_000_000_123, body: Some(body), ..Txn::default() };
+            Proposal { zxid: Zxid::new(Epoch(1), counter), txn: txn.encode_to_vec().into() }
+        });
+        storage.append(Zxid::ZERO, &proposals.collect::<Vec<_>>(), Zxid::ZERO).unwrap();
         storage.mark_end().unwrap();
 
         let (sound, text) = print(folder.path(), false);
         assert!(sound, "{text}");
         assert!(text.contains("0x1_00000001 byte 4096 2001-09-09T01:46:40.123Z"), "{text}");
         assert!(text.contains(r#"create "/a\u{7}" 12 bytes"#), "{text}");
+        assert!(text.contains("refused: no such znode (NoNode, -101), operation 2 of a multi"), "{text}");
         assert_eq!(print(&folder.path().join("log.1"), true).1.lines().count(), 2);
 
         let path = folder.path().join("log.1");

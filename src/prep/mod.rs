@@ -6,7 +6,7 @@
 //! rules, and which of them is looked at first when several are broken, are those of ZooKeeper's
 //! `PrepRequestProcessor`; each operation's are listed at its function in `evaluate.rs`.
 //!
-//! A request that fails leaves nothing behind in the overlay, and takes no zxid. Whether the client's connection is
+//! A request that fails leaves nothing behind in the overlay. Whether the client's connection is
 //! still that of its session (SESSIONMOVED) is for the caller to know.
 
 mod evaluate;
@@ -52,14 +52,13 @@ pub struct Context<'a> {
 pub struct PrepError {
     /// the answer's code
     pub code: ErrorCode,
-    /// when one operation of a multi failed: `Ok` for those before it, its own code, `RuntimeInconsistency` for those
-    /// after it. Empty when it was the request as a whole that failed
-    pub multi_errors: Vec<ErrorCode>,
+    /// of a multi: which operation failed, counted from 0; `None` when it was the request as a whole
+    pub failed_op: Option<u32>,
 }
 
 impl From<ErrorCode> for PrepError {
     fn from(code: ErrorCode) -> PrepError {
-        PrepError { code, multi_errors: Vec::new() }
+        PrepError { code, failed_op: None }
     }
 }
 
@@ -187,6 +186,7 @@ impl Prep {
             Body::Ops(ops) => ops.encoded_len(),
             Body::CreateSession(create) => create.encoded_len(),
             Body::CloseSession(close) => close.encoded_len(),
+            Body::Error(error) => error.encoded_len(),
         };
         if bytes > self.limits.txn_bytes_max {
             return Err(ErrorCode::BadArguments.into());
@@ -251,10 +251,7 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
                 prepared.push(op);
             }
             Err(code) => {
-                let mut multi_errors = vec![ErrorCode::Ok; ops.len()];
-                multi_errors[position] = code;
-                multi_errors[position + 1..].fill(ErrorCode::RuntimeInconsistency);
-                return Err(PrepError { code, multi_errors });
+                return Err(PrepError { code, failed_op: u32::try_from(position).ok() });
             }
         }
     }

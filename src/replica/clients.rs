@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::io::{Answer, ForwardedRequest};
 use crate::ids::{ConnId, SessionId, Tick, Xid, Zxid};
-use crate::jute::{AuthId, ErrorCode};
+use crate::jute::AuthId;
 use crate::mutants::{Mutant, has};
 
 /// A client connection.
@@ -277,11 +277,6 @@ pub struct Ask {
     pub auth: Arc<[AuthId]>,
 }
 
-/// The answer without a transaction that carries only a code.
-pub fn bare_answer(request_id: u64, after: Zxid, error: ErrorCode) -> Answer {
-    Answer { request_id, after, error, multi_errors: Vec::new() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,7 +299,7 @@ mod tests {
         let conn_of = |taken: Option<Result<Pending, ConnId>>| taken.map(|it| it.map(|it| it.conn));
         assert_eq!(conn_of(clients.take(2)), Some(Ok(ConnId(2))));
         assert_eq!(conn_of(clients.take(3)), Some(Err(ConnId(1))));
-        clients.answer(bare_answer(4, Zxid(5), ErrorCode::NoNode));
+        clients.answer(Answer { request_id: 4, after: Zxid(5), moved: false });
         assert!(clients.next_answer(Zxid(4)).is_none(), "the state has not caught up with it");
         assert_eq!(clients.next_answer(Zxid(5)).map(|it| it.err()), Some(Some(ConnId(1))));
         assert_eq!(conn_of(clients.take(1)), Some(Ok(ConnId(1))));

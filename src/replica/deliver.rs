@@ -12,7 +12,7 @@ use crate::jute::{
 use crate::mutants::{Mutant, has};
 use crate::session::PASSWORD_BYTES;
 use crate::tree::{Change, OpResult};
-use crate::txn::{Txn, txn::Body};
+use crate::txn::{ErrorTxn, Txn, txn::Body};
 use crate::zab::Proposal;
 
 impl Replica {
@@ -78,12 +78,17 @@ impl Replica {
     /// A request of this server came to its end as a transaction.
     fn finish(&mut self, zxid: Zxid, txn: &Txn, results: &[OpResult<'_>]) {
         let Some(pending) = self.clients.get_pending(txn.request_id) else { return };
-        let response = match pending.kind {
-            Wanted::Reply { .. } => response(pending.request.op, &pending.request.body, results),
-            Wanted::NewSession { .. } | Wanted::OldSession { .. } => None,
+        let (op, body) = (pending.request.op, &pending.request.body);
+        let outcome = match (&txn.body, &pending.kind) {
+            (Some(Body::Error(error)), _) => refusal(op, body, error),
+            (_, Wanted::Reply { .. }) => response(op, body, results).map(Ok),
+            (_, Wanted::NewSession { .. } | Wanted::OldSession { .. }) => Some(Ok(Response::Empty)),
         };
         match self.clients.take(txn.request_id) {
-            Some(Ok(pending)) => self.tell_applied(pending, zxid, txn.generation, response),
+            Some(Ok(pending)) => match outcome {
+                Some(outcome) => self.tell_applied(pending, zxid, txn.generation, outcome),
+                None => self.drop_conn(pending.conn, "a transaction does not match its request"),
+            },
             Some(Err(conn)) => self.drop_conn(conn, "the outcome of an earlier request is not known"),
             None => {}
         }
@@ -100,17 +105,25 @@ impl Replica {
         }
     }
 
-    fn tell_applied(&mut self, pending: Pending, zxid: Zxid, generation: u64, response: Option<Response>) {
+    fn tell_applied(
+        &mut self,
+        pending: Pending,
+        zxid: Zxid,
+        generation: u64,
+        outcome: Result<Response, ErrorCode>,
+    ) {
         let Pending { conn, kind, request, .. } = pending;
-        match (kind, response) {
-            (Wanted::NewSession { timeout_ms, password }, _) => {
+        match (kind, outcome) {
+            (Wanted::Reply { xid }, outcome) => self.reply(conn, xid, zxid, outcome),
+            (Wanted::OldSession { .. }, Err(ErrorCode::SessionExpired)) => self.tell_expired(conn),
+            (Wanted::OldSession { .. } | Wanted::NewSession { .. }, Err(_)) => {
+                self.drop_conn(conn, "the session could not be opened");
+            }
+            (Wanted::NewSession { timeout_ms, password }, Ok(_)) => {
                 let session = OpenSession { id: request.session_id, generation, timeout_ms };
                 self.open_session(conn, session, password);
             }
-            (Wanted::Reply { xid }, Some(response)) => {
-                self.reply(conn, xid, zxid, Ok(response));
-            }
-            (Wanted::OldSession { password }, _) => {
+            (Wanted::OldSession { password }, Ok(_)) => {
                 // What was proposed before may have closed it.
                 match self.state.sessions.get(request.session_id).map(|session| session.timeout_ms) {
                     Some(timeout_ms) => {
@@ -120,7 +133,6 @@ impl Replica {
                     None => self.tell_expired(conn),
                 }
             }
-            (Wanted::Reply { .. }, None) => self.drop_conn(conn, "a transaction does not match its request"),
         }
     }
 
@@ -150,25 +162,13 @@ impl Replica {
 
     fn tell_answer(&mut self, pending: Pending, answer: Answer) {
         let Pending { conn, kind, request, .. } = pending;
-        let zxid = answer.after;
-        match (kind, answer.error) {
-            (_, ErrorCode::SessionMoved) => self.drop_conn(conn, "the session continues elsewhere"),
-            (Wanted::OldSession { .. }, ErrorCode::SessionExpired) => self.tell_expired(conn),
-            (Wanted::OldSession { .. } | Wanted::NewSession { .. }, _) => {
-                self.drop_conn(conn, "the session could not be opened");
+        match (kind, decode_request(request.op, &request.body)) {
+            _ if answer.moved => self.drop_conn(conn, "the session continues elsewhere"),
+            (Wanted::Reply { xid }, Ok(Request::Sync { path })) => {
+                let path = path.map(str::to_owned);
+                self.reply(conn, xid, answer.after, Ok(Response::Sync { path }));
             }
-            (Wanted::Reply { xid }, ErrorCode::Ok) => match decode_request(request.op, &request.body) {
-                Ok(Request::Sync { path }) => {
-                    let path = path.map(str::to_owned);
-                    self.reply(conn, xid, zxid, Ok(Response::Sync { path }));
-                }
-                _ => self.drop_conn(conn, "an answer does not match its request"),
-            },
-            (Wanted::Reply { xid }, _) if !answer.multi_errors.is_empty() => {
-                let results = answer.multi_errors.into_iter().map(MultiResult::Error).collect();
-                self.reply(conn, xid, zxid, Ok(Response::Multi(results)));
-            }
-            (Wanted::Reply { xid }, error) => self.reply(conn, xid, zxid, Err(error)),
+            _ => self.drop_conn(conn, "an answer does not match its request"),
         }
     }
 
@@ -179,6 +179,18 @@ impl Replica {
             self.output(Output::CloseConn { conn, reason });
         }
     }
+}
+
+/// What a client is answered whose request was refused. `None` if the two do not match.
+fn refusal(op: i32, body: &[u8], error: &ErrorTxn) -> Option<Result<Response, ErrorCode>> {
+    let code = ErrorCode::try_from(error.code).ok()?;
+    let Some(failed_op) = error.failed_op else { return Some(Err(code)) };
+    let Ok(Request::Multi(ops)) = decode_request(op, body) else { return None };
+    let failed_op = failed_op as usize;
+    let mut codes = vec![ErrorCode::Ok; ops.len()];
+    *codes.get_mut(failed_op)? = code;
+    codes[failed_op + 1..].fill(ErrorCode::RuntimeInconsistency);
+    Some(Ok(Response::Multi(codes.into_iter().map(MultiResult::Error).collect())))
 }
 
 /// What a client is answered whose request became a transaction. `None` if the two do not match.

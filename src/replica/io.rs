@@ -28,17 +28,15 @@ pub struct ForwardedRequest {
     pub auth: Arc<[AuthId]>,
 }
 
-/// What becomes of a forwarded request that makes no transaction.
+/// What becomes of a forwarded request that makes no transaction: a `sync`, or one of a connection that was left.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
     /// the origin's number of the request
     pub request_id: u64,
     /// given to the client once this is applied
     pub after: Zxid,
-    /// `Ok` for a passed `sync`
-    pub error: ErrorCode,
-    /// of a failed multi: the code of each operation
-    pub multi_errors: Vec<ErrorCode>,
+    /// the session continues on another connection; otherwise a `sync` is passed
+    pub moved: bool,
 }
 
 /// A message on a connection between a learner and a leader.

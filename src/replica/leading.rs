@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use bytes::{Buf, Bytes};
 use prost::Message;
 
-use super::clients::bare_answer;
 use super::io::{Answer, ForwardedRequest};
 use super::state::State;
 use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
@@ -13,7 +12,7 @@ use crate::jute::{ErrorCode, OpCode, Request, decode_request};
 use crate::mutants::{Mutant, has};
 use crate::prep::{Context, Limits, Prep, PrepError};
 use crate::session::{Expiry, PASSWORD_BYTES};
-use crate::txn::{Ops, Txn, txn::Body};
+use crate::txn::{ErrorTxn, Ops, Txn, txn::Body};
 use crate::zab::Zab;
 
 /// To go on with a session on another connection: between servers only, no client sends it.
@@ -34,7 +33,7 @@ pub struct Leading {
     next_barrier: u64,
 }
 
-/// What becomes of a request at once. A transaction comes back when it is applied.
+/// What becomes of a request at once. A transaction, be it a refusal, comes back when it is applied.
 pub enum Judged {
     /// one or more transactions were proposed
     Proposed,
@@ -82,14 +81,20 @@ impl Leading {
         }
     }
 
-    /// Judges a request that came from `origin`.
+    /// Judges a request that came from `origin`. A refusal is a transaction as well, as in ZooKeeper: a leader that was
+    /// replaced without knowing it must not refuse by an older state, and whoever is refused has its place in the order.
     pub fn judge(&mut self, scene: &mut Scene<'_>, origin: ServerId, request: &ForwardedRequest) -> Judged {
         match self.try_judge(scene, origin, request) {
             Ok(judged) => judged,
-            Err(error) => {
-                let mut answer = bare_answer(request.request_id, scene.zab.last_logged(), error.code);
-                answer.multi_errors = error.multi_errors;
-                Judged::Answered(answer)
+            Err(error) if error.code == ErrorCode::SessionMoved => {
+                let after = scene.zab.last_logged();
+                Judged::Answered(Answer { request_id: request.request_id, after, moved: true })
+            }
+            Err(_) if scene.zab.next_zxid().is_none() => Judged::ZxidsUsedUp,
+            Err(PrepError { code, failed_op }) => {
+                let error = ErrorTxn { code: code as i32, failed_op };
+                self.propose(scene, origin, request, Body::Error(error), true);
+                Judged::Proposed
             }
         }
     }
@@ -109,7 +114,8 @@ impl Leading {
         self.check_generation(scene.state, request)?;
         self.expiry.touch(request.session_id, scene.now);
         if request.op == OpCode::Sync as i32 {
-            let answer = bare_answer(request.request_id, scene.zab.last_logged(), ErrorCode::Ok);
+            let after = scene.zab.last_logged();
+            let answer = Answer { request_id: request.request_id, after, moved: false };
             return Ok(self.begin_sync(scene, origin, answer));
         }
         let decoded = decode_request(request.op, &request.body).map_err(|_| ErrorCode::MarshallingError)?;
@@ -265,8 +271,11 @@ impl Leading {
                 body: Bytes::new(),
                 auth: std::sync::Arc::from([]),
             };
-            if let Judged::ZxidsUsedUp = self.judge(scene, own_id, &request) {
-                return false;
+            match self.try_judge(scene, own_id, &request) {
+                Ok(Judged::ZxidsUsedUp) => return false,
+                Ok(_) => {}
+                // Its client is closing it at this moment.
+                Err(error) => tracing::debug!(session = %session_id, %error, "the session ends already"),
             }
         }
         true

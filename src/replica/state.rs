@@ -133,7 +133,9 @@ impl State {
                     .close(session)
                     .ok_or_else(|| refuse(format!("session {session} is not open")))?;
             }
-            Some(Body::Ops(_)) | None => self.sessions.raise_generation(session, txn.generation),
+            Some(Body::Ops(_) | Body::Error(_)) | None => {
+                self.sessions.raise_generation(session, txn.generation)
+            }
         }
         let applied = self.tree.apply(zxid, txn)?;
         self.zxid = zxid;

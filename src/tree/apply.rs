@@ -133,7 +133,7 @@ impl Tree {
                     applied.results.push(result);
                 }
             }
-            Some(Body::CreateSession(_)) => {}
+            Some(Body::CreateSession(_) | Body::Error(_)) => {}
             Some(Body::CloseSession(close)) => {
                 let mut change =
                     Changer { tree: self, zxid, time_ms: txn.time_ms, changes: &mut applied.changes };

@@ -26,7 +26,7 @@ pub struct Txn {
     pub digest_zxid: u64,
     #[prost(fixed64, tag = "8")]
     pub digest: u64,
-    #[prost(oneof = "txn::Body", tags = "9, 10, 11")]
+    #[prost(oneof = "txn::Body", tags = "9, 10, 11, 12")]
     pub body: ::core::option::Option<txn::Body>,
 }
 /// Nested message and enum types in `Txn`.
@@ -39,6 +39,8 @@ pub mod txn {
         CreateSession(super::CreateSession),
         #[prost(message, tag = "11")]
         CloseSession(super::CloseSession),
+        #[prost(message, tag = "12")]
+        Error(super::ErrorTxn),
     }
 }
 /// One operation, or those of a multi: all of them happen.
@@ -129,6 +131,17 @@ pub struct CloseSession {
     /// The ephemerals that go with it, in the order they are deleted.
     #[prost(string, repeated, tag = "1")]
     pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A request was refused. Nothing changes but the zxid: so whoever is told of it knows that a quorum followed the leader
+/// that judged it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ErrorTxn {
+    /// The answer, a code of the client protocol.
+    #[prost(sint32, tag = "1")]
+    pub code: i32,
+    /// Of a multi: which of its operations failed, counted from 0. Absent if it was the request as a whole.
+    #[prost(uint32, optional, tag = "2")]
+    pub failed_op: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Acl {

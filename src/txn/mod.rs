@@ -40,7 +40,7 @@ impl Txn {
         Ok(txn)
     }
 
-    /// The operations; none if the transaction is about a session.
+    /// The operations; none if the transaction is about a session, or refuses a request.
     pub fn ops(&self) -> &[Op] {
         match &self.body {
             Some(txn::Body::Ops(ops)) => &ops.ops,
@@ -138,6 +138,7 @@ mod tests {
             txn::Body::Ops(Ops::default()),
             txn::Body::CreateSession(CreateSession::default()),
             txn::Body::CloseSession(CloseSession { paths: vec!["/a".into()] }),
+            txn::Body::Error(ErrorTxn { code: -101, failed_op: Some(0) }),
         ] {
             let txn = txn(Some(body));
             assert_eq!(Txn::from_bytes(Bytes::from(txn.encode_to_vec())), Ok(txn));

@@ -1,7 +1,8 @@
 """Judges histories (see `history`) against each other and against what the servers hold in the end. Each check gives a
 list of what is wrong. It takes nothing for granted about how the servers work, only what they promise:
 
-* every write that was acknowledged happened, once; one that was refused did not; one without an answer did or did not
+* every write that was acknowledged happened, once; one that was refused did not, and not without reason; one without an
+  answer did or did not
 * a znode's versions are made one after the other, each by one write, at rising zxids
 * what was over before something else began has the lower zxid; a read after a sync sees it
 * a session never sees the past: not on any znode, and not in the zxids of its answers
@@ -55,7 +56,26 @@ def _register(path, ops, nodes):
     for older, newer in zip(in_order, in_order[1:]):
         if seen[older][1] >= seen[newer][1]:
             wrong.append(f"{path}: version {newer} has no higher zxid: {seen[older][2]}; {seen[newer][2]}")
+    maker_of = {version: makers.get(value) for version, (value, _, _) in seen.items()}
+    wrong += _refusals(path, ops, maker_of, final.stat.version)
     return wrong + _versions_add_up(path, makers.values(), final.stat.version)
+
+
+def _refusals(path, ops, maker_of, last):
+    """A cas is refused only if its version was not the newest at some moment while it was under way."""
+    reached = {}  # version -> when it was surely there
+    for op in ops:
+        if op.ok:
+            reached[op.version] = min(op.returned, reached.get(op.version, op.returned))
+    wrong = []
+    for op in ops:
+        is_refused = op.op == "cas" and "BadVersion" in (op.error or "")
+        if not is_refused or reached.get(op.expected, op.invoked) >= op.invoked:
+            continue
+        following = maker_of.get(op.expected + 1)
+        if op.expected == last or following and following.invoked > op.returned:
+            wrong.append(f"{path} was at version {op.expected} all the time: {op}")
+    return wrong
 
 
 def _versions_add_up(path, writes, final):

@@ -119,6 +119,16 @@ def test_a_refused_write_that_happened_is_found(story):
     assert "'refused', which was never written or was refused" in story.wrong()
 
 
+def test_a_cas_that_was_refused_without_reason_is_found(story):
+    version = story.get().version
+    refused = story.set("refused", op="cas", expected=version, outcome=FAILED, happens=False, error="BadVersion")
+    assert f"was at version {version} all the time" in story.wrong()
+    story.set("meanwhile")
+    story.change(story.ops[-1], invoked=refused.invoked)
+    story.change(refused, returned=story.ops[-1].returned)
+    assert story.wrong() == ""
+
+
 def test_a_value_that_nobody_wrote_is_found(story):
     story.set("unheard too", outcome=UNKNOWN)
     story.nodes[REGISTER] = Node(b"garbage", story.nodes[REGISTER].stat)

@@ -178,7 +178,8 @@ def test_a_header_tells_the_last_change_it_includes():
     reply = lambda code, zxid, error=0: Reply(1, zxid, error, b"", code)
     normal.message(reply(jute.DELETE, 10))
     failed = normal.message(reply(jute.DELETE, 11, jute.NO_NODE))
-    assert failed[-1] == ("through", "z1")
+    assert failed[-1] == "z2"
+    assert normal.message(reply(jute.EXISTS, 12, jute.NO_NODE))[-1] == ("through", "z2")
     assert normal.message(Event(10, 1, 3, "/x"))[-1] == "z1"
 
 

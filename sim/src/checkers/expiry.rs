@@ -65,8 +65,10 @@ impl Expiry {
         };
     }
 
+    /// Whether a server is established as leader, and none was behind it. What one that was replaced hears of, its
+    /// successor cannot know.
     pub fn is_leader(&self, server: ServerId) -> bool {
-        self.leads.contains_key(&server)
+        self.leads.get(&server).is_some_and(|since| self.leads.values().all(|other| other <= since))
     }
 
     /// A server proposes to close a session because it has expired.
@@ -74,7 +76,7 @@ impl Expiry {
         let Some(since) = self.leads.get(&server).copied() else {
             return Err(format!("server {server} expires session {session} and is no leader"));
         };
-        if self.leads.values().any(|newer| *newer > since) {
+        if !self.is_leader(server) {
             return Ok(());
         }
         let timeout_ms = self.timeouts.get(&session).copied().unwrap_or_default();
@@ -109,7 +111,9 @@ mod tests {
         assert_eq!(expiry.expires(SERVER, SESSION, 5_950), Ok(()));
         expiry.touched(SESSION, 6_000);
         expiry.expires(SERVER, SESSION, 6_100).expect_err("it was touched again");
+        assert!(expiry.is_leader(SERVER));
         expiry.leads(ServerId(2), Some(5_990));
+        assert!(!expiry.is_leader(SERVER) && expiry.is_leader(ServerId(2)));
         assert_eq!(expiry.expires(SERVER, SESSION, 6_100), Ok(()), "the newer leader was told");
         expiry.expires(ServerId(2), SESSION, 6_100).expect_err("it was touched again");
         expiry.leads(SERVER, None);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use zabra::jute::{CreateMode, ErrorCode, MultiResult, Response};
 
 use crate::history::{Entry, History, Moment, Outcome, Seen};
+use crate::model::is_refused;
 use crate::op::{ANY, Op};
 
 pub const NAME: &str = "linearizability";
@@ -43,6 +44,8 @@ enum Told {
 #[derive(Clone, Debug)]
 struct Event {
     acts: Vec<(Act, Told)>,
+    /// nothing of it is done
+    is_refused: bool,
     invoked: Moment,
     returned: Option<Moment>,
 }
@@ -70,7 +73,7 @@ fn one_znode(history: &History, path: &str) -> Result<Found, String> {
 
 fn event_of_read(seen: &Seen) -> Event {
     let acts = vec![(Act::Read(seen.state.clone()), Told::Done)];
-    Event { acts, invoked: seen.invoked, returned: Some(seen.returned) }
+    Event { acts, is_refused: false, invoked: seen.invoked, returned: Some(seen.returned) }
 }
 
 /// What a request did to one znode. Of a multi this is a part; if all of it had an order, so has each part.
@@ -81,7 +84,11 @@ fn event_of(entry: &Entry, path: &str) -> Option<Event> {
     };
     let acts: Vec<(Act, Told)> = match (&entry.op, result) {
         (Op::Multi(ops), Some(Ok(Response::Multi(results)))) => {
-            let parts = ops.iter().zip(results).map(|(op, result)| (op, told_of_part(result)));
+            // What comes behind the operation that failed was not tried.
+            let is_tried =
+                |result: &&MultiResult| **result != MultiResult::Error(ErrorCode::RuntimeInconsistency);
+            let tried = ops.iter().zip(results.iter().take_while(is_tried));
+            let parts = tried.map(|(op, result)| (op, told_of_part(result)));
             parts.filter_map(|(op, told)| act_of(op, path).map(|act| (act, told))).collect()
         }
         (Op::Multi(ops), None) => {
@@ -93,10 +100,8 @@ fn event_of(entry: &Entry, path: &str) -> Option<Event> {
             act_of(single, path).map(|act| (act, told)).into_iter().collect()
         }
     };
-    let is_error = |told: &Told| matches!(told, Told::Failed(_));
-    // An error is not confirmed by a quorum, so it may be of the past.
-    let is_nothing = acts.is_empty() || acts.iter().any(|(_, told)| is_error(told));
-    (!is_nothing).then_some(Event { acts, invoked: entry.invoked, returned })
+    let is_refused = matches!(result, Some(Err(_))) || result.is_some_and(is_refused);
+    (!acts.is_empty()).then_some(Event { acts, is_refused, invoked: entry.invoked, returned })
 }
 
 fn told_of(result: &Result<Response, ErrorCode>) -> Told {
@@ -110,6 +115,7 @@ fn told_of(result: &Result<Response, ErrorCode>) -> Told {
 fn told_of_part(result: &MultiResult) -> Told {
     match result {
         MultiResult::SetData(stat) => Told::Version(stat.version),
+        MultiResult::Error(ErrorCode::Ok) => Told::Done,
         MultiResult::Error(code) => Told::Failed(*code),
         _ => Told::Done,
     }
@@ -130,12 +136,27 @@ fn act_of(op: &Op, at: &str) -> Option<Act> {
 
 impl Event {
     /// The register behind it, if what was told fits.
-    fn apply(&self, register: &Register) -> Option<Register> {
-        let mut register = register.clone();
+    fn apply(&self, before: &Register) -> Option<Register> {
+        let mut register = before.clone();
         for (act, told) in &self.acts {
-            register = apply(act, told, register)?;
+            register = match told {
+                Told::Failed(code) => may_fail(act, *code, &register).then_some(register)?,
+                _ => apply(act, told, register)?,
+            };
         }
-        Some(register)
+        Some(if self.is_refused { before.clone() } else { register })
+    }
+}
+
+/// Whether this may be refused for such a reason. What does not concern this znode alone is not looked at.
+fn may_fail(act: &Act, code: ErrorCode, register: &Register) -> bool {
+    match (code, act) {
+        (ErrorCode::NodeExists, Act::Create(_)) => register.is_some(),
+        (ErrorCode::NoNode, Act::Delete(_) | Act::Set(..) | Act::Check(_)) => register.is_none(),
+        (ErrorCode::BadVersion, Act::Delete(version) | Act::Set(_, version) | Act::Check(version)) => {
+            register.as_ref().is_some_and(|(known, _)| ![ANY, *known].contains(version))
+        }
+        _ => true,
     }
 }
 
@@ -153,8 +174,7 @@ fn apply(act: &Act, told: &Told, register: Register) -> Option<Register> {
     };
     let fits = match told {
         Told::Version(version) => next.as_ref().is_some_and(|(made, _)| made == version),
-        Told::Failed(_) => false,
-        Told::Done | Told::Nothing => true,
+        Told::Done | Told::Nothing | Told::Failed(_) => true,
     };
     fits.then_some(next)
 }
@@ -240,7 +260,8 @@ mod tests {
     use super::*;
 
     fn event(acts: Vec<(Act, Told)>, invoked: Moment, returned: impl Into<Option<Moment>>) -> Event {
-        Event { acts, invoked, returned: returned.into() }
+        let is_refused = acts.iter().any(|(_, told)| matches!(told, Told::Failed(_)));
+        Event { acts, is_refused, invoked, returned: returned.into() }
     }
 
     fn created(invoked: Moment, returned: Moment) -> Event {
@@ -277,6 +298,30 @@ mod tests {
         assert_eq!(with(read(1, "y", 5, 6)), Ok(Found::Order));
         assert_eq!(with(read(0, "x", 3, 6)), Ok(Found::Order));
         with(read(0, "x", 5, 6)).expect_err("the write was answered before");
+    }
+
+    #[test]
+    fn a_refusal_that_rests_on_the_past_has_no_order() {
+        let refused = |act, code, invoked| event(vec![(act, Told::Failed(code))], invoked, invoked + 1);
+        let behind_a_write =
+            |refusal: Event| search(vec![created(1, 2), set("y", Told::Version(1), 3, 4), refusal]);
+        let check = |version, code| behind_a_write(refused(Act::Check(version), code, 5));
+        assert_eq!(check(0, ErrorCode::BadVersion), Ok(Found::Order));
+        check(1, ErrorCode::BadVersion).expect_err("the version is right");
+        check(1, ErrorCode::NoNode).expect_err("it is there");
+        let create = || refused(Act::Create("z".into()), ErrorCode::NodeExists, 5);
+        assert_eq!(behind_a_write(create()), Ok(Found::Order));
+        search(vec![create()]).expect_err("it is not there");
+    }
+
+    #[test]
+    fn a_refused_multi_does_nothing_but_what_comes_before_would_be_right() {
+        let multi = |version| {
+            let first = (Act::Set("y".into(), version), Told::Done);
+            event(vec![first, (Act::Check(7), Told::Failed(ErrorCode::BadVersion))], 3, 4)
+        };
+        assert_eq!(search(vec![created(1, 2), multi(0), read(0, "x", 5, 6)]), Ok(Found::Order));
+        search(vec![created(1, 2), multi(1), read(0, "x", 5, 6)]).expect_err("the set would fail first");
     }
 
     #[test]

@@ -1,24 +1,18 @@
-//! What a client is told of happened before everything that is asked for later: a write that was answered has a lower
-//! zxid than every write that is invoked afterwards, and a `sync` shows everything that was answered before it.
+//! What a client is told of happened before everything that is asked for later: a write that was answered, be it with a
+//! refusal, has a lower zxid than every write that is invoked afterwards, and a `sync` shows everything that was answered
+//! before it.
 
 use zabra::ids::Zxid;
-use zabra::jute::{ErrorCode, Response};
 
 use super::{Verdict, unless};
 use crate::history::Entry;
-use crate::model::is_refused;
 
 pub const NAME: &str = "real time";
 
-/// A client is answered. An error rests on what the leader knew, and is not confirmed by a quorum.
-pub fn replied(entry: &Entry, zxid: Zxid, result: &Result<Response, ErrorCode>) -> Verdict {
+/// A client is answered.
+pub fn replied(entry: &Entry, zxid: Zxid) -> Verdict {
     let floor = entry.floor;
-    let is_right = match result {
-        Err(_) => true,
-        Ok(_) if entry.op.is_write() && !is_refused(result) => zxid > floor,
-        Ok(_) if entry.op.is_write() => true,
-        Ok(_) => zxid >= floor,
-    };
+    let is_right = if entry.op.is_write() { zxid > floor } else { zxid >= floor };
     unless(is_right, || {
         format!("{} is answered at {zxid}, but {floor} was known before it was asked for", entry.op)
     })
@@ -48,11 +42,10 @@ mod tests {
             history.invoke(asker, op);
         }
         let [write, sync] = &history.entries[..] else { panic!("two entries") };
-        let (written, passed) = (Ok(Response::Empty), Ok(Response::Sync { path: None }));
-        assert_eq!(replied(write, Zxid(6), &written), Ok(()));
-        replied(write, Zxid(5), &written).expect_err("it is older");
-        assert_eq!(replied(sync, Zxid(5), &passed), Ok(()));
-        replied(sync, Zxid(4), &passed).expect_err("it is older");
+        assert_eq!(replied(write, Zxid(6)), Ok(()));
+        replied(write, Zxid(5)).expect_err("it is older");
+        assert_eq!(replied(sync, Zxid(5)), Ok(()));
+        replied(sync, Zxid(4)).expect_err("it is older");
         assert_eq!(read_behind_sync(Zxid(5), Zxid(5)), Ok(()));
         read_behind_sync(Zxid(5), Zxid(4)).expect_err("it is older");
     }

@@ -90,7 +90,7 @@ impl Leader {
                     assert!(self.sessions.create(session_id, create.timeout_ms, password, 1));
                 }
                 Some(Body::CloseSession(_)) => assert!(self.sessions.close(session_id).is_some()),
-                Some(Body::Ops(_)) | None => {}
+                Some(Body::Ops(_) | Body::Error(_)) | None => {}
             }
             self.prep.applied(zxid);
         }

@@ -72,10 +72,7 @@ impl Model {
             match if is_container { Err(Unimplemented) } else { copy.one(session, auth, &single(op)) } {
                 Result::Ok(outcome) => outcomes.push(outcome),
                 Err(code) => {
-                    let mut multi_errors: Vec<_> = outcomes.iter().map(|_| Ok).collect();
-                    multi_errors.push(code);
-                    multi_errors.resize(ops.len(), RuntimeInconsistency);
-                    return Err(PrepError { code, multi_errors });
+                    return Err(PrepError { code, failed_op: Some(outcomes.len() as u32) });
                 }
             }
         }

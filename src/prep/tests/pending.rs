@@ -70,7 +70,7 @@ fn a_failed_multi_leaves_the_pending_state_exactly_as_it_was() {
         check("/old", 9),
     ];
     let error = leader.ask(ONE, &multi_of(failing)).expect_err("the last one fails");
-    assert_eq!(error.multi_errors, [Ok, Ok, Ok, Ok, Ok, Ok, BadVersion]);
+    assert_eq!(error, PrepError { code: BadVersion, failed_op: Some(6) });
     leader.ask(ONE, &check("/old", 1)).expect("is as before");
     assert_eq!(leader.refusal(ONE, &delete("/old", 1)), NotEmpty);
     assert_eq!(leader.refusal(ONE, &check("/new", -1)), NoNode);
@@ -161,7 +161,7 @@ fn a_session_that_is_closing_is_over_for_its_requests() {
         assert_eq!(leader.refusal(ONE, &set("/a", -1)), SessionExpired);
         assert_eq!(leader.refusal(ONE, &Request::CloseSession), SessionExpired);
         let error = leader.ask(ONE, &multi_of([check("/a", -1), check("/a", -1)])).expect_err("is over");
-        assert_eq!(error.multi_errors, [SessionExpired, RuntimeInconsistency]);
+        assert_eq!(error, PrepError { code: SessionExpired, failed_op: Some(0) });
     }
 }
 

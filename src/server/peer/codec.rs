@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::generated::{self as pb, frame};
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
-use crate::jute::{AuthId, ErrorCode};
+use crate::jute::AuthId;
 use crate::replica::{Answer, ForwardedRequest, PeerMessage};
 use crate::zab::{HistorySummary, Message, Notification, PeerState, Proposal, Vote};
 
@@ -57,10 +57,14 @@ pub fn encode(message: PeerMessage, out: &mut BytesMut) {
             let requests = requests.into_iter().map(request_to_pb).collect();
             put_frame(frame::Message::Requests(pb::Requests { requests }), out);
         }),
-        PeerMessage::Answers(answers) => split(answers, answer_bytes, |answers| {
-            let answers = answers.into_iter().map(answer_to_pb).collect();
-            put_frame(frame::Message::Answers(pb::Answers { answers }), out);
-        }),
+        PeerMessage::Answers(answers) => split(
+            answers,
+            |_| ITEM_OVERHEAD_BYTES,
+            |answers| {
+                let answers = answers.into_iter().map(answer_to_pb).collect();
+                put_frame(frame::Message::Answers(pb::Answers { answers }), out);
+            },
+        ),
         PeerMessage::Touched(sessions) => split(
             sessions,
             |_| size_of::<u64>(),
@@ -114,7 +118,7 @@ pub fn decode(frame: Bytes) -> Result<PeerMessage, CodecError> {
             PeerMessage::Requests(list.requests.into_iter().map(request_from_pb).collect())
         }
         frame::Message::Answers(list) => {
-            PeerMessage::Answers(list.answers.into_iter().map(answer_from_pb).collect::<Result<_, _>>()?)
+            PeerMessage::Answers(list.answers.into_iter().map(answer_from_pb).collect())
         }
         frame::Message::Touched(touched) => {
             PeerMessage::Touched(touched.session_ids.into_iter().map(SessionId).collect())
@@ -213,10 +217,6 @@ fn request_bytes(request: &ForwardedRequest) -> usize {
     request.body.len() + auth + ITEM_OVERHEAD_BYTES
 }
 
-fn answer_bytes(answer: &Answer) -> usize {
-    answer.multi_errors.len() * size_of::<u64>() + ITEM_OVERHEAD_BYTES
-}
-
 /// About how many bytes the frames of `message` take.
 pub fn approximate_bytes(message: &PeerMessage) -> usize {
     let content = match message {
@@ -224,7 +224,7 @@ pub fn approximate_bytes(message: &PeerMessage) -> usize {
         PeerMessage::Zab(Message::SnapshotChunk { data, .. }) => data.len(),
         PeerMessage::Zab(Message::AckEpoch { history, .. }) => history.epoch_ends.len() * size_of::<u64>(),
         PeerMessage::Requests(requests) => requests.iter().map(request_bytes).sum(),
-        PeerMessage::Answers(answers) => answers.iter().map(answer_bytes).sum(),
+        PeerMessage::Answers(answers) => answers.len() * ITEM_OVERHEAD_BYTES,
         PeerMessage::Touched(sessions) => sessions.len() * size_of::<u64>(),
         PeerMessage::Zab(_) | PeerMessage::TreeDigest { .. } => 0,
     };
@@ -348,22 +348,11 @@ fn request_from_pb(request: pb::Request) -> ForwardedRequest {
 }
 
 fn answer_to_pb(answer: Answer) -> pb::Answer {
-    pb::Answer {
-        request_id: answer.request_id,
-        after: answer.after.0,
-        error: answer.error as i32,
-        multi_errors: answer.multi_errors.iter().map(|&code| code as i32).collect(),
-    }
+    pb::Answer { request_id: answer.request_id, after: answer.after.0, moved: answer.moved }
 }
 
-fn answer_from_pb(answer: pb::Answer) -> Result<Answer, CodecError> {
-    let code = |value| ErrorCode::try_from(value).map_err(|_| out_of_range("error code", value));
-    Ok(Answer {
-        request_id: answer.request_id,
-        after: Zxid(answer.after),
-        error: code(answer.error)?,
-        multi_errors: answer.multi_errors.into_iter().map(code).collect::<Result<_, _>>()?,
-    })
+fn answer_from_pb(answer: pb::Answer) -> Answer {
+    Answer { request_id: answer.request_id, after: Zxid(answer.after), moved: answer.moved }
 }
 
 #[cfg(test)]

@@ -302,17 +302,14 @@ pub struct Answers {
     #[prost(message, repeated, tag = "1")]
     pub answers: ::prost::alloc::vec::Vec<Answer>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Answer {
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
     /// Given to the client once the learner has applied this zxid.
     #[prost(uint64, tag = "2")]
     pub after: u64,
-    /// A code of the client protocol; 0 for an answered sync.
-    #[prost(sint32, tag = "3")]
-    pub error: i32,
-    /// For every operation of a failed multi, its code.
-    #[prost(sint32, repeated, tag = "4")]
-    pub multi_errors: ::prost::alloc::vec::Vec<i32>,
+    /// The session continues on another connection; otherwise it is a sync that is passed.
+    #[prost(bool, tag = "3")]
+    pub moved: bool,
 }

@@ -70,11 +70,11 @@ KNOWN_DIFFERENCES = [
         documented="a ping while requests wait",
     ),
     Difference(
-        "zxids of failures",
-        "ZooKeeper spends a zxid on a failed write, Zabra does not",
+        "zxids of malformed writes",
+        "ZooKeeper refuses one under a zxid that is taken, Zabra under one of its own",
         _zabra,
-        where="Normalizer",
-        documented="a failed request",
+        where="Normalizer._header",
+        documented="a write that cannot be read",
     ),
     Difference(
         "pipelined setACL",

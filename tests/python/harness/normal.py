@@ -1,10 +1,10 @@
 """Makes what two servers said comparable.
 
 Zxids and session ids are numbers of each server's own choosing. What must agree is their pattern: which of them are the
-same, and their order. So a zxid that belongs to a change (in a Stat, in the reply to a successful write, in an event)
+same, and their order. So a zxid that belongs to a change (in a Stat, in the reply to a write, done or refused, in an event)
 becomes its order of first appearance; `order` gives the ranks, to be compared at the end. The zxid in the header of any
-other reply only says how far the server had come: it becomes the last change that this includes. (ZooKeeper also counts
-failed writes and sessions, which show nowhere else.) Times are left out; only that they make sense is checked.
+other reply only says how far the server had come: it becomes the last change that this includes. (Sessions count as well,
+and show nowhere else.) Times are left out; only that they make sense is checked.
 """
 
 import bisect
@@ -37,7 +37,7 @@ class Normalizer:
             return ("event", message.kind, message.state, message.path, self._event_zxid(message.zxid))
         value = message.value()
         shown = self._value(message.code, value)
-        header = self._header(message, value)
+        header = self._header(message)
         return ("reply", jute.NAMES.get(message.code, message.code), message.error, shown, header)
 
     def stat(self, stat):
@@ -79,20 +79,14 @@ class Normalizer:
             return (name, inner[0], self.stat(inner[1]))
         return (name, inner)
 
-    def _header(self, reply, value):
-        if reply.error == jute.OK and reply.code in _WRITES and self._changes_something(reply.code, value):
+    def _header(self, reply):
+        if reply.code in _WRITES and reply.error != jute.MARSHALLING_ERROR:
             return self._change(reply.zxid)
         if reply.code == jute.AUTH:
             return reply.zxid
         if reply.error == jute.UNIMPLEMENTED and reply.code not in _WRITES:
             return "any"
         return ("through", self._zxids[self._changes[bisect.bisect_right(self._changes, reply.zxid) - 1]])
-
-    @staticmethod
-    def _changes_something(code, value):
-        if code != jute.MULTI:
-            return True
-        return any(name not in ("error", "check") for name, _ in value)
 
     def _event_zxid(self, zxid):
         return zxid if zxid < 0 else self._change(zxid)
