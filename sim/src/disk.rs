@@ -155,8 +155,10 @@ impl Disk {
         let (disks, new) = (self.world.disks(), self.new.clone());
         let found = recover_from(disks, self.options, HASH_SEED, recent_bytes_max, new, on_damage);
         let found = found.map_err(|fault| self.refusal(&fault))?;
+        // An earlier start, which then failed for another reason, may have put the data aside: no epoch is held then.
+        let is_held = found.zab.epoch.current_epoch != Epoch(0) && !found.is_new;
         let (end, noted) = (found.storage.synced(), self.noted);
-        if end < noted && found.damage.is_none() && !found.is_new {
+        if is_held && end < noted {
             fail("damage is noticed", format!("the log ends with {end}, and the epoch file notes {noted}"));
         }
         if !self.damaged {
@@ -171,10 +173,7 @@ impl Disk {
             (self.noted, self.witnessed, self.is_flipped) = (Zxid::ZERO, Zxid::ZERO, false);
         }
         let (epoch, witnessed) = (&found.zab.epoch, self.witnessed);
-        // An earlier start, which then failed for another reason, may have put the data aside: no epoch is held then.
-        let is_held = epoch.current_epoch != Epoch(0);
-        if self.is_flipped && is_held && found.storage.synced() < witnessed {
-            let end = found.storage.synced();
+        if self.is_flipped && is_held && end < witnessed {
             fail(
                 "damage is noticed",
                 format!("a flipped byte took {end} to {witnessed} away without a word"),
@@ -211,9 +210,6 @@ impl Disk {
         if is_failure || self.world.has_failed() {
             // It may have gone half of the way to healing.
             self.damaged |= self.is_spoiled;
-            if self.damaged {
-                self.noted = Zxid::ZERO;
-            }
             Refusal::Failure(fault.to_string())
         } else {
             Refusal::Damage(fault.to_string())
