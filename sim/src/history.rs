@@ -65,8 +65,8 @@ pub struct History {
     now: Moment,
     /// The newest zxid that a client was told of in the answer to a write, done or refused, or a `sync`.
     pub floor: Zxid,
-    /// Answers to writes that happened.
-    pub acknowledged: usize,
+    /// How many writes were answered: done, or refused.
+    pub answered: usize,
 }
 
 /// Who asks, and where.
@@ -120,7 +120,7 @@ impl History {
         let returned = self.tick();
         let entry = &mut self.entries[id];
         self.floor = self.floor.max(zxid);
-        self.acknowledged += usize::from(result.is_ok() && entry.op.is_write());
+        self.answered += usize::from(entry.op.is_write());
         entry.outcome = Outcome::Told { returned, zxid, result };
     }
 

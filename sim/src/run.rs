@@ -80,7 +80,7 @@ impl Run {
             recent_bytes_max: pick(&mut chance, &[200, 2_000, 1 << 20]) as usize,
             snapshot_txns: pick(&mut chance, &[5, 5, 20, 50, 1 << 40]),
             // With fewer than that, slow elections and impatient clients leave no room for any write.
-            epoch_txns_max: pick(&mut chance, &[6, 10, 40, u64::from(u32::MAX), u64::from(u32::MAX)]) as u32,
+            epoch_txns_max: pick(&mut chance, &[8, 16, 40, u64::from(u32::MAX), u64::from(u32::MAX)]) as u32,
             sync_timeout_ms: 10_000,
             segment_bytes: pick(&mut chance, &[8192, 8192, 16_384, 65_536]),
             batch_bytes_max: pick(&mut chance, &[100, 400, 4_000]) as usize,
@@ -193,11 +193,11 @@ impl Run {
 
     /// These servers are repaired: there must be a leader, and clients must be served.
     fn settle(&mut self, repaired: &[ServerId]) {
-        let (acks, began) = (self.acknowledged(), self.ensemble.now);
+        let (answered, began) = (self.answered(), self.ensemble.now);
         // Most of a tiny epoch goes to clients that come back after the election before it.
         let is_tiny = self.ensemble.settings.epoch_txns_max < 40;
         let patience_ms = if is_tiny { 600_000 } else { 120_000 };
-        while self.acknowledged() < acks + 20 {
+        while self.answered() < answered + 20 {
             self.work(100);
             if self.ensemble.now - began >= patience_ms {
                 fail("liveness", "a repaired ensemble does not serve its clients");
@@ -217,9 +217,9 @@ impl Run {
         }
     }
 
-    /// Writes that clients were told to have happened.
-    fn acknowledged(&self) -> usize {
-        self.ensemble.judge.witness.history.acknowledged
+    /// How many writes were answered.
+    fn answered(&self) -> usize {
+        self.ensemble.judge.witness.history.answered
     }
 
     /// What can be said only at the end.

@@ -3,6 +3,7 @@
 //! done.
 
 use zabra::ids::{SessionId, Xid, Zxid};
+use zabra::jute::ErrorCode;
 
 use super::{Verdict, unless};
 use crate::history::{Entry, History, Outcome};
@@ -42,6 +43,8 @@ fn one_connection(entries: &[&Entry]) -> Verdict {
     for entry in entries {
         let is_decided = entry.decided.is_some();
         let at = match (&entry.decided, &entry.outcome) {
+            // What came before it on a connection that was left is not even refused, if the session was still open.
+            (Some((_, Err(ErrorCode::SessionExpired))), _) => continue,
             (Some((zxid, _)), _) | (None, Outcome::Told { zxid, .. }) => *zxid,
             _ => {
                 left_out = left_out.or(entry.op.is_write().then_some(*entry));
