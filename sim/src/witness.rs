@@ -64,14 +64,15 @@ impl Witness {
             require(client_history::NAME, Err(format!("nobody asked for {txn:?} at {zxid}")));
             return Effects::default();
         };
-        if is_refusal(txn) {
-            coverage.count("refusal in the log");
-        } else {
-            require(generations::NAME, self.generations.done(session, entry.conn, zxid));
-        }
         let author = Author { session, zxid, time_ms: txn.time_ms };
         let (expected, effects) = self.model.judge(&entry.op, before, author);
         require(client_history::NAME, client_history::decided(entry, zxid, txn, &expected));
+        if is_refusal(txn) {
+            coverage.count("refusal in the log");
+            entry.decided = Some((zxid, expected));
+            return effects;
+        }
+        require(generations::NAME, self.generations.done(session, entry.conn, zxid));
         let is_guarded = lock::written(&self.model, before, zxid, session, &entry.op);
         let is_guarded = is_guarded.unwrap_or_else(|why| {
             require(lock::NAME, Err(why));
