@@ -75,6 +75,8 @@ pub struct Election {
     abstains: bool,
     /// A quorum agrees since; the others get a moment to bring a better vote.
     agreed_since: Option<Tick>,
+    /// A quorum wants this server since, which wants another.
+    wanted_since: Option<Tick>,
     saving_may_vote: bool,
 }
 
@@ -87,6 +89,7 @@ impl Election {
             drained: false,
             abstains: core.abstains(),
             agreed_since: None,
+            wanted_since: None,
             saving_may_vote: false,
         }
     }
@@ -178,7 +181,7 @@ impl Election {
             changed = true;
         }
         if changed {
-            self.agreed_since = None;
+            (self.agreed_since, self.wanted_since) = (None, None);
             self.announce(core);
         }
     }
@@ -215,7 +218,11 @@ impl Election {
             peers.latest.iter().filter(|(_, peer)| self.supports(peer)).map(|(server, _)| *server);
         if !core.quorum.has(supporters.chain([own])) {
             self.agreed_since = None;
-            return None;
+            if !self.is_wanted(core, peers) {
+                return None;
+            }
+            self.vote = core.own_vote();
+            return Some(Decision::Lead);
         }
         let since = *self.agreed_since.get_or_insert(core.now);
         let voters_heard =
@@ -225,6 +232,21 @@ impl Election {
             return None;
         }
         Some(if self.vote.server_id == own { Decision::Lead } else { Decision::Follow(self.vote.server_id) })
+    }
+
+    /// A quorum has wanted this server for a moment, and no quorum wants the one that this server wants: the others do not
+    /// hear that one, and would wait for this server in vain (rule 3 of docs/zab.md).
+    fn is_wanted(&mut self, core: &Core, peers: &Peers) -> bool {
+        let own_vote = core.own_vote();
+        let wants_it = |peer: &Notification| {
+            peer.may_vote && peer.round == self.round && peer.vote == own_vote && self.may_lead(core)
+        };
+        let wanting = peers.latest.iter().filter(|(_, peer)| wants_it(peer)).map(|(server, _)| *server);
+        if !core.quorum.has(wanting.chain([core.config.id])) {
+            self.wanted_since = None;
+            return false;
+        }
+        core.now.ms_since(*self.wanted_since.get_or_insert(core.now)) >= core.config.settle_ms
     }
 
     /// True for a vote for the same server in this round, and for the candidate that already leads on it or a follower
