@@ -98,6 +98,7 @@ impl Judge {
         require(committed_log_monotonicity::NAME, self.monotonicity.starts(id, server.disk.synced));
         let logged = server.disk.log().keys().copied();
         require(log_contiguity::NAME, self.logs.starts(id, logged, server.disk.synced));
+        self.durable.starts(id);
         self.on_disk(server);
         self.note_applied(server, snapshot, state.zxid(), &mut Coverage::default());
         require(digests::NAME, self.digests.is_in(id, state.zxid(), state.digest()));

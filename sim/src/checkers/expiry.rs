@@ -81,7 +81,8 @@ impl Expiry {
         }
         let timeout_ms = self.timeouts.get(&session).copied().unwrap_or_default();
         let touched = self.touched.get(&session).copied().unwrap_or_default().max(since);
-        let passed_ms = (now - touched) * (100 + DRIFT_PERCENT) / 100;
+        // Both ends are whole ms of a clock of its own.
+        let passed_ms = ((now - touched) * (100 + DRIFT_PERCENT)).div_ceil(100);
         unless(passed_ms >= timeout_ms, || {
             format!(
                 "server {server}, leader since {since}, expires session {session} at {now}: it was touched at \

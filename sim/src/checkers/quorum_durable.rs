@@ -44,6 +44,11 @@ impl QuorumDurable {
         *noted = through.min(*noted);
     }
 
+    /// A server starts: what it has is looked at anew, for it may have ended before its log was cut.
+    pub fn starts(&mut self, server: ServerId) {
+        self.noted.remove(&server);
+    }
+
     /// The disk of a server is lost. What it had was there; what comes begins anew.
     pub fn lost(&mut self, server: ServerId) {
         self.noted.remove(&server);
