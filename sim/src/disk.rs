@@ -84,6 +84,7 @@ pub enum Part {
 struct Ends {
     synced: Zxid,
     noted: Zxid,
+    witnessed: Zxid,
 }
 
 pub struct Disk {
@@ -106,7 +107,7 @@ pub struct Disk {
     pub synced: Zxid,
     /// What the epoch file notes of the end of the log, or less. A start must notice a log that ends before.
     noted: Zxid,
-    /// The lowest that both were while operations were carried out last.
+    /// The lowest that all were while operations were carried out last.
     lowest: Ends,
     /// The end of the log before the newest group of records: a later group says that it was durable, so no flipped byte
     /// can take it away without a word.
@@ -332,7 +333,7 @@ impl Disk {
     }
 
     fn ends(&self) -> Ends {
-        Ends { synced: self.synced, noted: self.noted }
+        Ends { synced: self.synced, noted: self.noted, witnessed: self.witnessed }
     }
 
     /// Carries out the oldest operations, `count` of them, with one sync at the end: what the server is to be told.
@@ -360,6 +361,7 @@ impl Disk {
             }
             self.lowest.synced = self.lowest.synced.min(self.synced);
             self.lowest.noted = self.lowest.noted.min(self.noted);
+            self.lowest.witnessed = self.lowest.witnessed.min(self.witnessed);
             let saved = if let DiskOp::SaveEpoch(record) = &op { Some(record.clone()) } else { None };
             match carry_out(storage, HASH_SEED, seq, op)? {
                 Carried::Buffered => buffered = Some(seq),
@@ -538,7 +540,8 @@ impl Disk {
                 let point = &points[chance.random_range(0..points.len())];
                 let survivors = survivors(point.pending(), chance);
                 // What became durable since may not be so at that point.
-                (self.synced, self.noted, self.epoch) = (self.lowest.synced, self.lowest.noted, epoch);
+                let Ends { synced, noted, witnessed } = self.lowest;
+                (self.synced, self.noted, self.witnessed, self.epoch) = (synced, noted, witnessed, epoch);
                 return self.stop(point.crash(survivors));
             }
         }
