@@ -180,6 +180,20 @@ def test_a_bad_request_gets_an_error_or_ends_the_connection(server, name):
         again.close()
 
 
+def test_big_bad_requests_take_no_room_from_others(server):
+    """Their clients stay, and send nothing else."""
+    if not server.flavour.is_zabra:
+        pytest.skip("it is Zabra that has a bound for big requests")
+    bad = jute.raw(jute.SET_DATA, jute.text("/bad") + jute.int32(-2) + b"x" * 900_000)
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            client = stack.enter_context(RawClient(server.address.host, server.address.client_port))
+            assert client.call(bad).error == jute.MARSHALLING_ERROR
+        other = stack.enter_context(RawClient(server.address.host, server.address.client_port))
+        assert other.call(jute.set_data("/bad", b"x" * 900_000)).error == jute.NO_NODE
+        other.close()
+
+
 @pytest.mark.parametrize("length", [-1, -(2**31), MAX_FRAME + 1, HUGE])
 def test_a_bad_length_in_a_session_ends_the_connection_only(server, length):
     with RawClient(server.address.host, server.address.client_port) as client:

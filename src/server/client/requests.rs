@@ -183,9 +183,13 @@ impl Connection {
                 let (conn, auth) = (self.conn.id, Arc::clone(&self.identities));
                 self.hand_over(Input::Request { conn, xid: header.xid, op: header.op, body, auth }, None)
             }
-            // What does not wait for the core is answered in order all the same: behind all that it has.
-            Err(_) if !self.outstanding.is_empty() => Ok(Served::Later(frame)),
             Err(_) => {
+                // It needs no room, and the client may send nothing else for as long as it likes.
+                self.room.give_up();
+                // What does not wait for the core is answered in order all the same: behind all that it has.
+                if !self.outstanding.is_empty() {
+                    return Ok(Served::Later(frame));
+                }
                 self.fail(context, access, header.xid, ErrorCode::MarshallingError);
                 Ok(Served::Done)
             }

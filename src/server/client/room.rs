@@ -117,7 +117,8 @@ impl Share {
         Bytes::from_owner(Underway { frame, _counted: counted, _room: room })
     }
 
-    /// The connection cannot go on for now: nobody is to wait for it. It comes last when it can.
+    /// The request needs no room, or the connection cannot go on for now: nobody is to wait for it. It comes last when
+    /// it can.
     pub fn give_up(&mut self) {
         self.state = State::Nothing;
     }
