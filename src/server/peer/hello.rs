@@ -16,7 +16,7 @@ use crate::ids::ServerId;
 use crate::zab::EpochRecord;
 
 /// The version of the protocol between servers. Rises when a server could misread another.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Nothing is known of the other side yet: its first frame is small.
 const HELLO_BYTES_MAX: usize = 4096;
