@@ -214,11 +214,12 @@ impl Election {
         if !core.may_vote() || self.vote.server_id == own && self.abstains {
             return None;
         }
+        let is_wanted = self.is_wanted(core, peers);
         let supporters =
             peers.latest.iter().filter(|(_, peer)| self.supports(peer)).map(|(server, _)| *server);
         if !core.quorum.has(supporters.chain([own])) {
             self.agreed_since = None;
-            if !self.is_wanted(core, peers) {
+            if !is_wanted {
                 return None;
             }
             self.vote = core.own_vote();
@@ -234,8 +235,8 @@ impl Election {
         Some(if self.vote.server_id == own { Decision::Lead } else { Decision::Follow(self.vote.server_id) })
     }
 
-    /// A quorum has wanted this server for a moment, and no quorum wants the one that this server wants: the others do not
-    /// hear that one, and would wait for this server in vain (rule 3 of docs/zab.md).
+    /// With this server a quorum would have it lead, and has wanted that for a moment. If no quorum wants the one that this
+    /// server wants, the others do not hear that one, and would wait for this server in vain (rule 3 of docs/zab.md).
     fn is_wanted(&mut self, core: &Core, peers: &Peers) -> bool {
         let own_vote = core.own_vote();
         let wants_it = |peer: &Notification| {
