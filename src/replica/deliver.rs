@@ -84,7 +84,9 @@ impl Replica {
         let outcome = match (&txn.body, &pending.kind) {
             (Some(Body::Error(error)), _) => refusal(op, body, error),
             (_, Wanted::Reply { .. }) => response(op, body, results).map(Ok),
-            (_, Wanted::NewSession { .. } | Wanted::OldSession { .. }) => Some(Ok(Response::Empty)),
+            (Some(Body::CreateSession(_)), Wanted::NewSession { .. })
+            | (Some(Body::Ops(_)), Wanted::OldSession { .. }) => Some(Ok(Response::Empty)),
+            (_, Wanted::NewSession { .. } | Wanted::OldSession { .. }) => None,
         };
         match self.clients.take(txn.request_id) {
             Some(Ok(pending)) => match outcome {

@@ -83,6 +83,7 @@ impl Leading {
 
     /// Judges a request that came from `origin`. A refusal is a transaction as well, as in ZooKeeper: a leader that was
     /// replaced without knowing it must not refuse by an older state, and whoever is refused has its place in the order.
+    /// Only a connection that was left gets none: it is closed, and knows nothing by it.
     pub fn judge(&mut self, scene: &mut Scene<'_>, origin: ServerId, request: &ForwardedRequest) -> Judged {
         match self.try_judge(scene, origin, request) {
             Ok(judged) => judged,

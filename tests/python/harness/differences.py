@@ -71,7 +71,7 @@ KNOWN_DIFFERENCES = [
     ),
     Difference(
         "zxids of malformed writes",
-        "ZooKeeper refuses one under a zxid that is taken, Zabra under one of its own",
+        "ZooKeeper refuses one under a zxid that may be taken, Zabra with the last one applied",
         _zabra,
         where="Normalizer._header",
         documented="a write that cannot be read",
