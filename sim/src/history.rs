@@ -7,6 +7,7 @@ use bytes::Bytes;
 use zabra::ids::{SessionId, Xid, Zxid};
 use zabra::jute::{ErrorCode, Response};
 
+use super::model::is_refused;
 use super::op::Op;
 
 /// A place in the order of everything that clients did and were told.
@@ -65,8 +66,10 @@ pub struct History {
     now: Moment,
     /// The newest zxid that a client was told of in the answer to a write, done or refused, or a `sync`.
     pub floor: Zxid,
-    /// How many writes were answered: done, or refused.
-    pub answered: usize,
+    /// How many writes clients were told to be done.
+    pub done: usize,
+    /// How many were refused.
+    pub refused: usize,
 }
 
 /// Who asks, and where.
@@ -120,7 +123,9 @@ impl History {
         let returned = self.tick();
         let entry = &mut self.entries[id];
         self.floor = self.floor.max(zxid);
-        self.answered += usize::from(entry.op.is_write());
+        let is_done = result.is_ok() && !is_refused(&result);
+        self.done += usize::from(is_done && entry.op.is_write());
+        self.refused += usize::from(!is_done && result != Err(ErrorCode::SessionExpired));
         entry.outcome = Outcome::Told { returned, zxid, result };
     }
 

@@ -303,7 +303,7 @@ impl Judge {
             let (synced, log) = (server.disk.synced, server.disk.log());
             let complete = leader_log_completeness::established(id, epoch, synced, log, &self.decided);
             require(leader_log_completeness::NAME, complete);
-            self.expiry.leads(id, Some(now));
+            self.expiry.leads(id, Some((epoch, now)));
         }
     }
 

@@ -30,8 +30,8 @@ impl Witness {
     /// A transaction is seen for the first time.
     pub fn decided(&mut self, zxid: Zxid, txn: &Txn, coverage: &mut Coverage) {
         let session = SessionId(txn.session_id);
-        // A refusal changes nothing: it may be of a session that is over, or of a connection that never had it.
-        if !is_refusal(txn) {
+        // A session that is over has no generation, nor has who is refused to go on with one.
+        if !(is_refusal(txn) && (txn.xid == 0 || !self.model.is_open(session, self.model.end()))) {
             require(generations::NAME, self.generations.says(session, txn.generation, zxid));
         }
         let response = (txn.request_id != 0 && txn.xid != 0).then(|| self.request_done(zxid, txn, coverage));
@@ -67,12 +67,14 @@ impl Witness {
         let author = Author { session, zxid, time_ms: txn.time_ms };
         let (expected, effects) = self.model.judge(&entry.op, before, author);
         require(client_history::NAME, client_history::decided(entry, zxid, txn, &expected));
+        if expected != Err(ErrorCode::SessionExpired) {
+            require(generations::NAME, self.generations.done(session, entry.conn, zxid));
+        }
         if is_refusal(txn) {
             coverage.count("refusal in the log");
             entry.decided = Some((zxid, expected));
             return effects;
         }
-        require(generations::NAME, self.generations.done(session, entry.conn, zxid));
         let is_guarded = lock::written(&self.model, before, zxid, session, &entry.op);
         let is_guarded = is_guarded.unwrap_or_else(|why| {
             require(lock::NAME, Err(why));

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use zabra::ids::{ServerId, SessionId};
+use zabra::ids::{Epoch, ServerId, SessionId};
 
 use super::{Verdict, unless};
 
@@ -24,8 +24,8 @@ pub struct Expiry {
     timeouts: BTreeMap<SessionId, u64>,
     /// when each session was last touched: the leader heard of it, or its client asked for something that was answered
     touched: BTreeMap<SessionId, u64>,
-    /// since when each leader leads
-    leads: BTreeMap<ServerId, u64>,
+    /// in which epoch each leader leads, and since when
+    leads: BTreeMap<ServerId, (Epoch, u64)>,
 }
 
 impl Expiry {
@@ -57,23 +57,23 @@ impl Expiry {
     }
 
     /// The role of a server changes: it is established as leader, or leads no more.
-    pub fn leads(&mut self, server: ServerId, since: Option<u64>) {
+    pub fn leads(&mut self, server: ServerId, leads: Option<(Epoch, u64)>) {
         self.owed.retain(|(owing, _), _| *owing != server);
-        match since {
-            Some(since) => self.leads.insert(server, since),
+        match leads {
+            Some(leads) => self.leads.insert(server, leads),
             None => self.leads.remove(&server),
         };
     }
 
-    /// Whether a server is established as leader, and none was behind it. What one that was replaced hears of, its
+    /// Whether a server is established as leader, and none in a newer epoch. What one that was replaced hears of, its
     /// successor cannot know.
     pub fn is_leader(&self, server: ServerId) -> bool {
-        self.leads.get(&server).is_some_and(|since| self.leads.values().all(|other| other <= since))
+        self.leads.get(&server).is_some_and(|leads| self.leads.values().all(|other| other.0 <= leads.0))
     }
 
     /// A server proposes to close a session because it has expired.
     pub fn expires(&self, server: ServerId, session: SessionId, now: u64) -> Verdict {
-        let Some(since) = self.leads.get(&server).copied() else {
+        let Some((_, since)) = self.leads.get(&server).copied() else {
             return Err(format!("server {server} expires session {session} and is no leader"));
         };
         if !self.is_leader(server) {
@@ -104,7 +104,7 @@ mod tests {
         let mut expiry = Expiry::default();
         expiry.opened(SESSION, 1_000);
         expiry.expires(SERVER, SESSION, 5_000).expect_err("it is no leader");
-        expiry.leads(SERVER, Some(4_500));
+        expiry.leads(SERVER, Some((Epoch(1), 4_500)));
         expiry.expires(SERVER, SESSION, 5_000).expect_err("it has just begun to lead");
         assert_eq!(expiry.expires(SERVER, SESSION, 5_500), Ok(()));
         expiry.touched(SESSION, 5_000);
@@ -113,7 +113,7 @@ mod tests {
         expiry.touched(SESSION, 6_000);
         expiry.expires(SERVER, SESSION, 6_100).expect_err("it was touched again");
         assert!(expiry.is_leader(SERVER));
-        expiry.leads(ServerId(2), Some(5_990));
+        expiry.leads(ServerId(2), Some((Epoch(2), 5_990)));
         assert!(!expiry.is_leader(SERVER) && expiry.is_leader(ServerId(2)));
         assert_eq!(expiry.expires(SERVER, SESSION, 6_100), Ok(()), "the newer leader was told");
         expiry.expires(ServerId(2), SESSION, 6_100).expect_err("it was touched again");
