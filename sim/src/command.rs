@@ -88,7 +88,7 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         writes: u32,
         /// How many times a server crashes, at any moment
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 2)]
         crashes: u32,
         /// How many connections break, at any moment
         #[arg(long, default_value_t = 0)]
