@@ -11,7 +11,7 @@ use zabra::ids::{Epoch, Zxid};
 use zabra::replica::{Image, Input, State, ZabRecovered};
 use zabra::server::{Carried, DiskFault, OnDamage, StartFault, carry_out, recover_from};
 use zabra::storage::testing::{Failed, SimDisk, SimWorld, Survivors};
-use zabra::storage::{Disk as _, Options, SnapshotWriter, Storage, StorageError, decode_segment};
+use zabra::storage::{Disk as _, Entry, Options, SnapshotWriter, Storage, StorageError, decode_segment};
 use zabra::zab::{DiskDone, DiskOp, EpochRecord, Proposal};
 
 use super::checkers::purge::Recovery;
@@ -254,13 +254,26 @@ impl Disk {
 
     /// Where the record stands with which the log ended when the epoch file was written, if that is in the newest segment.
     fn noted_end(&self) -> Option<(String, u64)> {
+        let (name, entries) = self.newest_records()?;
+        entries.iter().find(|entry| entry.zxid == self.noted).map(|entry| (name, entry.offset))
+    }
+
+    /// Where a record stands of which only a later one tells that it was durable.
+    fn witnessed_record(&self, chance: &mut StdRng) -> Option<(String, u64)> {
+        let (name, entries) = self.newest_records()?;
+        let is_witnessed = |entry: &&Entry| entry.zxid > self.noted && entry.zxid <= self.witnessed;
+        let witnessed: Vec<&Entry> = entries.iter().filter(is_witnessed).collect();
+        witnessed.choose(chance).map(|entry| (name, entry.offset))
+    }
+
+    /// The name of the newest segment, and its records.
+    fn newest_records(&self) -> Option<(String, Vec<Entry>)> {
         let segments = self.world.files("log").into_iter().filter_map(|(name, _)| {
             let bytes = self.world.contents("log", &name).filter(|_| name.starts_with("log."))?;
             let (scan, entries) = decode_segment(&bytes).ok()?;
             Some((scan.header.id, name, entries))
         });
-        let (_, name, entries) = segments.max_by_key(|(id, _, _)| *id)?;
-        entries.iter().find(|entry| entry.zxid == self.noted).map(|entry| (name, entry.offset))
+        segments.max_by_key(|(id, _, _)| *id).map(|(_, name, entries)| (name, entries))
     }
 
     /// The operator says that the server is to vote with what it has.
@@ -491,16 +504,29 @@ impl Disk {
         }
     }
 
-    /// A byte decays in one or more files; where.
-    pub fn flip(&mut self, chance: &mut StdRng) -> Vec<String> {
-        let mut told = Vec::new();
-        for (folder, name, length) in self.some_files(chance) {
-            // Mostly where something stands that matters.
+    /// Places in one or more files, mostly where something stands that matters.
+    fn some_places(&self, chance: &mut StdRng) -> Vec<(&'static str, String, u64)> {
+        let files = self.some_files(chance).into_iter();
+        let place = files.map(|(folder, name, length)| {
             let offset = match chance.random_range(0..3) {
                 0 => chance.random_range(0..length.min(64)),
                 1 => chance.random_range(0..length),
                 _ => chance.random_range(length.min(4096)..=length.min(6000)).min(length - 1),
             };
+            (folder, name, offset)
+        });
+        place.collect()
+    }
+
+    /// A byte decays in one or more files; where.
+    pub fn flip(&mut self, chance: &mut StdRng) -> Vec<String> {
+        let witnessed = chance.random_bool(0.3).then(|| self.witnessed_record(chance)).flatten();
+        let places = match witnessed {
+            Some((name, offset)) => vec![("log", name, offset + chance.random_range(0..16))],
+            None => self.some_places(chance),
+        };
+        let mut told = Vec::new();
+        for (folder, name, offset) in places {
             self.world.flip(folder, &name, offset, 1 << chance.random_range(0..8));
             self.is_flipped |= !self.damaged;
             self.damaged = true;
