@@ -78,7 +78,6 @@ mutants! {
     TouchesForgotten, "ZOOKEEPER-1049", "a follower does not tell which sessions it heard of";
     OldConnectionTaken, "ZOOKEEPER-710, 907", "requests of a connection that was left are carried out";
     RequestTwice, "exactly once", "a request that stands in the log is sent to the new leader again";
-    OrderLostInResend, "ZOOKEEPER-1863", "a request is judged anew behind a later one of its connection";
     AnswerTooEarly, "ZOOKEEPER-1863, 4537", "an answer does not wait for what it rests on";
     AnswersKept, "R3", "answers of an older leader are told though what they rest on came to nothing";
     // What a request becomes.

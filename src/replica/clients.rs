@@ -218,13 +218,10 @@ impl Clients {
         // Whatever becomes of its connection, the leader has it no more.
         pending.sent = false;
         let requests = &mut self.conns.get_mut(&conn_id)?.requests;
-        if has(Mutant::OrderLostInResend) {
-            requests.retain(|request| *request != request_id);
-        } else if requests.front() != Some(&request_id) {
+        if requests.front() != Some(&request_id) {
             return Some(Err(conn_id));
-        } else {
-            requests.pop_front();
         }
+        requests.pop_front();
         self.pending.remove(&request_id).map(Ok)
     }
 

@@ -43,9 +43,6 @@ impl Replica {
             Err(reason) => return self.output(Output::Halt { reason }),
         };
         for conn in self.clients.resend(&logged) {
-            if has(Mutant::OrderLostInResend) {
-                continue;
-            }
             self.drop_conn(conn, "the outcome of an earlier request is not known");
         }
     }
