@@ -40,8 +40,8 @@ pub struct Model {
     changes: BTreeMap<String, Vec<Change>>,
     sessions: BTreeMap<SessionId, Life>,
     ephemerals: BTreeMap<SessionId, BTreeSet<String>>,
-    /// the newest transaction
-    end: Zxid,
+    /// every transaction
+    zxids: BTreeSet<Zxid>,
 }
 
 /// What one transaction would do to the state at a zxid.
@@ -74,7 +74,12 @@ pub struct Author {
 impl Model {
     /// The newest transaction; `Zxid::ZERO` before the first.
     pub fn end(&self) -> Zxid {
-        self.end
+        self.zxids.last().copied().unwrap_or_default()
+    }
+
+    /// True if there is such a transaction, or before the first.
+    pub fn holds(&self, zxid: Zxid) -> bool {
+        zxid == Zxid::ZERO || self.zxids.contains(&zxid)
     }
 
     pub fn node(&self, path: &str, at: Zxid) -> Option<&Node> {
@@ -154,7 +159,7 @@ impl Model {
 
     pub fn open_session(&mut self, zxid: Zxid, session: SessionId) {
         self.sessions.insert(session, Life { opened: zxid, closed: None });
-        self.end = zxid;
+        self.zxids.insert(zxid);
     }
 
     pub fn close_session(&mut self, zxid: Zxid, session: SessionId) {
@@ -187,7 +192,7 @@ impl Model {
         for (path, kind) in effects.changes {
             self.changes.entry(path).or_default().push(Change { zxid, kind });
         }
-        self.end = zxid;
+        self.zxids.insert(zxid);
     }
 }
 

@@ -93,6 +93,8 @@ pub fn replied(entry: &Entry, zxid: Zxid, result: &Result<Response, ErrorCode>, 
             format!("{} is answered at {zxid} with {result:?}, but deserves {deserved:?}", entry.op)
         });
     }
+    // What an older leader proposed in vain is no place in the order.
+    unless(model.holds(zxid), || format!("{} is answered at {zxid}, which was never decided", entry.op))?;
     let author = Author { session: entry.session, zxid: Zxid::ZERO, time_ms: 0 };
     let (expected, _) = model.judge(&entry.op, zxid, author);
     unless(expected == *result, || {
@@ -205,6 +207,9 @@ mod tests {
         refused.decided = Some((Zxid(3), Err(ErrorCode::BadVersion)));
         assert_eq!(replied(&refused, Zxid(3), &Err(ErrorCode::BadVersion), &model), Ok(()));
         replied(&refused, Zxid(2), &Err(ErrorCode::BadVersion), &model).expect_err("another zxid");
+        let (sync, synced) = (entry(Op::Sync), Ok(Response::Sync { path: Some("/".to_string()) }));
+        assert_eq!(replied(&sync, Zxid(2), &synced, &model), Ok(()));
+        replied(&sync, Zxid(3), &synced, &model).expect_err("there is no 3");
         let stat = model.node("/a", Zxid(2)).expect("there").stat;
         let data =
             |data: &'static str| Ok(Response::Data { data: Some(Bytes::from_static(data.as_bytes())), stat });
