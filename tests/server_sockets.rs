@@ -471,10 +471,10 @@ fn strangers_on_the_ports_between_servers_are_shown_the_door() {
             server.wait_for("not a server of an ensemble");
         }
         for (hello, reason) in [
-            (hello(2, 2, 1), "speaks version 2"),
-            (hello(1, 9, 1), "server 9 is not in the server list"),
-            (hello(1, 1, 1), "two servers have the same myid"),
-            (hello(1, 2, 3), "server 3 was dialled, but server 1 answered"),
+            (hello(1, 2, 1), "speaks version 1"),
+            (hello(2, 9, 1), "server 9 is not in the server list"),
+            (hello(2, 1, 1), "two servers have the same myid"),
+            (hello(2, 2, 3), "server 3 was dialled, but server 1 answered"),
         ] {
             let mut wrong = Client::dial(addr);
             wrong.send_bytes(&hello);
@@ -490,9 +490,9 @@ fn a_server_is_greeted_and_a_second_one_with_its_id_and_other_data_is_not() {
     let folder = tempdir().expect("a folder");
     let (mut server, election, quorum) = alone_of_three(folder.path());
     let mut peer = Client::dial(election);
-    peer.send_bytes(&hello(1, 2, 1));
+    peer.send_bytes(&hello(2, 2, 1));
     assert!(peer.receive_frame().is_some(), "server 2 is greeted");
-    let mut impostor = hello(1, 2, 1);
+    let mut impostor = hello(2, 2, 1);
     impostor[9] ^= 1;
     let mut second = Client::dial(quorum);
     // The first one counts as connected until it has been silent for too long.

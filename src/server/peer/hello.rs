@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_the_reason() {
         let table = [
-            (Hello { protocol_version: 2, ..good() }, None, None, Refusal::Version { theirs: 2 }),
+            (Hello { protocol_version: 1, ..good() }, None, None, Refusal::Version { theirs: 1 }),
             (Hello { server_id: 4, ..good() }, None, None, Refusal::NotAMember(4)),
             (Hello { server_id: 257, ..good() }, None, None, Refusal::NotAMember(257)),
             (Hello { server_id: 1, ..good() }, None, None, Refusal::OwnId(ServerId(1))),
