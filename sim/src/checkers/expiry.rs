@@ -26,6 +26,8 @@ pub struct Expiry {
     touched: BTreeMap<SessionId, u64>,
     /// in which epoch each leader leads, and since when
     leads: BTreeMap<ServerId, (Epoch, u64)>,
+    /// the newest epoch that anybody was established in
+    newest: Epoch,
 }
 
 impl Expiry {
@@ -60,15 +62,18 @@ impl Expiry {
     pub fn leads(&mut self, server: ServerId, leads: Option<(Epoch, u64)>) {
         self.owed.retain(|(owing, _), _| *owing != server);
         match leads {
-            Some(leads) => self.leads.insert(server, leads),
+            Some(leads) => {
+                self.newest = self.newest.max(leads.0);
+                self.leads.insert(server, leads)
+            }
             None => self.leads.remove(&server),
         };
     }
 
-    /// Whether a server is established as leader, and none in a newer epoch. What one that was replaced hears of, its
+    /// Whether a server is established as leader, and none ever was in a newer epoch. What one that was replaced hears of, its
     /// successor cannot know.
     pub fn is_leader(&self, server: ServerId) -> bool {
-        self.leads.get(&server).is_some_and(|leads| self.leads.values().all(|other| other.0 <= leads.0))
+        self.leads.get(&server).is_some_and(|(epoch, _)| *epoch == self.newest)
     }
 
     /// A server proposes to close a session because it has expired.
@@ -117,6 +122,8 @@ mod tests {
         assert!(!expiry.is_leader(SERVER) && expiry.is_leader(ServerId(2)));
         assert_eq!(expiry.expires(SERVER, SESSION, 6_100), Ok(()), "the newer leader was told");
         expiry.expires(ServerId(2), SESSION, 6_100).expect_err("it was touched again");
+        expiry.leads(ServerId(2), None);
+        assert!(!expiry.is_leader(SERVER), "another one was, in a newer epoch");
         expiry.leads(SERVER, None);
         expiry.expires(SERVER, SESSION, 9_000).expect_err("it leads no more");
     }
