@@ -6,8 +6,8 @@
 //! rules, and which of them is looked at first when several are broken, are those of ZooKeeper's
 //! `PrepRequestProcessor`; each operation's are listed at its function in `evaluate.rs`.
 //!
-//! A request that fails leaves nothing behind in the overlay. Whether the client's connection is
-//! still that of its session (SESSIONMOVED) is for the caller to know.
+//! A request that fails leaves nothing behind in the overlay. Whether the client's connection is still that of its
+//! session (SESSIONMOVED) is for the caller to know.
 
 mod evaluate;
 mod overlay;

@@ -263,8 +263,8 @@ impl Clients {
 
     /// There is a leader again, and the state holds everything that older leaders decided. `logged` are the requests of
     /// this server that stand in the log and are not applied yet: they will come to an end by themselves. All others
-    /// came to nothing, and are to be sent again; except that an answered one must not be judged anew behind a later
-    /// one. The connections to close for that are returned.
+    /// came to nothing, and are to be sent again; except one before another that is in the log, as it must not be judged
+    /// anew behind that. The connections to close for that are returned.
     pub fn resend(&mut self, logged: &BTreeSet<u64>) -> Vec<ConnId> {
         let mut lost = Vec::new();
         self.left_behind.retain(|request_id, _| logged.contains(request_id));
