@@ -66,7 +66,7 @@ mutants! {
     FolderUnsynced, "ZOOKEEPER-4269, R8", "the folder is not synced behind a new log segment";
     EpochFileUnsynced, "ZOOKEEPER-4269", "the folder is not synced behind a new epoch file";
     EpochFileInPlace, "ZOOKEEPER-1653, 2307", "the epoch file is overwritten in place";
-    DamageTakenForEnd, "ZOOKEEPER-1520", "a damaged record is taken for the end of the log";
+    DamageTakenForEnd, "ZOOKEEPER-1520", "a damaged record is taken for the end of the log, whatever the epoch file notes";
     LogEndIgnored, "rule 10", "a log that ends before the end that the epoch file notes is started from";
     LogEndKept, "rule 10", "a TRUNC cuts the log without lowering first what the epoch file notes of its end";
     PurgeTooMuch, "ZOOKEEPER-3231", "log that the oldest snapshot kept needs is removed";
@@ -79,7 +79,6 @@ mutants! {
     OldConnectionTaken, "ZOOKEEPER-710, 907", "requests of a connection that was left are carried out";
     RequestTwice, "exactly once", "a request that stands in the log is sent to the new leader again";
     AnswerTooEarly, "ZOOKEEPER-1863, 4537", "an answer does not wait for what it rests on";
-    AnswersKept, "R3", "answers of an older leader are told though what they rest on came to nothing";
     // What a request becomes.
     NotRolledBack, "ZOOKEEPER-1624, 4219", "what a failed multi would have changed is remembered";
     PendingForgotten, "CH#48595", "a request is judged without what is proposed and not applied yet";

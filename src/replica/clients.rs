@@ -252,7 +252,8 @@ impl Clients {
         None
     }
 
-    /// The leader is gone. Answers that the state has not caught up with may rest on transactions that will never be.
+    /// The leader is gone. Answers that the state has not caught up with may wait for transactions that will never be:
+    /// who asked would be told no sooner than the next leader's first transaction, and it may have none for long.
     pub fn forget_answers(&mut self) {
         for request_id in self.answered.drain(..) {
             if let Some(pending) = self.pending.get_mut(&request_id) {
@@ -330,6 +331,21 @@ mod tests {
         assert_eq!(conn_of(clients.take(1)), Some(Ok(ConnId(1))));
         assert_eq!(conn_of(clients.take(3)), Some(Ok(ConnId(1))));
         assert_eq!(conn_of(clients.take(3)), None);
+    }
+
+    #[test]
+    fn an_answer_that_waits_for_what_never_comes_gives_way_to_the_next_leaders() {
+        let mut clients = Clients::new(1);
+        clients.insert(ConnId(1), Tick(0));
+        clients.wait(ConnId(1), Wanted::Reply { xid: 1 }, ask());
+        clients.take_unsent();
+        clients.answer(synced(1, 9));
+        clients.forget_answers();
+        assert_eq!(clients.resend(&BTreeSet::new()), []);
+        assert_eq!(clients.take_unsent().len(), 1, "nobody has answered it");
+        clients.answer(synced(1, 3));
+        let told = clients.next_answer(Zxid(3)).expect("the state has caught up").expect("it is the oldest");
+        assert_eq!(told.1, synced(1, 3));
     }
 
     #[test]

@@ -18,9 +18,7 @@ impl Replica {
         let previous = std::mem::replace(&mut self.role, role);
         self.leading = None;
         self.answers.clear();
-        if !has(Mutant::AnswersKept) {
-            self.clients.forget_answers();
-        }
+        self.clients.forget_answers();
         match role {
             Role::Looking if previous == Role::Looking => {}
             Role::Looking => self.looking_since = self.now,

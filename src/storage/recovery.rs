@@ -69,7 +69,7 @@ impl Survey {
     /// Where the log ended, durably, when the epoch file was written, or less.
     pub(crate) fn log_end(&self) -> Zxid {
         match &self.epoch {
-            Some(Ok(file)) if !has(Mutant::LogEndIgnored) => file.log_end,
+            Some(Ok(file)) if !has(Mutant::LogEndIgnored) && !has(Mutant::DamageTakenForEnd) => file.log_end,
             _ => Zxid::ZERO,
         }
     }
