@@ -71,7 +71,7 @@ faults! {
     /// one server hears nobody
     Blind 25,
     /// the leader is cut off while the others lose their power and come back: they elect before it notices
-    Usurped 30,
+    Usurped 50,
     /// nobody can connect to a server's quorum port
     ClosedPort 20,
     /// a connection is half open: nothing arrives, and nobody is told
@@ -255,7 +255,7 @@ impl Faults {
         }
         let leader = ensemble.leader().filter(|_| self.chance.random_bool(0.3));
         let id = leader.unwrap_or_else(|| self.any_server(ensemble));
-        match self.chance.random_range(0..100) {
+        match self.chance.random_range(0..104) {
             0..10 => self.kill(ensemble, id),
             10..14 => self.mid_step(ensemble, id),
             14..33 => self.restart(ensemble, id),
