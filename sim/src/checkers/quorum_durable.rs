@@ -15,6 +15,8 @@ pub struct QuorumDurable {
     holders: BTreeMap<Zxid, BTreeSet<ServerId>>,
     /// how far this was noted for each server
     noted: BTreeMap<ServerId, Zxid>,
+    /// whose disks were lost, until they can vote again
+    lost: BTreeSet<ServerId>,
 }
 
 impl QuorumDurable {
@@ -33,10 +35,15 @@ impl QuorumDurable {
             self.holders.entry(zxid).or_default().insert(server);
         }
         self.noted.insert(server, through);
+        self.lost.remove(&server);
     }
 
-    /// The log of a server is cut behind this.
+    /// The log of a server is cut behind this. What a lost disk had is not cut with it: the server gets a snapshot that
+    /// may be older, and cannot vote before it has what follows as well.
     pub fn cut(&mut self, server: ServerId, through: Zxid) {
+        if self.lost.contains(&server) {
+            return;
+        }
         for (_, holders) in self.holders.range_mut(Zxid(through.0 + 1)..) {
             holders.remove(&server);
         }
@@ -52,6 +59,7 @@ impl QuorumDurable {
     /// The disk of a server is lost. What it had was there; what comes begins anew.
     pub fn lost(&mut self, server: ServerId) {
         self.noted.remove(&server);
+        self.lost.insert(server);
     }
 
     /// Somebody delivers it for the first time.
@@ -74,6 +82,20 @@ mod tests {
         durable.delivered(ServerId(1), Zxid(1)).expect_err("one of three has it");
         durable.durable(ServerId(2), [Zxid(1), Zxid(2)], Zxid(2));
         assert_eq!(durable.delivered(ServerId(1), Zxid(1)), Ok(()));
+        durable.cut(ServerId(2), Zxid(1));
+        durable.delivered(ServerId(1), Zxid(2)).expect_err("it was cut");
+    }
+
+    #[test]
+    fn what_a_lost_disk_had_was_there_until_the_server_votes_again() {
+        let mut durable = QuorumDurable::new(3);
+        for server in [1, 2] {
+            durable.durable(ServerId(server), [Zxid(1), Zxid(2)], Zxid(2));
+        }
+        durable.lost(ServerId(2));
+        durable.cut(ServerId(2), Zxid(1));
+        assert_eq!(durable.delivered(ServerId(1), Zxid(2)), Ok(()));
+        durable.durable(ServerId(2), [Zxid(1), Zxid(2)], Zxid(2));
         durable.cut(ServerId(2), Zxid(1));
         durable.delivered(ServerId(1), Zxid(2)).expect_err("it was cut");
     }
