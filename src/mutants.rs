@@ -66,7 +66,7 @@ mutants! {
     FolderUnsynced, "ZOOKEEPER-4269, R8", "the folder is not synced behind a new log segment";
     EpochFileUnsynced, "ZOOKEEPER-4269", "the folder is not synced behind a new epoch file";
     EpochFileInPlace, "ZOOKEEPER-1653, 2307", "the epoch file is overwritten in place";
-    DamageTakenForEnd, "ZOOKEEPER-1520", "a damaged record is taken for the end of the log, whatever the epoch file notes";
+    DamageTakenForEnd, "ZOOKEEPER-1520", "a damaged record is taken for the end of the log";
     LogEndIgnored, "rule 10", "a log that ends before the end that the epoch file notes is started from";
     LogEndKept, "rule 10", "a TRUNC cuts the log without lowering first what the epoch file notes of its end";
     PurgeTooMuch, "ZOOKEEPER-3231", "log that the oldest snapshot kept needs is removed";

@@ -69,7 +69,7 @@ impl Survey {
     /// Where the log ended, durably, when the epoch file was written, or less.
     pub(crate) fn log_end(&self) -> Zxid {
         match &self.epoch {
-            Some(Ok(file)) if !has(Mutant::LogEndIgnored) && !has(Mutant::DamageTakenForEnd) => file.log_end,
+            Some(Ok(file)) if !has(Mutant::LogEndIgnored) => file.log_end,
             _ => Zxid::ZERO,
         }
     }
@@ -370,9 +370,7 @@ fn read_segment<D: Disk>(
         Ok(scan) => scan,
         Err(fault) => return stop(LogFact::Damaged, 0, describe_fault(fault)),
     };
-    if let Ending::Damaged { offset, found: what } = &scan.ending
-        && !has(Mutant::DamageTakenForEnd)
-    {
+    if let Ending::Damaged { offset, found: what } = &scan.ending {
         return stop(LogFact::Damaged, *offset, what.clone());
     }
     if joins {
