@@ -109,6 +109,20 @@ impl Ensemble {
         self.input(server, Input::Request { conn, xid, op: code, body, auth: Arc::from([]) });
     }
 
+    /// All clients of a server that can ask for something ask for a `sync`.
+    pub fn sync_all_of(&mut self, server: ServerId) {
+        let can_ask = |client: &&Client| {
+            let is_closing = client.outstanding.back().is_some_and(|waiting| waiting.op == Op::Close);
+            client.server == Some(server) && client.connected && !client.is_silent && !is_closing
+        };
+        let indexes: Vec<usize> =
+            self.clients.all.values().filter(can_ask).map(|client| client.index).collect();
+        for index in indexes {
+            self.ask(index, Op::Sync);
+        }
+        self.flush(server);
+    }
+
     /// A client reads from its server, which serves. Nothing that it asked for before waits.
     pub fn read(&mut self, index: usize, read: Read) {
         let client = self.clients.client(index);

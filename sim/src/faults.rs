@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use zabra::ids::ServerId;
+use zabra::zab::Role;
 
 use super::disk::{End, Part};
 use super::ensemble::{Doom, Ensemble};
@@ -147,6 +148,8 @@ pub struct Faults {
     pub slow_snapshots: Option<ServerId>,
     /// What is to be done to a disk as soon as it may be.
     wanted: Option<Fault>,
+    /// A leader that the others are about to replace without its knowledge.
+    usurped: Option<ServerId>,
     /// Those that are not repaired.
     outsiders: Vec<(ServerId, Fate)>,
 }
@@ -171,6 +174,7 @@ impl Faults {
             slow: None,
             slow_snapshots: None,
             wanted: None,
+            usurped: None,
             outsiders: Vec::new(),
         }
     }
@@ -317,6 +321,7 @@ impl Faults {
             return;
         }
         cut_off(ensemble, leader, [true, true]);
+        self.usurped = Some(leader);
         for id in ensemble.ids().filter(|id| *id != leader).collect::<Vec<_>>() {
             if ensemble.runs(id) {
                 ensemble.kill(id, End::Power, &mut chance);
@@ -340,6 +345,7 @@ impl Faults {
 
     /// To be called at every step: does what waits for its moment.
     pub fn watch(&mut self, ensemble: &mut Ensemble) {
+        self.ask_the_usurped(ensemble);
         let Some(fault) = self.wanted else { return };
         let first = self.chance.random_range(0..ensemble.settings.servers);
         let servers = ensemble.settings.servers;
@@ -349,6 +355,21 @@ impl Faults {
         let mut chance = StdRng::seed_from_u64(self.chance.random());
         if self.strikes(fault) {
             damage(ensemble, id, fault, &mut chance);
+        }
+    }
+
+    /// As soon as somebody was answered by the next leader, the clients of the last one want to know what is new.
+    fn ask_the_usurped(&mut self, ensemble: &mut Ensemble) {
+        let Some(last) = self.usurped else { return };
+        let Role::Leading { epoch } = ensemble.servers[&last].role else {
+            self.usurped = None;
+            return;
+        };
+        if ensemble.judge.witness.history.floor.epoch() > epoch {
+            self.usurped = None;
+            ensemble
+                .note(format!("the clients of server {last}, which was replaced, want to know what is new"));
+            ensemble.sync_all_of(last);
         }
     }
 
@@ -562,7 +583,8 @@ impl Faults {
 
     fn repair(&mut self, ensemble: &mut Ensemble) {
         self.enabled.retain(|fault| matches!(fault, Fault::Core | Fault::LostMajority));
-        (self.slow, self.hung, self.slow_snapshots, self.wanted) = (None, None, None, None);
+        (self.slow, self.hung, self.slow_snapshots) = (None, None, None);
+        (self.wanted, self.usurped) = (None, None);
         ensemble.network.heal();
         if let Some(weather) = ensemble.network.weather() {
             weather.spikes_per_mille = 0;
