@@ -1,6 +1,6 @@
 """A bounded round of the nemesis: every fault that is possible here, at three and at five servers.
 
-ZABRA_NEMESIS_MINUTES  how long (default 4)
+ZABRA_NEMESIS_MINUTES  how long (default 10)
 ZABRA_SEED             chooses faults and servers (default: the time, printed)
 """
 
@@ -17,7 +17,7 @@ from nemesis import runner
 from nemesis.cluster import Cluster
 from nemesis.load import AllLoad
 
-MINUTES = float(os.environ.get("ZABRA_NEMESIS_MINUTES", 4))
+MINUTES = float(os.environ.get("ZABRA_NEMESIS_MINUTES", 10))
 # To fill a segment of the log, three times over, on a machine that has other things to do.
 FILLING_DEADLINE_S = 120
 # Long enough for writes of every client.
