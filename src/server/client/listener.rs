@@ -20,6 +20,10 @@ use crate::server::net::{self, ACCEPT_PAUSE};
 /// wait as well.
 const GIVE_WAY: Duration = Duration::from_millis(1);
 
+/// The same where all share one thread: turns of every task that has something to do. A connection that was closed while
+/// the server was at work on it takes more than one to be gone.
+const GIVE_WAY_TURNS: u32 = 8;
+
 /// File descriptors that clients cannot take: without one for the next file of the log the server would have to end, and
 /// without some for the other servers it would be cut off. At most a quarter of all.
 const FILES_KEPT: u64 = 64;
@@ -66,7 +70,9 @@ impl ClientThreads {
     /// they come in a moment if they have their own.
     async fn give_way(&self) {
         if self.runtimes.is_empty() {
-            tokio::task::yield_now().await;
+            for _ in 0..GIVE_WAY_TURNS {
+                tokio::task::yield_now().await;
+            }
         } else {
             tokio::time::sleep(GIVE_WAY).await;
         }
