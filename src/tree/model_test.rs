@@ -38,10 +38,15 @@ impl Twin {
         Twin(nodes)
     }
 
-    fn children(&self, parent: &str) -> Vec<&str> {
-        let prefix = if parent == path::ROOT { path::ROOT.to_owned() } else { format!("{parent}/") };
+    /// The rests of the paths of all below.
+    fn below(&self, ancestor: &str) -> Vec<&str> {
+        let prefix = if ancestor == path::ROOT { path::ROOT.to_owned() } else { format!("{ancestor}/") };
         let below = self.0.range(prefix.clone()..).map_while(|(path, _)| path.strip_prefix(&prefix));
-        below.filter(|name| !name.is_empty() && !name.contains('/')).collect()
+        below.filter(|rest| !rest.is_empty()).collect()
+    }
+
+    fn children(&self, parent: &str) -> Vec<&str> {
+        self.below(parent).into_iter().filter(|rest| !rest.contains('/')).collect()
     }
 
     fn ephemerals(&self, session: SessionId) -> Vec<String> {
@@ -197,6 +202,7 @@ impl Twin {
             let mut children: Vec<_> = tree.children(path).expect("it is there").collect();
             children.sort_unstable();
             assert_eq!(children, self.children(path), "{path}");
+            assert_eq!(node.num_descendants() as usize, self.below(path).len(), "{path}");
         }
         let mut owners: Vec<_> = self.0.values().map(|node| node.stat.ephemeral_owner).collect();
         owners.retain(|owner| owner.0 != 0);

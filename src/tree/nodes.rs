@@ -55,6 +55,7 @@ impl Tree {
         self.slab.set_blob(id, &mut self.scratch);
         if parent.is_some() {
             self.slab.change_family(parent, |family| family.num_children += 1);
+            self.change_descendants(parent, 1);
             self.link(parent, after, id);
             self.link_back(next, id);
             self.index.insert(path_hash, id);
@@ -73,6 +74,7 @@ impl Tree {
         self.link(parent, prev, next);
         self.link_back(next, prev);
         self.slab.change_family(parent, |family| family.num_children -= 1);
+        self.change_descendants(parent, -1);
         self.slab.free(id, &mut self.scratch);
         self.acls.release(access);
     }
@@ -92,6 +94,16 @@ impl Tree {
         change(&mut self.slab);
         let after = self.family_digest(id, path);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+    }
+
+    /// One znode more or less below this one and all above it.
+    fn change_descendants(&mut self, mut id: NodeId, by: i32) {
+        while id.is_some() {
+            self.slab.change_family(id, |family| {
+                family.descendants = family.descendants.wrapping_add_signed(by);
+            });
+            id = self.slab.get(id).parent;
+        }
     }
 
     /// Changes the data.

@@ -146,6 +146,11 @@ impl<'a> Znode<'a> {
         self.family().num_children
     }
 
+    /// How many znodes there are below, at any depth.
+    pub fn num_descendants(&self) -> u32 {
+        self.family().descendants
+    }
+
     /// How many children there ever were: what ZooKeeper stores as `cversion`, and the number of the next sequential
     /// child. [`Stat::cversion`] tells something else.
     pub fn created_children(&self) -> i32 {

@@ -88,6 +88,8 @@ pub(super) struct Family {
     pub created_children: i32,
     pub num_children: u32,
     pub first_child: NodeId,
+    /// Everything below, children included. It stands in no snapshot: whoever loads one counts again.
+    pub descendants: u32,
 }
 
 /// The nodes. An image shares them until they change.
