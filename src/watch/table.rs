@@ -19,6 +19,21 @@ pub enum WatchKind {
     Data,
     /// the children of a znode
     Child,
+    /// both, and stays when it fires
+    Persistent,
+    /// a znode, all below it and their data, and stays when it fires
+    PersistentRecursive,
+}
+
+impl WatchKind {
+    /// Every one there is.
+    pub const ALL: [WatchKind; 4] =
+        [WatchKind::Data, WatchKind::Child, WatchKind::Persistent, WatchKind::PersistentRecursive];
+
+    /// False if it is gone when it fires.
+    pub fn stays(self) -> bool {
+        matches!(self, WatchKind::Persistent | WatchKind::PersistentRecursive)
+    }
 }
 
 /// How many watches there are.
@@ -62,6 +77,8 @@ pub struct Watches {
     /// for every slot that has the connection in it: the slot is in its list; `live` counts those
     conns: BTreeMap<ConnId, ConnWatches>,
     watches: usize,
+    /// how many of them stay when they fire
+    staying: usize,
 }
 
 impl Watches {
@@ -74,6 +91,7 @@ impl Watches {
             index: HashTable::new(),
             conns: BTreeMap::new(),
             watches: 0,
+            staying: 0,
         }
     }
 
@@ -95,34 +113,59 @@ impl Watches {
             watches.live += 1;
             watches.slots.push(slot);
             self.watches += 1;
+            self.staying += usize::from(kind.stays());
         }
     }
 
-    /// Something happened to a znode: gives the connections to be told, in the order of their ids, each once. Their
-    /// watches are gone with that.
+    /// True if the connection has this watch.
+    pub fn contains(&self, kind: WatchKind, path: &str, conn: ConnId) -> bool {
+        self.at(kind, path).contains(&conn)
+    }
+
+    /// Takes one watch away. False if the connection does not have it.
+    pub fn remove(&mut self, kind: WatchKind, path: &str, conn: ConnId) -> bool {
+        let Some(slot) = self.find(kind, path) else { return false };
+        let is_removed = self.slots[slot as usize].conns.remove(conn);
+        if is_removed {
+            self.free_if_empty(slot);
+            self.watches -= 1;
+            self.staying -= usize::from(kind.stays());
+            self.forget_one(conn);
+        }
+        is_removed
+    }
+
+    /// Something happened to a znode: gives the connections to be told, in the order of their ids, each once. The
+    /// watches among theirs that do not stay are gone with that.
     pub fn fire(&mut self, event: EventKind, path: &str) -> Vec<ConnId> {
         if self.watches == 0 {
             return Vec::new();
         }
         if has(Mutant::WatchFiresTwice) && event == EventKind::NodeDataChanged {
-            let slot = self.find(WatchKind::Data, path);
-            return slot.map_or_else(Vec::new, |slot| self.slots[slot as usize].conns.as_slice().to_vec());
+            return self.at(WatchKind::Data, path).to_vec();
         }
-        match event {
+        let mut conns = match event {
             EventKind::NodeCreated | EventKind::NodeDataChanged => self.take(WatchKind::Data, path),
             EventKind::NodeChildrenChanged => self.take(WatchKind::Child, path),
             EventKind::NodeDeleted => {
                 let mut conns = self.take(WatchKind::Data, path);
-                let child = self.take(WatchKind::Child, path);
-                if conns.is_empty() {
-                    return child;
-                }
-                if !child.is_empty() {
-                    conns.extend(child);
-                    conns.sort_unstable();
-                    conns.dedup();
-                }
+                join(&mut conns, self.take(WatchKind::Child, path));
                 conns
+            }
+        };
+        if self.staying > 0 {
+            self.add_staying(event, path, &mut conns);
+        }
+        conns
+    }
+
+    /// Adds those whose watches stay.
+    fn add_staying(&self, event: EventKind, path: &str, conns: &mut Vec<ConnId>) {
+        join(conns, self.at(WatchKind::Persistent, path).to_vec());
+        // A watch on all below is told of each child itself.
+        if event != EventKind::NodeChildrenChanged {
+            for watched in lineage(path) {
+                join(conns, self.at(WatchKind::PersistentRecursive, watched).to_vec());
             }
         }
     }
@@ -133,8 +176,10 @@ impl Watches {
             return;
         };
         for slot in watches.slots {
-            if self.slots[slot as usize].conns.remove(conn) {
+            let entry = &mut self.slots[slot as usize];
+            if entry.conns.remove(conn) {
                 self.watches -= 1;
+                self.staying -= usize::from(entry.kind.stays());
                 self.free_if_empty(slot);
             }
         }
@@ -174,6 +219,11 @@ impl Watches {
             slot.kind == kind && *slot.path == *path
         };
         self.index.find(hash(&self.seed, kind, path), is_it).copied()
+    }
+
+    /// Who has this watch.
+    fn at(&self, kind: WatchKind, path: &str) -> &[ConnId] {
+        self.find(kind, path).map_or(&[][..], |slot| self.slots[slot as usize].conns.as_slice())
     }
 
     fn slot_or_new(&mut self, kind: WatchKind, path: &str) -> u32 {
@@ -238,6 +288,26 @@ impl Watches {
         self.slots[slot as usize].path = Box::default();
         self.free.push(slot);
     }
+}
+
+/// Adds connections, each once, in the order of their ids.
+fn join(conns: &mut Vec<ConnId>, more: Vec<ConnId>) {
+    if conns.is_empty() {
+        *conns = more;
+    } else if !more.is_empty() {
+        conns.extend(more);
+        conns.sort_unstable();
+        conns.dedup();
+    }
+}
+
+/// A path, its parent and so on up to the root.
+fn lineage(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| match path.rfind('/') {
+        Some(0) if path.len() > 1 => Some("/"),
+        Some(slash) if slash > 0 => Some(&path[..slash]),
+        _ => None,
+    })
 }
 
 fn hash(seed: &SharedSeed, kind: WatchKind, path: &str) -> u64 {

@@ -50,6 +50,50 @@ fn a_connection_with_both_kinds_is_told_once_that_the_znode_went() {
 }
 
 #[test]
+fn a_persistent_watch_sees_what_data_and_child_watches_see_and_stays() {
+    let mut watches = Watches::new(1);
+    watches.add(WatchKind::Persistent, "/a", A);
+    watches.add_data("/a", B);
+    for event in EventKind::ALL.iter().chain(EventKind::ALL) {
+        let told = watches.fire(*event, "/a");
+        assert!(told == [A] || told == [A, B], "{event:?}");
+        assert_eq!(watches.fire(*event, "/a/b"), []);
+        assert_eq!(watches.fire(*event, "/"), []);
+    }
+    assert_eq!(watches.of_conn(B), [], "it was of the kind that goes");
+    assert!(watches.remove(WatchKind::Persistent, "/a", A));
+    assert!(!watches.remove(WatchKind::Persistent, "/a", A));
+    assert_eq!(watches.counts(), WatchCounts::default());
+}
+
+#[test]
+fn a_recursive_watch_sees_all_below_and_no_lists_of_children() {
+    for (watched, seen, unseen) in [("/a", "/a/b/c", "/ab"), ("/a/b", "/a/b", "/a"), ("/", "/a/b", "")] {
+        let mut watches = Watches::new(1);
+        watches.add(WatchKind::PersistentRecursive, watched, A);
+        for event in [EventKind::NodeCreated, EventKind::NodeDataChanged, EventKind::NodeDeleted] {
+            assert_eq!(watches.fire(event, seen), [A], "{watched}");
+            assert_eq!(watches.fire(event, unseen), [], "{watched}");
+        }
+        assert_eq!(watches.fire(EventKind::NodeChildrenChanged, seen), []);
+    }
+}
+
+#[test]
+fn a_connection_with_every_kind_is_told_once() {
+    let mut watches = Watches::new(1);
+    for kind in WatchKind::ALL {
+        watches.add(kind, "/a", A);
+        assert!(watches.contains(kind, "/a", A) && !watches.contains(kind, "/a", B));
+    }
+    watches.add(WatchKind::PersistentRecursive, "/", A);
+    watches.add(WatchKind::PersistentRecursive, "/", B);
+    assert_eq!(watches.fire(EventKind::NodeDeleted, "/a"), [A, B]);
+    assert!(!watches.contains(WatchKind::Data, "/a", A) && !watches.contains(WatchKind::Child, "/a", A));
+    assert_eq!(watches.counts(), WatchCounts { paths: 3, watches: 4, connections: 2 });
+}
+
+#[test]
 fn the_watches_of_a_closed_connection_are_gone() {
     let mut watches = Watches::new(1);
     watches.add_data("/a", A);
@@ -85,15 +129,17 @@ fn a_watched_path_costs_little_beside_its_name() {
 #[derive(Clone, Debug)]
 enum Step {
     Add(WatchKind, usize, u32),
+    Remove(WatchKind, usize, u32),
     Fire(EventKind, usize),
     Close(u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let kind = prop_oneof![Just(WatchKind::Data), Just(WatchKind::Child)];
+    let kind = || prop::sample::select(&WatchKind::ALL[..]);
     let event = prop::sample::select(EventKind::ALL);
     prop_oneof![
-        8 => (kind, 0..6usize, 0..5u32).prop_map(|(kind, path, conn)| Step::Add(kind, path, conn)),
+        8 => (kind(), 0..6usize, 0..5u32).prop_map(|(kind, path, conn)| Step::Add(kind, path, conn)),
+        2 => (kind(), 0..6usize, 0..5u32).prop_map(|(kind, path, conn)| Step::Remove(kind, path, conn)),
         4 => (event, 0..6usize).prop_map(|(event, path)| Step::Fire(event, path)),
         1 => (0..5u32).prop_map(Step::Close),
     ]
@@ -112,21 +158,31 @@ proptest! {
                     watches.add(kind, paths[path], ConnId(conn));
                     model.insert((paths[path], kind, ConnId(conn)));
                 }
+                Step::Remove(kind, path, conn) => {
+                    let is_there = model.remove(&(paths[path], kind, ConnId(conn)));
+                    prop_assert_eq!(watches.remove(kind, paths[path], ConnId(conn)), is_there);
+                }
                 Step::Fire(event, path) => {
-                    let fires = |kind| match event {
-                        EventKind::NodeCreated | EventKind::NodeDataChanged => kind == WatchKind::Data,
-                        EventKind::NodeChildrenChanged => kind == WatchKind::Child,
-                        EventKind::NodeDeleted => true,
+                    let (path, is_list) = (paths[path], event == EventKind::NodeChildrenChanged);
+                    let is_gone = event == EventKind::NodeDeleted;
+                    let fires = |watched: &str, kind| match kind {
+                        WatchKind::Data => watched == path && !is_list,
+                        WatchKind::Child => watched == path && (is_list || is_gone),
+                        WatchKind::Persistent => watched == path,
+                        WatchKind::PersistentRecursive => {
+                            let is_below = path.strip_prefix(watched).is_some_and(|rest| rest.starts_with('/'));
+                            !is_list && (watched == path || watched == "/" || is_below)
+                        }
                     };
                     let mut told = BTreeSet::new();
                     model.retain(|&(watched, kind, conn)| {
-                        let fired = watched == paths[path] && fires(kind);
+                        let fired = fires(watched, kind);
                         if fired {
                             told.insert(conn);
                         }
-                        !fired
+                        !fired || kind.stays()
                     });
-                    prop_assert!(watches.fire(event, paths[path]).iter().eq(&told));
+                    prop_assert!(watches.fire(event, path).iter().eq(&told));
                 }
                 Step::Close(conn) => {
                     watches.remove_conn(ConnId(conn));
