@@ -175,8 +175,7 @@ fn watches_that_a_client_sets_again_tell_what_it_missed() {
     let (header, _) = client.receive();
     client.send(2, &Request::SetData { path: "/seen", data: Some(b"x"), version: -1 });
     assert_eq!(client.receive_code(), (2, 0));
-    let watches =
-        SetWatches { relative_zxid: header.zxid, data: vec!["/seen"], exist: Vec::new(), child: Vec::new() };
+    let watches = SetWatches { relative_zxid: header.zxid, data: vec!["/seen"], ..SetWatches::default() };
     client.send(xid::SET_WATCHES, &Request::SetWatches(watches));
     let (header, body) = client.receive();
     let WatchEvent { kind, path, .. } = decode_event(header.zxid, &body).expect("an event");
@@ -233,7 +232,7 @@ fn unknown_operations_and_malformed_bodies_are_answered_and_the_session_lives_on
     let mut client = Client::connect(addr, 10_000);
     client.send(1, &create("/a", b"", 0));
     client.send_raw(2, 9999, b"whatever");
-    client.send_raw(3, OpCode::AddWatch as i32, b"");
+    client.send_raw(3, OpCode::Reconfig as i32, b"");
     client.send_raw(4, OpCode::Create as i32, &[0xff; 7]);
     client.send(7, &Request::Check { path: "/a", version: 0 });
     client.send_raw(5, OpCode::GetData as i32, &[0, 0, 0, 9, b'/']);

@@ -263,10 +263,10 @@ impl Conn {
 
     fn read(&mut self, server: &mut Server, id: ConnId, xid: Xid, request: &Request<'_>) {
         let mut out = BytesMut::new();
-        if Replica::sets_watch(request) {
+        if Replica::changes_watches(request) {
             server.replica.read_and_watch(id, &self.identities, request, xid, &mut out);
         } else {
-            server.replica.read(&self.identities, request, xid, &mut out);
+            server.replica.read(id, &self.identities, request, xid, &mut out);
         }
         let zxid = server.replica.state().zxid();
         assert!(zxid >= self.seen, "the zxid of a client never falls");

@@ -4,8 +4,8 @@
 use bytes::BytesMut;
 use zabra::ids::{SessionId, Zxid};
 use zabra::jute::{
-    Acl, AuthId, ConnectRequest, Create, MultiOp, Request, SetWatches, encode_connect_request,
-    encode_request_frame, frame, xid,
+    Acl, AddWatchMode, AuthId, ConnectRequest, Create, MultiOp, ReadOp, Request, SetWatches, WatcherType,
+    encode_connect_request, encode_request_frame, frame, xid,
 };
 
 use crate::script::Script;
@@ -65,7 +65,7 @@ pub fn request(script: &mut Script<'_>) -> BytesMut {
     let path = PATHS[script.below(PATHS.len())];
     let watch = kind & 0x80 != 0;
     let mut number = number;
-    let request = match kind % 16 {
+    let request = match kind % 24 {
         0 | 1 => Request::Create(create(script, path)),
         2 => Request::Delete { path, version: version(script) },
         3 => Request::Exists { path, watch },
@@ -88,9 +88,18 @@ pub fn request(script: &mut Script<'_>) -> BytesMut {
                 data: vec![path],
                 exist: vec![path, "/c"],
                 child: vec![path],
+                persistent: vec!["/c"; usize::from(watch)],
+                persistent_recursive: vec![path; usize::from(watch)],
             })
         }
         14 => Request::CloseSession,
+        15 => Request::AddWatch { path, mode: AddWatchMode::ALL[script.below(2)] },
+        16 => Request::CheckWatches { path, watches: WatcherType::ALL[script.below(5)] },
+        17 => Request::RemoveWatches { path, watches: WatcherType::ALL[script.below(5)] },
+        18 => Request::MultiRead((0..script.below(5)).map(|_| read_op(script)).collect()),
+        19 => Request::GetEphemerals { prefix: Some(path).filter(|_| watch) },
+        20 => Request::GetAllChildrenNumber { path },
+        21 => Request::WhoAmI,
         _ => Request::Check { path, version: version(script) },
     };
     let mut out = BytesMut::new();
@@ -106,6 +115,14 @@ fn multi_op<'a>(script: &mut Script<'a>) -> MultiOp<'a> {
         1 => MultiOp::Delete { path, version: version(script) },
         2 => MultiOp::SetData { path, data: data(script), version: version(script) },
         _ => MultiOp::Check { path, version: version(script) },
+    }
+}
+
+fn read_op<'a>(script: &mut Script<'a>) -> ReadOp<'a> {
+    let (kind, path) = (script.byte(), PATHS[script.below(PATHS.len())]);
+    match kind & 1 {
+        0 => ReadOp::GetData { path },
+        _ => ReadOp::GetChildren { path },
     }
 }
 

@@ -131,9 +131,9 @@ impl Ensemble {
         let replica = server.replica.as_mut().expect("the server runs");
         let mut out = BytesMut::new();
         let op = read.with_request(|request| {
-            match zabra::replica::Replica::sets_watch(request) {
+            match zabra::replica::Replica::changes_watches(request) {
                 true => replica.read_and_watch(conn, &Arc::from([]), request, READ_XID, &mut out),
-                false => replica.read(&[], request, READ_XID, &mut out),
+                false => replica.read(conn, &[], request, READ_XID, &mut out),
             }
             request.op()
         });

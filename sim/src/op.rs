@@ -161,6 +161,7 @@ impl Read {
                 data: borrowed(&resume.data),
                 exist: borrowed(&resume.exist),
                 child: borrowed(&resume.child),
+                ..SetWatches::default()
             })),
         }
     }

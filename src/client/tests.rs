@@ -131,8 +131,7 @@ async fn the_session_goes_on_at_the_next_connection_with_credentials_and_watches
         let (mut peer, hello) = server.session(10_000).await;
         assert_eq!((hello.session_id, hello.last_zxid_seen, &hello.password[..]), (ID, Zxid(5), PASSWORD));
         assert_eq!(peer.expect(auth()).await, xid::AUTH);
-        let watches =
-            SetWatches { relative_zxid: Zxid(5), data: vec!["/app/a"], exist: vec![], child: vec![] };
+        let watches = SetWatches { relative_zxid: Zxid(5), data: vec!["/app/a"], ..SetWatches::default() };
         assert_eq!(peer.expect(Request::SetWatches(watches)).await, xid::SET_WATCHES);
         let read = peer.expect(get_data("/app/a", false)).await;
         let event = WatchEvent { kind: EventKind::NodeDataChanged, path: "/app/a".to_owned(), zxid: Zxid(9) };

@@ -92,7 +92,8 @@ impl Watches {
     /// Appends the requests that leave all watches at a new server, which fires at once those that were missed since
     /// `relative_zxid`.
     pub fn encode_set_watches(&mut self, relative_zxid: Zxid, out: &mut BytesMut) {
-        let mut batch = SetWatches { relative_zxid, data: vec![], exist: vec![], child: vec![] };
+        let empty = SetWatches { relative_zxid, ..SetWatches::default() };
+        let mut batch = empty.clone();
         let mut batch_bytes = 0;
         for (kind, watches) in [
             (WatchKind::Data, &mut self.data),
@@ -108,10 +109,7 @@ impl Watches {
                 }
                 batch_bytes += path.len();
                 if batch_bytes >= SET_WATCHES_BYTES_MAX {
-                    let full = std::mem::replace(
-                        &mut batch,
-                        SetWatches { relative_zxid, data: vec![], exist: vec![], child: vec![] },
-                    );
+                    let full = std::mem::replace(&mut batch, empty.clone());
                     encode_request_frame(xid::SET_WATCHES, &Request::SetWatches(full), out);
                     batch_bytes = 0;
                 }

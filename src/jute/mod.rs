@@ -35,8 +35,8 @@ pub use connect::{
 pub use error_code::ErrorCode;
 pub use event::{EventKind, WatchEvent, decode_event, encode_event};
 pub use frame::{FrameError, frame, next_frame};
-pub use multi::{MultiOp, MultiResult};
-pub use op_code::{CreateMode, OpCode, xid};
+pub use multi::{MultiOp, MultiResult, ReadOp, ReadResult};
+pub use op_code::{AddWatchMode, CreateMode, OpCode, WatcherType, xid};
 pub use reader::{DecodeError, Reader};
 pub use reply::{
     ReplyHeader, encode_acl_reply, encode_children_reply, encode_data_reply, encode_empty_reply,

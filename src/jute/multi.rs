@@ -1,9 +1,9 @@
-//! The operations of a multi and their results. Each stands behind a header: its operation code, "done", an error
+//! The operations of a multi or multiRead and their results. Each stands behind a header: its operation code, "done", an error
 //! code. One that is "done" ends the list.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::writer::{put_bool, put_nullable_buffer, put_stat, put_str};
+use super::writer::{put_bool, put_nullable_buffer, put_stat, put_str, put_strs};
 use super::{Create, DecodeError, ErrorCode, OpCode, Reader, Stat};
 
 /// The operation code of a failed operation's result.
@@ -69,6 +69,37 @@ pub enum MultiResult {
     Error(ErrorCode),
 }
 
+/// One operation of a multiRead. On the wire there is a flag for a watch; ZooKeeper passes it over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadOp<'a> {
+    /// getData
+    GetData {
+        /// the znode
+        path: &'a str,
+    },
+    /// getChildren
+    GetChildren {
+        /// the parent
+        path: &'a str,
+    },
+}
+
+/// The result of one operation of a multiRead.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReadResult {
+    /// getData
+    Data {
+        /// the content; null is not the same as empty
+        data: Option<Bytes>,
+        /// of the znode
+        stat: Stat,
+    },
+    /// getChildren: names without the parent's path
+    Children(Vec<String>),
+    /// this operation failed
+    Error(ErrorCode),
+}
+
 /// What stands before every operation and result.
 struct MultiHeader {
     op: i32,
@@ -101,6 +132,28 @@ impl MultiOp<'_> {
             MultiOp::Check { .. } => OpCode::Check as i32,
             MultiOp::Unimplemented { op } => *op,
         }
+    }
+}
+
+impl ReadOp<'_> {
+    fn code(&self) -> OpCode {
+        match self {
+            ReadOp::GetData { .. } => OpCode::GetData,
+            ReadOp::GetChildren { .. } => OpCode::GetChildren,
+        }
+    }
+}
+
+impl ReadResult {
+    /// Its size on the wire.
+    pub fn wire_bytes(&self) -> usize {
+        const HEADER_BYTES: usize = 9;
+        HEADER_BYTES
+            + match self {
+                ReadResult::Data { data, .. } => 4 + data.as_ref().map_or(0, Bytes::len) + Stat::WIRE_BYTES,
+                ReadResult::Children(names) => 4 + names.iter().map(|name| 4 + name.len()).sum::<usize>(),
+                ReadResult::Error(_) => 4,
+            }
     }
 }
 
@@ -164,6 +217,84 @@ pub(super) fn encode_multi(ops: &[MultiOp<'_>], out: &mut BytesMut) {
     MultiHeader::END.encode(out);
 }
 
+/// Reads the operations of a multiRead. Another operation in it is an error, as in ZooKeeper.
+pub(super) fn decode_multi_read<'a>(reader: &mut Reader<'a>) -> Result<Vec<ReadOp<'a>>, DecodeError> {
+    let mut ops = Vec::new();
+    loop {
+        let header = MultiHeader::decode(reader)?;
+        if header.done {
+            return Ok(ops);
+        }
+        let op = OpCode::try_from(header.op)?;
+        let path = reader.str()?;
+        let _watch = reader.bool()?;
+        ops.push(match op {
+            OpCode::GetData => ReadOp::GetData { path },
+            OpCode::GetChildren => ReadOp::GetChildren { path },
+            _ => return Err(DecodeError::UnknownCode { what: "operation of a multiRead", code: header.op }),
+        });
+    }
+}
+
+/// Appends the operations of a multiRead.
+pub(super) fn encode_multi_read(ops: &[ReadOp<'_>], out: &mut BytesMut) {
+    for op in ops {
+        let (ReadOp::GetData { path } | ReadOp::GetChildren { path }) = op;
+        MultiHeader { op: op.code() as i32, done: false, err: -1 }.encode(out);
+        put_str(out, path);
+        put_bool(out, false);
+    }
+    MultiHeader::END.encode(out);
+}
+
+/// Reads the results of a multiRead. Data is copied.
+pub(super) fn decode_read_results(reader: &mut Reader<'_>) -> Result<Vec<ReadResult>, DecodeError> {
+    let mut results = Vec::new();
+    loop {
+        let header = MultiHeader::decode(reader)?;
+        if header.done {
+            return Ok(results);
+        }
+        results.push(if header.op == OP_ERROR {
+            ReadResult::Error(ErrorCode::try_from(reader.i32()?)?)
+        } else {
+            match OpCode::try_from(header.op)? {
+                OpCode::GetData => ReadResult::Data {
+                    data: reader.nullable_buffer()?.map(Bytes::copy_from_slice),
+                    stat: reader.stat()?,
+                },
+                OpCode::GetChildren => ReadResult::Children(reader.names()?),
+                _ => return Err(DecodeError::UnknownCode { what: "multiRead result", code: header.op }),
+            }
+        });
+    }
+}
+
+/// Appends the results of a multiRead.
+pub(super) fn encode_read_results(results: &[ReadResult], out: &mut BytesMut) {
+    for result in results {
+        match result {
+            ReadResult::Data { data, stat } => {
+                MultiHeader { op: OpCode::GetData as i32, done: false, err: 0 }.encode(out);
+                put_nullable_buffer(out, data.as_deref());
+                put_stat(out, stat);
+            }
+            ReadResult::Children(names) => {
+                MultiHeader { op: OpCode::GetChildren as i32, done: false, err: 0 }.encode(out);
+                put_strs(out, names);
+            }
+            ReadResult::Error(code) => encode_failed(*code, out),
+        }
+    }
+    MultiHeader::END.encode(out);
+}
+
+fn encode_failed(code: ErrorCode, out: &mut BytesMut) {
+    let err = code as i32;
+    MultiHeader { op: OP_ERROR, done: false, err }.encode(out);
+    out.put_i32(err);
+}
+
 /// Reads the results of a multi.
 pub(super) fn decode_multi_results(reader: &mut Reader<'_>) -> Result<Vec<MultiResult>, DecodeError> {
     let mut results = Vec::new();
@@ -209,11 +340,7 @@ pub(super) fn encode_multi_results(results: &[MultiResult], out: &mut BytesMut) 
                 put_stat(out, stat);
             }
             MultiResult::Check => header(OpCode::Check).encode(out),
-            MultiResult::Error(code) => {
-                let err = *code as i32;
-                MultiHeader { op: OP_ERROR, done: false, err }.encode(out);
-                out.put_i32(err);
-            }
+            MultiResult::Error(code) => encode_failed(*code, out),
         }
     }
     MultiHeader::END.encode(out);

@@ -82,6 +82,32 @@ wire_enum! {
 }
 
 wire_enum! {
+    /// What kind of watch `addWatch` sets (ZooKeeper's `AddWatchModes`).
+    pub enum AddWatchMode, "mode of a watch" {
+        /// on a znode and its children; stays
+        Persistent = 0,
+        /// on a znode and all below it; stays
+        PersistentRecursive = 1,
+    }
+}
+
+wire_enum! {
+    /// Which watches `checkWatches` and `removeWatches` mean (ZooKeeper's `WatcherType`).
+    pub enum WatcherType, "type of a watch" {
+        /// one-shot, on the children
+        Children = 1,
+        /// one-shot, on the data or for the znode to appear
+        Data = 2,
+        /// whatever there is on the path
+        Any = 3,
+        /// of `addWatch`
+        Persistent = 4,
+        /// of `addWatch`
+        PersistentRecursive = 5,
+    }
+}
+
+wire_enum! {
     /// What kind of znode `create` makes (ZooKeeper's flags 0 to 6).
     pub enum CreateMode, "create mode" {
         /// stays until deleted

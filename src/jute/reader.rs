@@ -173,6 +173,11 @@ impl<'a> Reader<'a> {
         self.vector(4, Reader::str)
     }
 
+    /// `vector<ustring>`, copied
+    pub fn names(&mut self) -> Result<Vec<String>, DecodeError> {
+        self.vector(4, |reader| Ok(reader.str()?.to_owned()))
+    }
+
     /// `vector<ACL>`, or null. A scheme that is null is read as empty: it is as unknown. An id must be there, except in
     /// `auth`, which does not look at it.
     pub fn nullable_acl(&mut self) -> Result<Option<Vec<Acl>>, DecodeError> {

@@ -2,9 +2,9 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::multi::{decode_multi, encode_multi};
+use super::multi::{ReadOp, decode_multi, decode_multi_read, encode_multi, encode_multi_read};
 use super::writer::{put_acl, put_bool, put_buffer, put_nullable_buffer, put_str, put_strs};
-use super::{Acl, DecodeError, MultiOp, OpCode, Reader, frame};
+use super::{Acl, AddWatchMode, DecodeError, MultiOp, OpCode, Reader, WatcherType, frame};
 use crate::ids::{Xid, Zxid};
 
 /// What stands before every request.
@@ -111,8 +111,43 @@ pub enum Request<'a> {
         /// credentials
         auth: &'a [u8],
     },
-    /// setWatches
+    /// setWatches, setWatches2
     SetWatches(SetWatches<'a>),
+    /// addWatch
+    AddWatch {
+        /// the znode, which need not be there
+        path: &'a str,
+        /// what the watch is told
+        mode: AddWatchMode,
+    },
+    /// checkWatches
+    CheckWatches {
+        /// the znode
+        path: &'a str,
+        /// which watches
+        watches: WatcherType,
+    },
+    /// removeWatches
+    RemoveWatches {
+        /// the znode
+        path: &'a str,
+        /// which watches
+        watches: WatcherType,
+    },
+    /// multiRead: every operation succeeds or fails by itself
+    MultiRead(Vec<ReadOp<'a>>),
+    /// getEphemerals: of the session that asks
+    GetEphemerals {
+        /// what their paths begin with; null, blank and `/` are any
+        prefix: Option<&'a str>,
+    },
+    /// getAllChildrenNumber
+    GetAllChildrenNumber {
+        /// the znode whose descendants are counted
+        path: &'a str,
+    },
+    /// whoAmI
+    WhoAmI,
     /// ping
     Ping,
     /// closeSession
@@ -140,7 +175,7 @@ pub struct Create<'a> {
 }
 
 /// The watches a client still has after it reconnected.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct SetWatches<'a> {
     /// the last zxid the client saw
     pub relative_zxid: Zxid,
@@ -150,6 +185,10 @@ pub struct SetWatches<'a> {
     pub exist: Vec<&'a str>,
     /// child watches
     pub child: Vec<&'a str>,
+    /// setWatches2: of `addWatch`
+    pub persistent: Vec<&'a str>,
+    /// setWatches2: of `addWatch`
+    pub persistent_recursive: Vec<&'a str>,
 }
 
 impl Request<'_> {
@@ -169,7 +208,14 @@ impl Request<'_> {
             Request::Check { .. } => OpCode::Check,
             Request::Multi(_) => OpCode::Multi,
             Request::Auth { .. } => OpCode::Auth,
-            Request::SetWatches(_) => OpCode::SetWatches,
+            Request::SetWatches(watches) => watches.op(),
+            Request::AddWatch { .. } => OpCode::AddWatch,
+            Request::CheckWatches { .. } => OpCode::CheckWatches,
+            Request::RemoveWatches { .. } => OpCode::RemoveWatches,
+            Request::MultiRead(_) => OpCode::MultiRead,
+            Request::GetEphemerals { .. } => OpCode::GetEphemerals,
+            Request::GetAllChildrenNumber { .. } => OpCode::GetAllChildrenNumber,
+            Request::WhoAmI => OpCode::WhoAmI,
             Request::Ping => OpCode::Ping,
             Request::CloseSession => OpCode::CloseSession,
             Request::Unimplemented { op } => return *op,
@@ -204,9 +250,43 @@ impl<'a> Create<'a> {
     }
 }
 
-/// The path of an operation for which ZooKeeper validates it before anything else: null is as invalid as empty, and not
-/// malformed as elsewhere.
-fn checked_path<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+impl<'a> SetWatches<'a> {
+    /// The older operation, as long as it can say everything.
+    fn op(&self) -> OpCode {
+        let is_old = self.persistent.is_empty() && self.persistent_recursive.is_empty();
+        if is_old { OpCode::SetWatches } else { OpCode::SetWatches2 }
+    }
+
+    fn decode(reader: &mut Reader<'a>, op: OpCode) -> Result<SetWatches<'a>, DecodeError> {
+        let mut watches = SetWatches {
+            relative_zxid: reader.zxid()?,
+            data: reader.strs()?,
+            exist: reader.strs()?,
+            child: reader.strs()?,
+            ..SetWatches::default()
+        };
+        if op == OpCode::SetWatches2 {
+            watches.persistent = reader.strs()?;
+            watches.persistent_recursive = reader.strs()?;
+        }
+        Ok(watches)
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        out.put_u64(self.relative_zxid.0);
+        put_strs(out, &self.data);
+        put_strs(out, &self.exist);
+        put_strs(out, &self.child);
+        if self.op() == OpCode::SetWatches2 {
+            put_strs(out, &self.persistent);
+            put_strs(out, &self.persistent_recursive);
+        }
+    }
+}
+
+/// The path of an operation for which ZooKeeper validates it before anything else, so that null is as invalid as empty,
+/// or not at all, so that a watch on it is as good as one on the empty path, which never fires. Elsewhere null is malformed.
+fn nullable_path<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
     Ok(reader.nullable_str()?.unwrap_or_default())
 }
 
@@ -223,13 +303,13 @@ pub fn decode_request(op: i32, body: &[u8]) -> Result<Request<'_>, DecodeError> 
         OpCode::Exists => Request::Exists { path: reader.str()?, watch: reader.bool()? },
         OpCode::GetData => Request::GetData { path: reader.str()?, watch: reader.bool()? },
         OpCode::SetData => Request::SetData {
-            path: checked_path(&mut reader)?,
+            path: nullable_path(&mut reader)?,
             data: reader.nullable_buffer()?,
             version: reader.i32()?,
         },
         OpCode::GetAcl => Request::GetAcl { path: reader.str()? },
         OpCode::SetAcl => Request::SetAcl {
-            path: checked_path(&mut reader)?,
+            path: nullable_path(&mut reader)?,
             acl: reader.nullable_acl()?.unwrap_or_default(),
             version: reader.i32()?,
         },
@@ -240,18 +320,28 @@ pub fn decode_request(op: i32, body: &[u8]) -> Result<Request<'_>, DecodeError> 
             Request::GetChildren { path: reader.str()?, watch: reader.bool()?, with_stat: true }
         }
         OpCode::Sync => Request::Sync { path: reader.nullable_str()? },
-        OpCode::Check => Request::Check { path: checked_path(&mut reader)?, version: reader.i32()? },
+        OpCode::Check => Request::Check { path: nullable_path(&mut reader)?, version: reader.i32()? },
         OpCode::Multi => Request::Multi(decode_multi(&mut reader)?),
         OpCode::Auth => {
             let _type = reader.i32()?;
             Request::Auth { scheme: reader.nullable_str()?.unwrap_or_default(), auth: reader.buffer()? }
         }
-        OpCode::SetWatches => Request::SetWatches(SetWatches {
-            relative_zxid: reader.zxid()?,
-            data: reader.strs()?,
-            exist: reader.strs()?,
-            child: reader.strs()?,
-        }),
+        OpCode::SetWatches | OpCode::SetWatches2 => {
+            Request::SetWatches(SetWatches::decode(&mut reader, known)?)
+        }
+        OpCode::AddWatch => {
+            Request::AddWatch { path: nullable_path(&mut reader)?, mode: reader.i32()?.try_into()? }
+        }
+        OpCode::CheckWatches => {
+            Request::CheckWatches { path: nullable_path(&mut reader)?, watches: reader.i32()?.try_into()? }
+        }
+        OpCode::RemoveWatches => {
+            Request::RemoveWatches { path: nullable_path(&mut reader)?, watches: reader.i32()?.try_into()? }
+        }
+        OpCode::MultiRead => Request::MultiRead(decode_multi_read(&mut reader)?),
+        OpCode::GetEphemerals => Request::GetEphemerals { prefix: reader.nullable_str()? },
+        OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber { path: reader.str()? },
+        OpCode::WhoAmI => Request::WhoAmI,
         OpCode::Ping => Request::Ping,
         OpCode::CloseSession => Request::CloseSession,
         _ => Request::Unimplemented { op },
@@ -290,13 +380,19 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
             put_str(out, scheme);
             put_buffer(out, auth);
         }
-        Request::SetWatches(watches) => {
-            out.put_u64(watches.relative_zxid.0);
-            put_strs(out, &watches.data);
-            put_strs(out, &watches.exist);
-            put_strs(out, &watches.child);
+        Request::SetWatches(watches) => watches.encode(out),
+        Request::AddWatch { path, mode } => {
+            put_str(out, path);
+            out.put_i32(*mode as i32);
         }
-        Request::Ping | Request::CloseSession | Request::Unimplemented { .. } => {}
+        Request::CheckWatches { path, watches } | Request::RemoveWatches { path, watches } => {
+            put_str(out, path);
+            out.put_i32(*watches as i32);
+        }
+        Request::MultiRead(ops) => encode_multi_read(ops, out),
+        Request::GetEphemerals { prefix } => put_nullable_buffer(out, prefix.map(str::as_bytes)),
+        Request::GetAllChildrenNumber { path } => put_str(out, path),
+        Request::WhoAmI | Request::Ping | Request::CloseSession | Request::Unimplemented { .. } => {}
     }
 }
 

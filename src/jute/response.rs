@@ -1,15 +1,15 @@
 //! Responses.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::multi::{decode_multi_results, encode_multi_results};
-use super::writer::{put_acl, put_nullable_buffer, put_stat, put_str, put_strs};
-use super::{Acl, DecodeError, MultiResult, OpCode, Reader, Stat};
+use super::multi::{decode_multi_results, decode_read_results, encode_multi_results, encode_read_results};
+use super::writer::{put_acl, put_count, put_nullable_buffer, put_stat, put_str, put_strs};
+use super::{Acl, AuthId, DecodeError, MultiResult, OpCode, ReadResult, Reader, Stat};
 
 /// The answer to a request that succeeded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Response {
-    /// no record: delete, check, closeSession, auth, setWatches, ping
+    /// no record: delete, check, closeSession, auth, ping, all that is done to watches but addWatch
     Empty,
     /// create
     Create {
@@ -53,6 +53,16 @@ pub enum Response {
     },
     /// multi: one result an operation
     Multi(Vec<MultiResult>),
+    /// addWatch: a code of its own, always 0
+    WatchAdded,
+    /// multiRead: one result an operation
+    MultiRead(Vec<ReadResult>),
+    /// getEphemerals: whole paths
+    Ephemerals(Vec<String>),
+    /// getAllChildrenNumber
+    AllChildrenNumber(i32),
+    /// whoAmI: schemes, and who the client is there
+    WhoAmI(Vec<AuthId>),
 }
 
 /// Appends the content of `response`, without a header.
@@ -81,6 +91,17 @@ pub fn encode_response(response: &Response, out: &mut BytesMut) {
             }
         }
         Response::Multi(results) => encode_multi_results(results, out),
+        Response::WatchAdded => out.put_i32(0),
+        Response::MultiRead(results) => encode_read_results(results, out),
+        Response::Ephemerals(paths) => put_strs(out, paths),
+        Response::AllChildrenNumber(number) => out.put_i32(*number),
+        Response::WhoAmI(users) => {
+            put_count(out, users.len());
+            for user in users {
+                put_str(out, &user.scheme);
+                put_str(out, &user.id);
+            }
+        }
     }
 }
 
@@ -102,16 +123,19 @@ pub fn decode_response(op: i32, body: &[u8]) -> Result<Response, DecodeError> {
         OpCode::GetAcl => {
             Response::Acl { acl: reader.nullable_acl()?.unwrap_or_default(), stat: reader.stat()? }
         }
-        OpCode::GetChildren => Response::Children { children: names(&mut reader)?, stat: None },
-        OpCode::GetChildren2 => {
-            Response::Children { children: names(&mut reader)?, stat: Some(reader.stat()?) }
-        }
+        OpCode::GetChildren => Response::Children { children: reader.names()?, stat: None },
+        OpCode::GetChildren2 => Response::Children { children: reader.names()?, stat: Some(reader.stat()?) },
         OpCode::Multi => Response::Multi(decode_multi_results(&mut reader)?),
+        OpCode::AddWatch => {
+            let _always_zero = reader.i32()?;
+            Response::WatchAdded
+        }
+        OpCode::MultiRead => Response::MultiRead(decode_read_results(&mut reader)?),
+        OpCode::GetEphemerals => Response::Ephemerals(reader.names()?),
+        OpCode::GetAllChildrenNumber => Response::AllChildrenNumber(reader.i32()?),
+        OpCode::WhoAmI => Response::WhoAmI(reader.vector(8, |reader| {
+            Ok(AuthId { scheme: reader.str()?.to_owned(), id: reader.str()?.to_owned() })
+        })?),
         _ => Response::Empty,
     })
-}
-
-/// The names of a list of children.
-fn names(reader: &mut Reader<'_>) -> Result<Vec<String>, DecodeError> {
-    reader.vector(4, |reader| Ok(reader.str()?.to_owned()))
 }

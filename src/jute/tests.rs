@@ -71,12 +71,25 @@ impl Words {
             Request::SetWatches(SetWatches {
                 relative_zxid: Zxid(self.zxid),
                 data: more.clone(),
-                exist: Vec::new(),
-                child: more,
+                child: more.clone(),
+                ..SetWatches::default()
             }),
+            Request::SetWatches(SetWatches {
+                persistent: more,
+                persistent_recursive: vec![path],
+                ..SetWatches::default()
+            }),
+            Request::AddWatch { path, mode: AddWatchMode::PersistentRecursive },
+            Request::CheckWatches { path, watches: WatcherType::Data },
+            Request::RemoveWatches { path, watches: WatcherType::Any },
+            Request::MultiRead(vec![ReadOp::GetData { path }, ReadOp::GetChildren { path }]),
+            Request::GetEphemerals { prefix: Some(path) },
+            Request::GetEphemerals { prefix: None },
+            Request::GetAllChildrenNumber { path },
+            Request::WhoAmI,
             Request::Ping,
             Request::CloseSession,
-            Request::Unimplemented { op: 106 },
+            Request::Unimplemented { op: 16 },
         ]
     }
 
@@ -104,12 +117,24 @@ impl Words {
             (OpCode::GetData, Response::Data { data: self.data.clone().map(Bytes::from), stat }),
             (OpCode::GetAcl, Response::Acl { acl: self.acl.clone(), stat }),
             (OpCode::GetChildren, Response::Children { children: children.clone(), stat: None }),
-            (OpCode::GetChildren2, Response::Children { children, stat: Some(stat) }),
+            (OpCode::GetChildren2, Response::Children { children: children.clone(), stat: Some(stat) }),
+            (OpCode::AddWatch, Response::WatchAdded),
+            (OpCode::GetEphemerals, Response::Ephemerals(children.clone())),
+            (OpCode::GetAllChildrenNumber, Response::AllChildrenNumber(self.number)),
+            (OpCode::WhoAmI, Response::WhoAmI(vec![AuthId { scheme: path.clone(), id: path.clone() }])),
+            (
+                OpCode::MultiRead,
+                Response::MultiRead(vec![
+                    ReadResult::Data { data: self.data.clone().map(Bytes::from), stat },
+                    ReadResult::Children(children),
+                    ReadResult::Error(ErrorCode::NoNode),
+                ]),
+            ),
             (
                 OpCode::Multi,
                 Response::Multi(vec![
                     MultiResult::Create { path: path.clone() },
-                    MultiResult::Create2 { path, stat },
+                    MultiResult::Create2 { path: path.clone(), stat },
                     MultiResult::Delete,
                     MultiResult::SetData(stat),
                     MultiResult::Check,
@@ -229,10 +254,13 @@ proptest! {
             Ok(Request::SetAcl { acl, .. } | Request::Create(Create { acl, .. })) => {
                 prop_assert!(acl.capacity() <= capacity_max(bytes.len() / 12));
             }
-            Ok(Request::SetWatches(SetWatches { data, exist, child, .. })) => {
-                let room = data.capacity() + exist.capacity() + child.capacity();
-                prop_assert!(room <= 8 + capacity_max(bytes.len() / 4));
+            Ok(Request::SetWatches(watches)) => {
+                let SetWatches { data, exist, child, persistent, persistent_recursive, .. } = watches;
+                let lists = [data, exist, child, persistent, persistent_recursive];
+                let room: usize = lists.iter().map(Vec::capacity).sum();
+                prop_assert!(room <= 16 + capacity_max(bytes.len() / 4));
             }
+            Ok(Request::MultiRead(ops)) => prop_assert!(ops.capacity() <= capacity_max(bytes.len() / 9)),
             _ => {}
         }
         let bytes = Bytes::from(bytes);
@@ -241,6 +269,11 @@ proptest! {
                 prop_assert!(children.capacity() <= capacity_max(bytes.len() / 4));
             }
             Ok(Response::Multi(results)) => prop_assert!(results.capacity() <= capacity_max(bytes.len() / 9)),
+            Ok(Response::MultiRead(results)) => {
+                prop_assert!(results.capacity() <= capacity_max(bytes.len() / 9));
+            }
+            Ok(Response::Ephemerals(paths)) => prop_assert!(paths.capacity() <= capacity_max(bytes.len() / 4)),
+            Ok(Response::WhoAmI(users)) => prop_assert!(users.capacity() <= capacity_max(bytes.len() / 8)),
             _ => {}
         }
         let _ = decode_event(Zxid(0), &bytes);
@@ -254,7 +287,7 @@ proptest! {
         for request in words.requests() {
             let mut whole = BytesMut::new();
             encode_request(&request, &mut whole);
-            if !whole.is_empty() && !matches!(request, Request::Multi(_)) {
+            if !whole.is_empty() && !matches!(request, Request::Multi(_) | Request::MultiRead(_)) {
                 prop_assert!(decode_request(request.op(), &whole[..cut.index(whole.len())]).is_err());
             }
         }

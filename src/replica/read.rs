@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::Replica;
 use crate::ids::{ConnId, Xid, Zxid};
 use crate::jute::{
-    self, Acl, AuthId, ErrorCode, EventKind, Request, SetWatches, WatchEvent, encode_acl_reply,
-    encode_children_reply, encode_data_reply, encode_empty_reply, encode_error_reply, encode_event,
-    encode_stat_reply, perms,
+    self, Acl, AddWatchMode, AuthId, ErrorCode, EventKind, ReadOp, ReadResult, Request, Response, SetWatches,
+    WatchEvent, WatcherType, encode_acl_reply, encode_children_reply, encode_data_reply, encode_empty_reply,
+    encode_error_reply, encode_event, encode_reply, encode_stat_reply, perms,
 };
 use crate::tree::Znode;
 use crate::watch::{SetWatch, WatchKind, missed};
@@ -21,23 +21,31 @@ const NO_ZXID: Zxid = Zxid(u64::MAX);
 impl Replica {
     /// True for requests that [`Replica::read`] answers.
     pub fn is_read(request: &Request<'_>) -> bool {
+        use Request::*;
         matches!(
             request,
-            Request::Exists { .. }
-                | Request::GetData { .. }
-                | Request::GetAcl { .. }
-                | Request::GetChildren { .. }
-                | Request::SetWatches(_)
+            Exists { .. }
+                | GetData { .. }
+                | GetAcl { .. }
+                | GetChildren { .. }
+                | MultiRead(_)
+                | GetEphemerals { .. }
+                | GetAllChildrenNumber { .. }
+                | WhoAmI
+                | SetWatches(_)
+                | AddWatch { .. }
+                | CheckWatches { .. }
+                | RemoveWatches { .. }
         )
     }
 
-    /// True for reads that leave a watch, for which [`Replica::read_and_watch`] must be used.
-    pub fn sets_watch(request: &Request<'_>) -> bool {
+    /// True for reads that leave a watch or take one away, for which [`Replica::read_and_watch`] must be used.
+    pub fn changes_watches(request: &Request<'_>) -> bool {
         match request {
             Request::Exists { watch, .. }
             | Request::GetData { watch, .. }
             | Request::GetChildren { watch, .. } => *watch,
-            Request::SetWatches(_) => true,
+            Request::SetWatches(_) | Request::AddWatch { .. } | Request::RemoveWatches { .. } => true,
             _ => false,
         }
     }
@@ -45,11 +53,10 @@ impl Replica {
     /// Answers a read. Watches it asks for are not set.
     ///
     /// # Panics
-    /// If it is no read.
-    pub fn read(&self, auth: &[AuthId], request: &Request<'_>, xid: Xid, out: &mut BytesMut) {
-        let zxid = self.state.zxid();
-        if let Err(code) = self.try_read(auth, request, xid, out) {
-            encode_error_reply(out, xid, zxid, code);
+    /// If it is no read, or one that is about changing watches.
+    pub fn read(&self, conn: ConnId, auth: &[AuthId], request: &Request<'_>, xid: Xid, out: &mut BytesMut) {
+        if let Err(code) = self.try_read(conn, auth, request, xid, out) {
+            encode_error_reply(out, xid, self.state.zxid(), code);
         }
     }
 
@@ -66,11 +73,41 @@ impl Replica {
         out: &mut BytesMut,
     ) {
         self.clients.identify(conn, auth);
-        if let Request::SetWatches(watches) = request {
-            self.set_watches(conn, watches, out);
-            return encode_empty_reply(out, xid, self.state.zxid());
+        let zxid = self.state.zxid();
+        let result = match request {
+            Request::SetWatches(watches) => {
+                self.set_watches(conn, watches, out);
+                encode_empty_reply(out, xid, zxid);
+                Ok(())
+            }
+            Request::AddWatch { path, mode } => {
+                self.watches.add(kind_of(*mode), path, conn);
+                encode_reply(out, xid, zxid, &Response::WatchAdded);
+                Ok(())
+            }
+            Request::RemoveWatches { path, watches } => {
+                let kinds = kinds_of(*watches).iter();
+                let removed = kinds.filter(|kind| self.watches.remove(**kind, path, conn)).count();
+                if removed > 0 {
+                    encode_empty_reply(out, xid, zxid);
+                    Ok(())
+                } else {
+                    Err(ErrorCode::NoWatcher)
+                }
+            }
+            _ => {
+                let result = self.try_read(conn, auth, request, xid, out);
+                self.watch(conn, request, result);
+                result
+            }
+        };
+        if let Err(code) = result {
+            encode_error_reply(out, xid, zxid, code);
         }
-        let result = self.try_read(auth, request, xid, out);
+    }
+
+    /// Leaves the watch that a read asks for.
+    fn watch(&mut self, conn: ConnId, request: &Request<'_>, result: Result<(), ErrorCode>) {
         match (request, result) {
             (Request::Exists { path, watch: true }, Ok(()) | Err(ErrorCode::NoNode))
             | (Request::GetData { path, watch: true }, Ok(())) => {
@@ -81,9 +118,6 @@ impl Replica {
             }
             _ => {}
         }
-        if let Err(code) = result {
-            encode_error_reply(out, xid, self.state.zxid(), code);
-        }
     }
 
     /// The client of a connection has proved to be someone: its watches may tell what that one may read.
@@ -93,6 +127,7 @@ impl Replica {
 
     fn try_read(
         &self,
+        conn: ConnId,
         auth: &[AuthId],
         request: &Request<'_>,
         xid: Xid,
@@ -123,9 +158,70 @@ impl Replica {
                     znode.acl().iter().map(|acl| if may_see { acl.clone() } else { masked(acl) }).collect();
                 encode_acl_reply(out, xid, zxid, &acl, &znode.stat());
             }
+            Request::MultiRead(ops) => {
+                encode_reply(out, xid, zxid, &Response::MultiRead(self.read_all(auth, ops)?));
+            }
+            Request::GetAllChildrenNumber { path } => {
+                let below = self.readable(path, perms::READ, auth)?.num_descendants();
+                // By its other name ZooKeeper counts the root as well.
+                let number = below + u32::from(path.is_empty());
+                encode_reply(out, xid, zxid, &Response::AllChildrenNumber(number as i32));
+            }
+            Request::GetEphemerals { prefix } => {
+                encode_reply(out, xid, zxid, &Response::Ephemerals(self.ephemerals(conn, *prefix)));
+            }
+            Request::WhoAmI => {
+                encode_reply(out, xid, zxid, &Response::WhoAmI(auth.iter().map(without_secret).collect()));
+            }
+            Request::CheckWatches { path, watches } => {
+                let mut kinds = kinds_of(*watches).iter();
+                if !kinds.any(|kind| self.watches.contains(*kind, path, conn)) {
+                    return Err(ErrorCode::NoWatcher);
+                }
+                encode_empty_reply(out, xid, zxid);
+            }
             _ => panic!("not a read: {request:?}"),
         }
         Ok(())
+    }
+
+    /// Each operation by itself. What all of them find must go into one reply, for which there is a limit: beyond it
+    /// nothing is answered.
+    fn read_all(&self, auth: &[AuthId], ops: &[ReadOp<'_>]) -> Result<Vec<ReadResult>, ErrorCode> {
+        let (mut results, mut bytes) = (Vec::new(), 0);
+        for op in ops {
+            let result = self.read_one(auth, op).unwrap_or_else(ReadResult::Error);
+            bytes += result.wire_bytes();
+            if bytes > self.config.limits.frame_bytes_max {
+                return Err(ErrorCode::MarshallingError);
+            }
+            results.push(result);
+        }
+        Ok(results)
+    }
+
+    fn read_one(&self, auth: &[AuthId], op: &ReadOp<'_>) -> Result<ReadResult, ErrorCode> {
+        match op {
+            ReadOp::GetData { path } => {
+                let znode = self.readable(path, perms::READ, auth)?;
+                Ok(ReadResult::Data { data: znode.data().map(Bytes::copy_from_slice), stat: znode.stat() })
+            }
+            ReadOp::GetChildren { path } => {
+                let children = self.readable(path, perms::READ, auth)?.children();
+                Ok(ReadResult::Children(children.map(str::to_owned).collect()))
+            }
+        }
+    }
+
+    /// Of the session on this connection. ZooKeeper looks at the beginning of the path, be it in the middle of a name.
+    fn ephemerals(&self, conn: ConnId, prefix: Option<&str>) -> Vec<String> {
+        let Some(session) = self.clients.get(conn).and_then(|conn| conn.session) else { return Vec::new() };
+        let mut paths = self.state.tree.ephemerals(session.id);
+        let is_blank = |prefix: &str| matches!(prefix.trim_matches(|c| c <= ' '), "" | "/");
+        if let Some(prefix) = prefix.filter(|prefix| !is_blank(prefix)) {
+            paths.retain(|path| path.starts_with(prefix));
+        }
+        paths
     }
 
     fn readable(&self, path: &str, perm: i32, auth: &[AuthId]) -> Result<Znode<'_>, ErrorCode> {
@@ -150,11 +246,44 @@ impl Replica {
                 }
             }
         }
+        // Of these nothing is told late: whoever has one reads for itself what it missed.
+        for path in &watches.persistent {
+            self.watches.add(WatchKind::Persistent, path, conn);
+        }
+        for path in &watches.persistent_recursive {
+            self.watches.add(WatchKind::PersistentRecursive, path, conn);
+        }
+    }
+}
+
+fn kind_of(mode: AddWatchMode) -> WatchKind {
+    match mode {
+        AddWatchMode::Persistent => WatchKind::Persistent,
+        AddWatchMode::PersistentRecursive => WatchKind::PersistentRecursive,
+    }
+}
+
+fn kinds_of(watches: WatcherType) -> &'static [WatchKind] {
+    match watches {
+        WatcherType::Data => &[WatchKind::Data],
+        WatcherType::Children => &[WatchKind::Child],
+        WatcherType::Persistent => &[WatchKind::Persistent],
+        WatcherType::PersistentRecursive => &[WatchKind::PersistentRecursive],
+        WatcherType::Any => &WatchKind::ALL,
     }
 }
 
 fn told_late(kind: EventKind, path: &str) -> WatchEvent {
     jute::WatchEvent { kind, path: path.to_string(), zxid: NO_ZXID }
+}
+
+/// Who somebody is: of a digest the user, as elsewhere an identity is no secret.
+fn without_secret(identity: &AuthId) -> AuthId {
+    let mut shown = identity.clone();
+    if shown.scheme == "digest" {
+        shown.id = shown.id.split(':').next().unwrap_or_default().to_owned();
+    }
+    shown
 }
 
 /// Whoever may not administer a znode sees whom a digest belongs to, and not the digest (CVE-2019-0201).

@@ -212,13 +212,13 @@ impl Connection {
 
     /// Answers a read. Events that came before go first.
     fn read<'a>(&mut self, context: &'a ClientContext, access: &mut Access<'a>, read: &Read<'_>) {
-        if Replica::sets_watch(read.request) {
+        if Replica::changes_watches(read.request) {
             let replica = self.lock_exclusive(context, access);
             let (conn, auth) = (self.conn.id, &self.identities);
             replica.read_and_watch(conn, auth, read.request, read.xid, &mut self.output);
         } else {
             let replica = self.lock_shared(context, access);
-            replica.read(&self.identities, read.request, read.xid, &mut self.output);
+            replica.read(self.conn.id, &self.identities, read.request, read.xid, &mut self.output);
         }
     }
 

@@ -91,7 +91,10 @@ def _paths():
     steps = _alone(0, [jute.create("/o", b"o")])
     for path in _ODD_PATHS:
         reads = [jute.exists(path), jute.get_data(path), jute.get_children(path), jute.get_children2(path)]
-        steps += _alone(0, [*reads, jute.get_acl(path), jute.sync(path)])
+        steps += _alone(0, [*reads, jute.get_acl(path), jute.sync(path), jute.get_all_children_number(path)])
+        steps += _alone(0, [jute.multi_read(reads[1:3]), jute.get_ephemerals(path)])
+        steps += _alone(0, [jute.check_watches(path, jute.ANY_WATCHES), jute.add_watch(path, jute.WATCH_RECURSIVE)])
+        steps += _alone(0, [jute.remove_watches(path, jute.RECURSIVE_WATCHES)])
         # what may not be made away with is only asked for, not written
         writes = [jute.create(path, b"1"), jute.create2(path, b"2"), jute.create(path, b"3", flags=jute.SEQUENTIAL)]
         writes += [jute.set_data(path, b"4"), jute.multi([jute.check(path, -1)]), jute.delete(path)]
@@ -219,6 +222,64 @@ def _watches_again():
     return steps
 
 
+def _lasting_watches():
+    """Every kind of watch on every place, and each change there; what is checked and removed of them."""
+    lasting = [jute.add_watch(path, mode) for path in ("/l", "/l/c", "/", "/l/none/x") for mode in (0, 1)]
+    changes = [
+        jute.set_data("/l", b"1"),
+        jute.set_data("/l/c", b"1"),
+        jute.create("/l/none"),
+        jute.create("/l/none/x"),
+        jute.create("/ll"),
+        jute.multi([jute.delete("/l/none/x"), jute.delete("/l/none"), jute.set_data("/l/c", b"2"), jute.delete("/ll")]),
+        jute.delete("/l/c"),
+        jute.delete("/l"),
+    ]
+    restore = [jute.create("/l"), jute.create("/l/c")]
+    steps = _alone(0, restore)
+    for one in lasting:
+        steps += _together(1, [one, one]) + _together(2, [one, jute.get_data("/l", True), jute.get_children("/l", True)])
+        steps += [step for change in changes for step in _alone(0, [change])] + _alone(0, restore)
+        again = WatchesAgain("last connect", ("/l",), ("/l/none",), ("/l",), ("/l/c",), ("/l",))
+        steps += [Step(RECONNECT, 1), Step(RECONNECT, 2, (again,))] + _alone(0, changes) + _alone(0, restore)
+        steps += [Step(RECONNECT, 2)]
+    one_shot = [jute.get_data("/l", True), jute.get_children("/l", True), jute.exists("/l/none", True)]
+    for kind in (0, 1, 2, 3, 4, 5, 6, -1):
+        asked = [jute.check_watches(path, kind) for path in ("/l", "/l/none", "/l/c", "/")]
+        removed = [jute.remove_watches(path, kind) for path in ("/l", "/l", "/l/none", "/l/c")]
+        steps += _alone(1, [*lasting, *one_shot]) + _alone(1, [*asked, *removed, *asked])
+        steps += _alone(0, changes) + _alone(0, restore) + [Step(RECONNECT, 1)]
+    private = [Acl(jute.ALL & ~jute.READ, "world", "anyone")]
+    steps += _alone(1, [jute.add_watch("/l", jute.WATCH_RECURSIVE), jute.add_watch("/l/c", jute.WATCH_PERSISTENT)])
+    return steps + _alone(0, [jute.set_acl("/l/c", private), jute.set_data("/l/c", b"3"), jute.delete("/l/c")])
+
+
+def _several_reads():
+    steps = _alone(0, [jute.create("/r", b"r"), jute.create("/r/c"), jute.create("/r/p", b"", [Acl(2, "world", "anyone")])])
+    good = [jute.get_data("/r"), jute.get_children("/r", True), jute.get_data("/r/c", True)]
+    bad = [jute.get_data("/r/none", True), jute.get_children("/r/p", True), jute.get_data("")]
+    steps += _alone(0, [jute.multi_read(ops) for ops in ([], good, bad, [*good, *bad, *good])])
+    steps += _alone(1, [jute.set_data("/r/c", b"x"), jute.create("/r/none"), jute.create("/r/d"), jute.delete("/r/d")])
+    for other in (jute.exists("/r"), jute.get_children2("/r"), jute.set_data("/r", b""), jute.raw(99, b"")):
+        steps += _alone(0, [jute.multi_read([other]), jute.multi_read([good[0], other]), jute.get_data("/r")])
+    return steps
+
+
+def _who_and_whose():
+    credentials = [jute.auth("digest", b"alice:secret"), jute.auth("digest", b":x"), jute.auth("digest", b"bob:hunter2")]
+    steps = _alone(0, [jute.who_am_i()])
+    for proof in credentials:
+        steps += [Step(AUTH, 0, (proof,)), *_alone(0, [jute.who_am_i()])]
+    made = [jute.create(path, flags=flags) for path, flags in (("/e", 0), ("/e/a", 1), ("/e/ab", 1), ("/e/n-", 3))]
+    steps += _alone(0, made) + _alone(1, [jute.create("/e/other", flags=1)])
+    prefixes = ["/", "", None, " ", "\t/ ", "/e", "/e/", "/e/a", "/e/ab", "e", "/e/none", "\u00a0"]
+    steps += _alone(0, [jute.get_ephemerals(prefix) for prefix in prefixes]) + _alone(2, [jute.get_ephemerals("/")])
+    steps += _alone(0, [jute.get_all_children_number(path) for path in ("/", "/e", "/e/a", "/none", "", "/e/")])
+    deep = [jute.create("/e" + "/d" * depth) for depth in range(1, 6)]
+    steps += _alone(0, [*deep, jute.get_all_children_number("/e"), jute.delete("/e" + "/d" * 5)])
+    return steps + _alone(0, [jute.get_all_children_number("/e"), jute.get_all_children_number("/e/d")])
+
+
 def _values():
     """Null against empty, the biggest and the smallest of each number."""
     ops = [jute.create("/v", None), jute.get_data("/v"), jute.set_data("/v", b""), jute.get_data("/v")]
@@ -261,6 +322,12 @@ def _bodies():
         jute.set_acl("/b", jute.OPEN_ACL, 77),
         jute.sync("/b"),
         jute.set_watches(0, ["/b"], ["/b"], ["/b"]),
+        jute.set_watches2(0, ["/b"], [], [], ["/b"], ["/b"]),
+        jute.add_watch("/b", 1),
+        jute.check_watches("/b", 2),
+        jute.get_ephemerals("/b"),
+        jute.get_all_children_number("/b"),
+        jute.multi_read([jute.get_data("/b"), jute.get_children("/b")]),
         jute.multi([jute.check("/b", 0), jute.set_data("/b", b"z", 77)]),
     ]
     for op in requests:
@@ -278,5 +345,5 @@ def _sessions():
 def catalogue():
     """Name -> program."""
     programs = [_paths, _acls, _permissions, _authentication, _sequences, _ephemerals, _watches]
-    programs += [_watches_again, _values, _multis, _bodies, _sessions]
+    programs += [_watches_again, _lasting_watches, _several_reads, _who_and_whose, _values, _multis, _bodies, _sessions]
     return {program.__name__.strip("_"): program() for program in programs}

@@ -7,7 +7,7 @@ stands there, and a test holds the two together. The rest are faults and ages of
 from dataclasses import dataclass
 from typing import Callable
 
-from .randomops import BARE_CHECK, CONTAINERS, MALFORMED, ODD_FLAGS, UNREADABLE
+from .randomops import BARE_CHECK, CONTAINERS, LASTING, MALFORMED, ODD_FLAGS, UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,13 @@ KNOWN_DIFFERENCES = [
         without=CONTAINERS,
         documented="the flags of a container",
     ),
+    Difference(
+        "body of a refused multiRead",
+        "ZooKeeper tells what it had read before the operation that is none",
+        _zabra,
+        where="Reply.value",
+        documented="a multiRead with another operation in it",
+    ),
     # Without an order that anybody promised.
     Difference("children", "they come in the order of a hash table", _always, where="Normalizer._value"),
     Difference("ephemerals that go together", "their events have no order", _always, where="Side.run"),
@@ -116,6 +123,7 @@ KNOWN_DIFFERENCES = [
     Difference("malformed requests", "3.8 answers some of them otherwise", _before(3, 9, 2), without=MALFORMED),
     Difference("READ", "before 3.9.2 exists and events pass it", _before(3, 9, 2), without=UNREADABLE),
     Difference("check outside a multi", "before 3.9 it is not refused", _before(3, 9, 2), without=BARE_CHECK),
+    Difference("watches that stay", "before 3.9 a connection has one mode on a path", _before(3, 9, 0), without=LASTING),
     Difference("odd flags", "3.8 answers them otherwise in a multi", _before(3, 9, 2), without=ODD_FLAGS),
     Difference("event zxid", "before 3.9 it is -1", _before(3, 9, 0), rewrite=_without_event_zxid),
     Difference(

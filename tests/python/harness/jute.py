@@ -10,11 +10,18 @@ from typing import NamedTuple
 
 CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, GET_ACL, SET_ACL, GET_CHILDREN, SYNC = 1, 2, 3, 4, 5, 6, 7, 8, 9
 PING, GET_CHILDREN2, CHECK, MULTI, CREATE2 = 11, 12, 13, 14, 15
+CHECK_WATCHES, REMOVE_WATCHES, MULTI_READ = 17, 18, 22
 AUTH, SET_WATCHES, CLOSE_SESSION = 100, 101, -11
+GET_EPHEMERALS, GET_ALL_CHILDREN_NUMBER, SET_WATCHES2, ADD_WATCH, WHO_AM_I = 103, 104, 105, 106, 107
 ERROR = -1
 
 NOTIFICATION_XID, PING_XID, AUTH_XID, SET_WATCHES_XID = -1, -2, -4, -8
-RESERVED_XIDS = {PING: PING_XID, AUTH: AUTH_XID, SET_WATCHES: SET_WATCHES_XID}
+RESERVED_XIDS = {
+    PING: PING_XID,
+    AUTH: AUTH_XID,
+    SET_WATCHES: SET_WATCHES_XID,
+    SET_WATCHES2: SET_WATCHES_XID,
+}
 
 NAMES = {
     CREATE: "create",
@@ -31,8 +38,16 @@ NAMES = {
     CHECK: "check",
     MULTI: "multi",
     CREATE2: "create2",
+    CHECK_WATCHES: "checkWatches",
+    REMOVE_WATCHES: "removeWatches",
+    MULTI_READ: "multiRead",
     AUTH: "auth",
     SET_WATCHES: "setWatches",
+    GET_EPHEMERALS: "getEphemerals",
+    GET_ALL_CHILDREN_NUMBER: "getAllChildrenNumber",
+    SET_WATCHES2: "setWatches2",
+    ADD_WATCH: "addWatch",
+    WHO_AM_I: "whoAmI",
     CLOSE_SESSION: "closeSession",
 }
 
@@ -46,6 +61,11 @@ NODE_CREATED, NODE_DELETED, NODE_DATA_CHANGED, NODE_CHILDREN_CHANGED = 1, 2, 3, 
 READ, WRITE, CREATE_PERM, DELETE_PERM, ADMIN, ALL = 1, 2, 4, 8, 16, 31
 
 PERSISTENT, EPHEMERAL, SEQUENTIAL, EPHEMERAL_SEQUENTIAL = 0, 1, 2, 3
+
+
+# of addWatch, and of checkWatches and removeWatches
+WATCH_PERSISTENT, WATCH_RECURSIVE = 0, 1
+CHILD_WATCHES, DATA_WATCHES, ANY_WATCHES, PERSISTENT_WATCHES, RECURSIVE_WATCHES = 1, 2, 3, 4, 5
 
 
 class Acl(NamedTuple):
@@ -253,10 +273,44 @@ def set_watches(relative_zxid, data, exist, child):
     return _op(SET_WATCHES, body, relative_zxid, data, exist, child)
 
 
-def multi(ops):
+def set_watches2(relative_zxid, data, exist, child, persistent, recursive):
+    lists = (data, exist, child, persistent, recursive)
+    body = int64(relative_zxid) + b"".join(vector(paths, text) for paths in lists)
+    return _op(SET_WATCHES2, body, relative_zxid, *lists)
+
+
+def add_watch(path, mode):
+    return _op(ADD_WATCH, text(path) + int32(mode), path, mode)
+
+
+def check_watches(path, kind):
+    return _op(CHECK_WATCHES, text(path) + int32(kind), path, kind)
+
+
+def remove_watches(path, kind):
+    return _op(REMOVE_WATCHES, text(path) + int32(kind), path, kind)
+
+
+def get_ephemerals(prefix):
+    return _op(GET_EPHEMERALS, text(prefix), prefix)
+
+
+def get_all_children_number(path):
+    return _op(GET_ALL_CHILDREN_NUMBER, text(path), path)
+
+
+def who_am_i():
+    return _op(WHO_AM_I, b"")
+
+
+def multi(ops, code=MULTI):
     body = b"".join(int32(op.code) + boolean(False) + int32(-1) + op.body for op in ops)
     end = int32(-1) + boolean(True) + int32(-1)
-    return Op(MULTI, body + end, f"multi{list(ops)!r}", tuple(ops))
+    return Op(code, body + end, f"{NAMES[code]}{list(ops)!r}", tuple(ops))
+
+
+def multi_read(ops):
+    return multi(ops, MULTI_READ)
 
 
 def raw(code, body, note="raw"):
@@ -285,7 +339,7 @@ def _decode_multi(reader):
             if (inner := reader.int32()) != error:
                 raise MalformedReply(f"a multi result says {error} outside and {inner} inside")
             results.append(("error", error))
-        elif code in (CREATE, CREATE2, SET_DATA, DELETE, CHECK):
+        elif code in (CREATE, CREATE2, SET_DATA, DELETE, CHECK, GET_DATA, GET_CHILDREN):
             if error != OK:
                 raise MalformedReply(f"a multi result of {NAMES[code]} has the error {error}")
             results.append((NAMES[code], _DECODERS[code](reader) if code in _DECODERS else None))
@@ -305,4 +359,9 @@ _DECODERS = {
     GET_CHILDREN2: lambda reader: (reader.vector(reader.text), reader.stat()),
     SYNC: lambda reader: reader.text(),
     MULTI: _decode_multi,
+    MULTI_READ: _decode_multi,
+    ADD_WATCH: lambda reader: reader.int32(),
+    GET_EPHEMERALS: lambda reader: reader.vector(reader.text),
+    GET_ALL_CHILDREN_NUMBER: lambda reader: reader.int32(),
+    WHO_AM_I: lambda reader: reader.vector(lambda: (reader.text(), reader.text())),
 }

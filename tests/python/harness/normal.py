@@ -64,19 +64,22 @@ class Normalizer:
             return (value[0], self.stat(value[1]))
         if code == jute.GET_ACL:  # what the scheme auth expands to comes in no particular order
             return (tuple(sorted(value[0])), self.stat(value[1]))
-        if code == jute.GET_CHILDREN:  # children come in no particular order
+        # children come in no particular order, nor do ephemerals and identities
+        if code in (jute.GET_CHILDREN, jute.GET_EPHEMERALS, jute.WHO_AM_I):
             return tuple(sorted(value))
         if code == jute.GET_CHILDREN2:
             return (tuple(sorted(value[0])), self.stat(value[1]))
-        if code == jute.MULTI:
+        if code in (jute.MULTI, jute.MULTI_READ):
             return tuple(self._multi_result(name, inner) for name, inner in value)
         return value
 
     def _multi_result(self, name, inner):
         if name == "setData":
             return (name, self.stat(inner))
-        if name == "create2":
+        if name in ("create2", "getData"):
             return (name, inner[0], self.stat(inner[1]))
+        if name == "getChildren":
+            return (name, tuple(sorted(inner)))
         return (name, inner)
 
     def _header(self, reply):

@@ -42,10 +42,15 @@ class WatchesAgain:
     data: tuple
     exist: tuple
     child: tuple
+    persistent: tuple = ()
+    recursive: tuple = ()
 
     def op(self, zxid):
         """The request with the zxid filled in."""
-        return jute.set_watches(zxid, self.data, self.exist, self.child)
+        lists = (self.data, self.exist, self.child)
+        if self.persistent or self.recursive:
+            return jute.set_watches2(zxid, *lists, self.persistent, self.recursive)
+        return jute.set_watches(zxid, *lists)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ UNREADABLE = "ACLs that forbid READ"  # before 3.9.2 exists and events pass them
 MALFORMED = "bodies that cannot be decoded"  # in a write, they take an ensemble of ZooKeeper 3.9.5 out of service
 BARE_CHECK = "check outside a multi"  # before 3.9 it is not refused
 ODD_FLAGS = "create flags out of range"  # in a multi, 3.8 and 3.9 differ
+LASTING = "watches that stay"  # before 3.9 a connection has one mode of watch on a path
 CONTAINERS = "create of a container in a multi"  # Zabra has no containers yet
 
 
@@ -126,6 +132,11 @@ class ProgramMaker:
                 (lambda: jute.sync(self._path()), 2),
                 (self._multi, 12),
                 (self._watches_again, 1.5),
+                (self._about_watches, 0 if LASTING in self.without else 6),
+                (self._multi_read, 3),
+                (self._get_ephemerals, 1.5),
+                (lambda: jute.get_all_children_number(self._path()), 1.5),
+                (jute.who_am_i, 0.5),
                 (jute.ping, 1),
                 (self._mangled, 0 if MALFORMED in self.without else 2),
             ]
@@ -153,6 +164,26 @@ class ProgramMaker:
             [(jute.exists, 8), (jute.get_data, 9), (jute.get_children, 5), (jute.get_children2, 5)]
         )
         return make(self._path(), self.random.random() < 0.5)
+
+    def _about_watches(self):
+        path, kind = self._path(), self.random.randint(1, 5)
+        mode = self.random.choice([jute.WATCH_PERSISTENT, jute.WATCH_RECURSIVE])
+        return self._one_of(
+            [
+                (lambda: jute.add_watch(path, mode), 6),
+                (lambda: jute.check_watches(path, kind), 4),
+                (lambda: jute.remove_watches(path, kind), 3),
+            ]
+        )()
+
+    def _multi_read(self):
+        make = lambda: self.random.choice([jute.get_data, jute.get_children])
+        count = self._one_of([(0, 1), (1, 3), (2, 5), (6, 2)])
+        return jute.multi_read([make()(self._path(), self.random.random() < 0.3) for _ in range(count)])
+
+    def _get_ephemerals(self):
+        prefix = self._one_of([(self.folder, 5), ("/", 1), ("", 1), (" / ", 1), (self.folder + "/a", 3)])
+        return jute.get_ephemerals(prefix)
 
     def _get_acl(self):
         return jute.get_acl(self._path())
@@ -193,12 +224,16 @@ class ProgramMaker:
 
     def _watches_again(self):
         paths = lambda: tuple(self._good_path() for _ in range(self.random.randint(0, 3)))
-        return WatchesAgain(self.random.choice(["start", "now", "last connect"]), paths(), paths(), paths())
+        has_lasting = LASTING not in self.without and self.random.random() < 0.5
+        lists = [paths() for _ in range(5 if has_lasting else 3)]
+        return WatchesAgain(self.random.choice(["start", "now", "last connect"]), *lists)
 
     def _mangled(self):
         """A request whose body is not what its code says."""
         kinds = [(self._create, 3), (self._delete, 1), (self._set_data, 2), (self._read, 3), (self._set_acl, 2)]
-        op = self._one_of([*kinds, (self._multi, 3)])()
+        kinds += [(self._multi, 3), (self._multi_read, 2), (self._get_ephemerals, 1)]
+        kinds += [] if LASTING in self.without else [(self._about_watches, 2)]
+        op = self._one_of(kinds)()
         cut = self.random.randrange(len(op.body) + 1)
         body = self.random.choice(
             [

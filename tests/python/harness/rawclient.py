@@ -31,7 +31,10 @@ class Reply:
 
     def value(self):
         """The decoded record; None for an error and for an answer without a record."""
-        # The reply to a failed multi still carries the results of its operations.
+        # The reply to a failed multi still carries the results of its operations. That to a multiRead with something else
+        # in it carries in ZooKeeper what was read before that; no client looks at it.
+        if self.error != jute.OK and self.code == jute.MULTI_READ:
+            return None
         if self.error != jute.OK and not (self.code == jute.MULTI and self.body):
             if self.body:
                 raise jute.MalformedReply(f"a reply with error {self.error} has a body: {self.body[:100]!r}")
