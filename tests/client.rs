@@ -8,7 +8,9 @@ use support::ApacheZooKeeper;
 use tokio::sync::mpsc;
 use zabra::client::lock::Lock;
 use zabra::client::{Client, Error, Options};
-use zabra::jute::{Acl, AuthId, Create, CreateMode, ErrorCode, EventKind, MultiOp, MultiResult, perms};
+use zabra::jute::{
+    Acl, AuthId, Create, CreateMode, CreateOp, ErrorCode, EventKind, MultiOp, MultiResult, perms,
+};
 
 fn options() -> Options {
     // A Java process on a busy machine takes its time to start.
@@ -67,7 +69,7 @@ async fn access_control(client: &Client) {
 
 async fn multi(client: &Client) {
     let create = |path| {
-        MultiOp::Create(Create { path, data: Some(b""), acl: Acl::open(), flags: 2, with_stat: false })
+        MultiOp::Create(Create { path, data: Some(b""), acl: Acl::open(), flags: 2, op: CreateOp::Create })
     };
     let ops = [
         create("/m-"),

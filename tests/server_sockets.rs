@@ -3,6 +3,7 @@
 #[path = "server_sockets/server.rs"]
 mod server;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -13,12 +14,12 @@ use server::{Client, PATIENCE, Server, free_port, new_session};
 use tempfile::tempdir;
 use zabra::ids::{SessionId, Zxid};
 use zabra::jute::{
-    Acl, AuthId, Create, ErrorCode, EventKind, OpCode, Request, Response, SetWatches, WatchEvent,
-    decode_event, decode_response, perms, xid,
+    Acl, AddWatchMode, AuthId, Create, CreateOp, ErrorCode, EventKind, OpCode, Request, Response, SetWatches,
+    WatchEvent, decode_event, decode_response, perms, xid,
 };
 
 fn create<'a>(path: &'a str, data: &'a [u8], flags: i32) -> Request<'a> {
-    Request::Create(Create { path, data: Some(data), acl: Acl::open(), flags, with_stat: false })
+    Request::Create(Create { path, data: Some(data), acl: Acl::open(), flags, op: CreateOp::Create })
 }
 
 fn get(path: &str) -> Request<'_> {
@@ -132,7 +133,7 @@ fn a_watch_tells_nothing_of_a_znode_that_its_client_may_not_read() {
     writer.send(xid::AUTH, &me);
     assert_eq!(writer.receive_code(), (xid::AUTH, 0));
     let acl = vec![Acl { perms: perms::ALL, id: AuthId { scheme: "auth".into(), id: String::new() } }];
-    let create = Create { path: "/secret", data: None, acl, flags: 0, with_stat: false };
+    let create = Create { path: "/secret", data: None, acl, flags: 0, op: CreateOp::Create };
     writer.send(1, &Request::Create(create));
     assert_eq!(writer.receive_code(), (1, 0));
     for (watcher, first) in [(&mut friend, xid::NOTIFICATION), (&mut stranger, 2)] {
@@ -211,6 +212,40 @@ fn a_session_continues_on_another_connection_and_with_a_wrong_password_it_does_n
     let mut other = Client::connect(addr, 10_000);
     other.send(1, &get("/ephemeral"));
     assert_eq!(other.receive_code(), (1, ErrorCode::NoNode as i32));
+}
+
+#[test]
+fn a_container_without_children_and_a_znode_that_outlived_its_time_go_by_themselves() {
+    let folder = tempdir().expect("a folder");
+    let quick = "extendedTypesEnabled=true\nznode.container.checkIntervalMs=20\n";
+    let (_server, addr) = Server::standalone(folder.path(), quick);
+    let mut client = Client::connect(addr, 10_000);
+    let create = |path, flags, op| Request::Create(Create { path, data: None, acl: Acl::open(), flags, op });
+    client.send(1, &Request::AddWatch { path: "/", mode: AddWatchMode::PersistentRecursive });
+    client.send(2, &create("/unused", 4, CreateOp::Container));
+    client.send(3, &create("/container", 4, CreateOp::Container));
+    client.send(4, &create("/container/child", 0, CreateOp::Create));
+    client.send(5, &create("/ttl", 5, CreateOp::Ttl { ttl_ms: 1 }));
+    client.send(6, &create("/later", 5, CreateOp::Ttl { ttl_ms: 1_000_000 }));
+    client.send(7, &Request::Delete { path: "/container/child", version: -1 });
+    let (mut codes, mut gone) = (Vec::new(), BTreeSet::new());
+    while gone.len() < 3 {
+        let (header, body) = client.receive();
+        if header.xid != xid::NOTIFICATION {
+            codes.push((header.xid, header.err));
+            continue;
+        }
+        let event = decode_event(header.zxid, &body).expect("an event");
+        if event.kind == EventKind::NodeDeleted {
+            gone.insert(event.path);
+        }
+    }
+    assert_eq!(codes, (1..=7).map(|xid| (xid, 0)).collect::<Vec<_>>());
+    assert!(gone.iter().eq(["/container", "/container/child", "/ttl"]), "{gone:?}");
+    for path in ["/unused", "/later"] {
+        client.send(8, &get(path));
+        assert_eq!(client.receive_code(), (8, 0), "{path}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use zabra::ids::{SessionId, Zxid};
 use zabra::jute::{
-    Acl, AddWatchMode, AuthId, ConnectRequest, Create, MultiOp, ReadOp, Request, SetWatches, WatcherType,
+    Acl, AddWatchMode, AuthId, ConnectRequest, Create, CreateOp, MultiOp, ReadOp, Request, SetWatches, WatcherType,
     encode_connect_request, encode_request_frame, frame, xid,
 };
 
@@ -128,8 +128,13 @@ fn read_op<'a>(script: &mut Script<'a>) -> ReadOp<'a> {
 
 fn create<'a>(script: &mut Script<'a>, path: &'a str) -> Create<'a> {
     let flags = i32::from(script.byte() % 8);
-    let with_stat = script.byte() & 1 != 0;
-    Create { path, data: data(script), acl: acl(script), flags, with_stat }
+    let op = match script.byte() % 8 {
+        0 => CreateOp::Container,
+        1 => CreateOp::Ttl { ttl_ms: i64::from(script.byte()) - 1 },
+        2..5 => CreateOp::Create2,
+        _ => CreateOp::Create,
+    };
+    Create { path, data: data(script), acl: acl(script), flags, op }
 }
 
 fn data<'a>(script: &mut Script<'a>) -> Option<&'a [u8]> {

@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use zabra::ids::{ServerId, Tick};
-use zabra::prep::Limits;
-use zabra::replica::{Config, Image, Input, Output, PeerMessage, Replica, Status, ZabConfig};
+use zabra::replica::{
+    Config, Image, Input, LimitedConfig, Limits, Output, PeerMessage, Replica, Status, ZabConfig,
+};
 use zabra::server::OnDamage;
 use zabra::storage::SnapshotEncoder;
 use zabra::zab::{LinkId, Message, Role};
@@ -23,6 +24,7 @@ use super::trace::Trace;
 pub const HEARTBEAT_MS: u64 = 40;
 pub const PEER_TIMEOUT_MS: u64 = 240;
 const DISK_TIMEOUT_MS: u64 = 500;
+const CONTAINER_CHECK_MS: u64 = 100;
 const WALL_MS: i64 = 1_700_000_000_000;
 
 /// How much of a snapshot travels in one message, bytes.
@@ -182,7 +184,12 @@ impl Ensemble {
             session_timeout_ms_max: 60_000,
             expiry_bucket_ms: 100,
             park_ms_max: 2_000,
-            limits: Limits { frame_bytes_max: 1 << 20, txn_bytes_max: 2 << 20 },
+            limits: Limits { frame_bytes_max: 1 << 20, txn_bytes_max: 2 << 20, has_ttls: true },
+            limited: LimitedConfig {
+                check_interval_ms: CONTAINER_CHECK_MS,
+                deletions_per_minute_max: 60_000,
+                unused_ms_max: 0,
+            },
             snapshot_txns: self.settings.snapshot_txns,
             snapshot_log_bytes: 1 << 30,
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use zabra::ids::Zxid;
-use zabra::jute::{Acl, Create, CreateMode, MultiOp, Request, SetWatches};
+use zabra::jute::{Acl, Create, CreateMode, CreateOp, MultiOp, Request, SetWatches};
 
 /// The version that stands for any.
 pub const ANY: i32 = -1;
@@ -78,8 +78,8 @@ impl Op {
 }
 
 fn create<'a>(path: &'a str, data: &'a str, mode: CreateMode) -> Create<'a> {
-    let (flags, with_stat) = (mode as i32, Op::is_create2(mode));
-    Create { path, data: Some(data.as_bytes()), acl: Acl::open(), flags, with_stat }
+    let op = if Op::is_create2(mode) { CreateOp::Create2 } else { CreateOp::Create };
+    Create { path, data: Some(data.as_bytes()), acl: Acl::open(), flags: mode as i32, op }
 }
 
 fn part(op: &Op) -> MultiOp<'_> {

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use clap::Args;
 use prost::Message;
 
-use crate::ids::Zxid;
+use crate::ids::{SessionId, Zxid};
 use crate::jute::ErrorCode;
 use crate::storage::{Ending, Entry, Scan, open_file, scan_segment};
+use crate::tree::Lifetime;
 use crate::txn::{ErrorTxn, Txn, op::Op, txn::Body};
 
 /// Print the transactions of a log and verify every checksum and the chain
@@ -159,12 +160,21 @@ fn size(data: &Option<Bytes>) -> String {
     data.as_ref().map_or_else(|| "null".to_owned(), |data| format!("{} bytes", data.len()))
 }
 
+fn print_lifetime(out: &mut impl Write, lifetime: Lifetime) -> io::Result<()> {
+    match lifetime {
+        Lifetime::Unlimited => Ok(()),
+        Lifetime::Session(_) => write!(out, " ephemeral"),
+        Lifetime::Container => write!(out, " container"),
+        Lifetime::Ttl { ms } => write!(out, " ttl {ms} ms"),
+    }
+}
+
 /// Paths are quoted: they may hold what would confuse a terminal.
 fn print_op(out: &mut impl Write, op: Option<&Op>) -> io::Result<()> {
     match op {
         Some(Op::Create(create)) => {
             write!(out, "create {:?} {}", create.path, size(&create.data))?;
-            if create.ephemeral_owner == 0 { Ok(()) } else { write!(out, " ephemeral") }
+            print_lifetime(out, Lifetime::of(SessionId(create.ephemeral_owner)))
         }
         Some(Op::Delete(delete)) => write!(out, "delete {:?}", delete.path),
         Some(Op::SetData(set)) => {

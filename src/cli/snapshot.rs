@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::replica::State;
 use crate::storage::{SnapshotFault, SnapshotReader, open_file, verify_snapshot};
+use crate::tree::Lifetime;
 
 /// Print the sessions and znodes of a snapshot and verify every checksum and the digest
 ///
@@ -109,8 +110,11 @@ fn print_znodes(out: &mut impl Write, state: &State) -> io::Result<()> {
             stat.version,
             stat.num_children
         )?;
-        if stat.ephemeral_owner.0 != 0 {
-            write!(out, ", ephemeral of {}", stat.ephemeral_owner)?;
+        match znode.lifetime() {
+            Lifetime::Unlimited => {}
+            Lifetime::Session(owner) => write!(out, ", ephemeral of {owner}")?,
+            Lifetime::Container => write!(out, ", container")?,
+            Lifetime::Ttl { ms } => write!(out, ", ttl {ms} ms")?,
         }
         writeln!(out)?;
         let base = if path == "/" { "" } else { path.as_str() };

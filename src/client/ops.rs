@@ -9,7 +9,8 @@ use super::session::{Answer, Command, Outgoing, Reply, WatchOrder};
 use super::watches::{Watch, WatchKind};
 use super::{Client, Error};
 use crate::jute::{
-    Acl, Create, CreateMode, ErrorCode, MultiOp, MultiResult, Request, Response, Stat, encode_request_frame,
+    Acl, Create, CreateMode, CreateOp, ErrorCode, MultiOp, MultiResult, Request, Response, Stat,
+    encode_request_frame,
 };
 
 /// The version that every znode has.
@@ -31,7 +32,7 @@ impl Client {
     ) -> Result<(String, Stat), Error> {
         let path = &*self.chroot.join(path)?;
         let create =
-            Create { path, data: Some(data), acl: acl.to_vec(), flags: mode as i32, with_stat: true };
+            Create { path, data: Some(data), acl: acl.to_vec(), flags: mode as i32, op: CreateOp::Create2 };
         match self.call(&Request::Create(create)).await? {
             Response::Create2 { path, stat } => Ok((self.chroot.strip(&path).to_owned(), stat)),
             _ => Err(Error::UnexpectedResponse),

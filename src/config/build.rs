@@ -21,6 +21,7 @@ pub(super) fn settings(given: &mut Given, myid: Option<u8>, read_myid: ReadMyid<
     set_directories(given, &mut settings);
     set_times(given, &mut settings);
     set_client_limits(given, &mut settings);
+    set_lifetimes(given, &mut settings);
     set_storage(given, &mut settings);
     set_peers(given, &mut settings);
     let static_addr = static_client_addr(given);
@@ -96,6 +97,16 @@ fn set_client_limits(given: &mut Given, settings: &mut Settings) {
     if let Some(value) = given.value("4lw.commands.whitelist") {
         settings.four_letter_words = FourLetterWords::parse(&value.text);
     }
+}
+
+fn set_lifetimes(given: &mut Given, settings: &mut Settings) {
+    given.boolean(&mut settings.extended_types, "extendedTypesEnabled");
+    let (interval_ms, per_minute) =
+        (&mut settings.container_check_interval_ms, &mut settings.container_deletions_per_minute_max);
+    given.number(interval_ms, "znode.container.checkIntervalMs", "milliseconds", 1..=INT_MAX);
+    given.number(per_minute, "znode.container.maxPerMinute", "deletions", 1..=60_000);
+    let unused_ms = &mut settings.container_unused_ms_max;
+    given.number(unused_ms, "znode.container.maxNeverUsedIntervalMs", "milliseconds", 0..=INT_MAX);
 }
 
 fn set_storage(given: &mut Given, settings: &mut Settings) {

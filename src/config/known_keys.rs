@@ -70,6 +70,10 @@ const USED_PROPERTIES: &[&str] = &[
     "jute.maxbuffer",
     "4lw.commands.whitelist",
     "cnxTimeout",
+    "extendedTypesEnabled",
+    "znode.container.checkIntervalMs",
+    "znode.container.maxPerMinute",
+    "znode.container.maxNeverUsedIntervalMs",
 ];
 
 use Meaning::{None as NoMeaning, NotYet, Refused};
@@ -159,10 +163,7 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NoMeaning("a connection that does not open a session is closed after a fixed time"),
     ),
     (&["closeSessionTxn.enabled"], NoMeaning("closing a session always logs what it takes along")),
-    (
-        &["extendedTypesEnabled", "emulate353TTLNodes", "znode.container.*", "container.*"],
-        NotYet("container and TTL znodes answer UNIMPLEMENTED"),
-    ),
+    (&["emulate353TTLNodes"], NoMeaning("no data of ZooKeeper 3.5.3 is read")),
     (&["enforceQuota"], NotYet("quotas are neither counted nor enforced")),
     // Limits and throttling.
     (

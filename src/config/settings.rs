@@ -66,6 +66,20 @@ pub struct Settings {
     /// tell strangers more, or cost more.
     pub four_letter_words: FourLetterWords,
 
+    /// `extendedTypesEnabled`: znodes can have a time to live. False by default, as in ZooKeeper.
+    pub extended_types: bool,
+
+    /// `znode.container.checkIntervalMs`: pause between two searches for containers and znodes with a time to live whose
+    /// time has come. A minute by default, as in ZooKeeper.
+    pub container_check_interval_ms: u32,
+
+    /// `znode.container.maxPerMinute`: how many of these are deleted at most. 10,000 by default, as in ZooKeeper.
+    pub container_deletions_per_minute_max: u32,
+
+    /// `znode.container.maxNeverUsedIntervalMs`: how long a container may wait for its first child; 0 for ever. That is
+    /// the default, as in ZooKeeper 3.9.
+    pub container_unused_ms_max: u32,
+
     /// `snapCount`: transactions after which a snapshot is due. 100,000 by default, as in ZooKeeper.
     pub snapshot_txns_max: u32,
 
@@ -138,6 +152,10 @@ impl Settings {
             outstanding_requests_max: 1000,
             frame_bytes_max: 0xfffff,
             four_letter_words: FourLetterWords::default(),
+            extended_types: false,
+            container_check_interval_ms: 60_000,
+            container_deletions_per_minute_max: 10_000,
+            container_unused_ms_max: 0,
             snapshot_txns_max: 100_000,
             snapshot_log_bytes_max: 256 * MIB,
             snapshots_retained: 3,

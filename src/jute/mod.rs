@@ -43,7 +43,8 @@ pub use reply::{
     encode_error_reply, encode_reply, encode_stat_reply,
 };
 pub use request::{
-    Create, Request, RequestHeader, SetWatches, decode_request, encode_request, encode_request_frame,
+    Create, CreateOp, Request, RequestHeader, SetWatches, decode_request, encode_request,
+    encode_request_frame,
 };
 pub use response::{Response, decode_response, encode_response};
 pub use stat::Stat;

@@ -4,7 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::writer::{put_bool, put_nullable_buffer, put_stat, put_str, put_strs};
-use super::{Create, DecodeError, ErrorCode, OpCode, Reader, Stat};
+use super::{Create, CreateMode, CreateOp, DecodeError, ErrorCode, OpCode, Reader, Stat};
 
 /// The operation code of a failed operation's result.
 const OP_ERROR: i32 = -1;
@@ -12,7 +12,7 @@ const OP_ERROR: i32 = -1;
 /// One operation of a multi.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MultiOp<'a> {
-    /// create, create2
+    /// create, create2, createContainer, createTTL
     Create(Create<'a>),
     /// delete
     Delete {
@@ -126,12 +126,26 @@ impl MultiOp<'_> {
     /// The operation code it travels under.
     pub fn op(&self) -> i32 {
         match self {
-            MultiOp::Create(create) => create.op() as i32,
+            MultiOp::Create(create) => create.op_code() as i32,
             MultiOp::Delete { .. } => OpCode::Delete as i32,
             MultiOp::SetData { .. } => OpCode::SetData as i32,
             MultiOp::Check { .. } => OpCode::Check as i32,
             MultiOp::Unimplemented { op } => *op,
         }
+    }
+}
+
+impl Create<'_> {
+    /// What ZooKeeper makes of it in a multi, where the flags count for more than elsewhere: those of a container make one,
+    /// and without those of a time to live it is not looked at.
+    fn for_multi(mut self) -> Self {
+        let mode = CreateMode::try_from(self.flags);
+        self.op = match (self.op, mode) {
+            (_, Ok(CreateMode::Container)) => CreateOp::Container,
+            (CreateOp::Ttl { .. }, Ok(mode)) if !mode.has_ttl() => CreateOp::Create,
+            (op, _) => op,
+        };
+        self
     }
 }
 
@@ -167,8 +181,9 @@ pub(super) fn decode_multi<'a>(reader: &mut Reader<'a>) -> Result<Vec<MultiOp<'a
             return Ok(ops);
         }
         let op = match OpCode::try_from(header.op) {
-            Ok(OpCode::Create) => MultiOp::Create(decode_create(reader, false)?),
-            Ok(OpCode::Create2) => MultiOp::Create(decode_create(reader, true)?),
+            Ok(code @ (OpCode::Create | OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl)) => {
+                MultiOp::Create(Create::decode(reader, code, true)?.for_multi())
+            }
             Ok(OpCode::Delete) => MultiOp::Delete { path: reader.str()?, version: reader.i32()? },
             Ok(OpCode::SetData) => MultiOp::SetData {
                 path: reader.str()?,
@@ -183,17 +198,6 @@ pub(super) fn decode_multi<'a>(reader: &mut Reader<'a>) -> Result<Vec<MultiOp<'a
         };
         ops.push(op);
     }
-}
-
-/// On its own a null list is one that is refused as INVALIDACL; in a multi it cannot be read, in ZooKeeper too.
-fn decode_create<'a>(reader: &mut Reader<'a>, with_stat: bool) -> Result<Create<'a>, DecodeError> {
-    Ok(Create {
-        path: reader.str()?,
-        data: reader.nullable_buffer()?,
-        acl: reader.nullable_acl()?.ok_or(DecodeError::Null)?,
-        flags: reader.i32()?,
-        with_stat,
-    })
 }
 
 /// Appends the operations of a multi.
@@ -308,7 +312,7 @@ pub(super) fn decode_multi_results(reader: &mut Reader<'_>) -> Result<Vec<MultiR
         } else {
             match OpCode::try_from(header.op)? {
                 OpCode::Create => MultiResult::Create { path: reader.str()?.to_owned() },
-                OpCode::Create2 => {
+                OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
                     MultiResult::Create2 { path: reader.str()?.to_owned(), stat: reader.stat()? }
                 }
                 OpCode::Delete => MultiResult::Delete,

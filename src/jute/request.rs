@@ -35,7 +35,7 @@ impl RequestHeader {
 /// A decoded request. Text and data point into the frame they came in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request<'a> {
-    /// create, create2
+    /// create, create2, createContainer, createTTL
     Create(Create<'a>),
     /// delete; version -1 is any
     Delete {
@@ -170,8 +170,24 @@ pub struct Create<'a> {
     pub acl: Vec<Acl>,
     /// the raw flags; not every number is a [`CreateMode`](super::CreateMode)
     pub flags: i32,
-    /// create2: answer with the Stat as well
-    pub with_stat: bool,
+    /// which of the operations it is
+    pub op: CreateOp,
+}
+
+/// Which operation makes a znode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CreateOp {
+    /// create
+    Create,
+    /// create2: answered with the Stat as well
+    Create2,
+    /// createContainer: so is this, and it makes a container whatever the flags
+    Container,
+    /// createTTL: the same for a time to live
+    Ttl {
+        /// ms
+        ttl_ms: i64,
+    },
 }
 
 /// The watches a client still has after it reconnected.
@@ -195,7 +211,7 @@ impl Request<'_> {
     /// The operation code it travels under.
     pub fn op(&self) -> i32 {
         let op = match self {
-            Request::Create(create) => create.op(),
+            Request::Create(create) => create.op_code(),
             Request::Delete { .. } => OpCode::Delete,
             Request::Exists { .. } => OpCode::Exists,
             Request::GetData { .. } => OpCode::GetData,
@@ -226,27 +242,52 @@ impl Request<'_> {
 
 impl<'a> Create<'a> {
     /// The operation code it travels under.
-    pub(super) fn op(&self) -> OpCode {
-        if self.with_stat { OpCode::Create2 } else { OpCode::Create }
+    pub(super) fn op_code(&self) -> OpCode {
+        match self.op {
+            CreateOp::Create => OpCode::Create,
+            CreateOp::Create2 => OpCode::Create2,
+            CreateOp::Container => OpCode::CreateContainer,
+            CreateOp::Ttl { .. } => OpCode::CreateTtl,
+        }
     }
 
-    /// Reads a create or create2.
-    pub(super) fn decode(reader: &mut Reader<'a>, with_stat: bool) -> Result<Create<'a>, DecodeError> {
-        Ok(Create {
-            path: reader.str()?,
-            data: reader.nullable_buffer()?,
-            acl: reader.nullable_acl()?.unwrap_or_default(),
-            flags: reader.i32()?,
-            with_stat,
-        })
+    /// True if the Stat is in the answer.
+    pub fn with_stat(&self) -> bool {
+        self.op != CreateOp::Create
     }
 
-    /// Appends a create or create2.
+    /// Reads what follows the header of a create with this code. A null list is one that is refused as INVALIDACL; in a
+    /// multi it cannot be read, in ZooKeeper too.
+    pub(super) fn decode(
+        reader: &mut Reader<'a>,
+        code: OpCode,
+        in_multi: bool,
+    ) -> Result<Create<'a>, DecodeError> {
+        let (path, data) = (reader.str()?, reader.nullable_buffer()?);
+        let acl = match reader.nullable_acl()? {
+            None if in_multi => return Err(DecodeError::Null),
+            acl => acl.unwrap_or_default(),
+        };
+        let flags = reader.i32()?;
+        let op = match code {
+            OpCode::Create => CreateOp::Create,
+            OpCode::Create2 => CreateOp::Create2,
+            OpCode::CreateContainer => CreateOp::Container,
+            OpCode::CreateTtl => CreateOp::Ttl { ttl_ms: reader.i64()? },
+            _ => return Err(DecodeError::UnknownCode { what: "create", code: code as i32 }),
+        };
+        Ok(Create { path, data, acl, flags, op })
+    }
+
+    /// Appends all but the header.
     pub(super) fn encode(&self, out: &mut BytesMut) {
         put_str(out, self.path);
         put_nullable_buffer(out, self.data);
         put_acl(out, &self.acl);
         out.put_i32(self.flags);
+        if let CreateOp::Ttl { ttl_ms } = self.op {
+            out.put_i64(ttl_ms);
+        }
     }
 }
 
@@ -297,8 +338,9 @@ pub fn decode_request(op: i32, body: &[u8]) -> Result<Request<'_>, DecodeError> 
     };
     let mut reader = Reader::new(body);
     Ok(match known {
-        OpCode::Create => Request::Create(Create::decode(&mut reader, false)?),
-        OpCode::Create2 => Request::Create(Create::decode(&mut reader, true)?),
+        OpCode::Create | OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
+            Request::Create(Create::decode(&mut reader, known, false)?)
+        }
         OpCode::Delete => Request::Delete { path: reader.str()?, version: reader.i32()? },
         OpCode::Exists => Request::Exists { path: reader.str()?, watch: reader.bool()? },
         OpCode::GetData => Request::GetData { path: reader.str()?, watch: reader.bool()? },

@@ -39,7 +39,7 @@ impl Words {
             data: self.data.as_deref(),
             acl: self.acl.clone(),
             flags: self.number,
-            with_stat: self.flag,
+            op: if self.flag { CreateOp::Create2 } else { CreateOp::Create },
         }
     }
 
@@ -49,6 +49,8 @@ impl Words {
         let more: Vec<&str> = self.more.iter().map(String::as_str).collect();
         vec![
             Request::Create(self.create()),
+            Request::Create(Create { op: CreateOp::Container, ..self.create() }),
+            Request::Create(Create { op: CreateOp::Ttl { ttl_ms: version.into() }, ..self.create() }),
             Request::Delete { path, version },
             Request::Exists { path, watch },
             Request::GetData { path, watch },
@@ -62,10 +64,12 @@ impl Words {
             Request::Check { path, version },
             Request::Multi(vec![
                 MultiOp::Create(self.create()),
+                MultiOp::Create(Create { op: CreateOp::Container, ..self.create() }),
+                MultiOp::Create(Create { op: CreateOp::Ttl { ttl_ms: 5 }, flags: 5, ..self.create() }),
                 MultiOp::Delete { path, version },
                 MultiOp::SetData { path, data, version },
                 MultiOp::Check { path, version },
-                MultiOp::Unimplemented { op: 19 },
+                MultiOp::Unimplemented { op: 20 },
             ]),
             Request::Auth { scheme: path, auth: data.unwrap_or_default() },
             Request::SetWatches(SetWatches {
@@ -295,6 +299,28 @@ proptest! {
 }
 
 #[test]
+fn in_a_multi_the_flags_of_a_create_count() {
+    let made = |op, flags| {
+        let create = Create { path: "/a", data: None, acl: Acl::open(), flags, op };
+        let mut body = BytesMut::new();
+        encode_request(&Request::Multi(vec![MultiOp::Create(create)]), &mut body);
+        match decode_request(OpCode::Multi as i32, &body) {
+            Ok(Request::Multi(ops)) => match &ops[..] {
+                [MultiOp::Create(create)] => create.op,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    let ttl = CreateOp::Ttl { ttl_ms: 9 };
+    assert_eq!(made(CreateOp::Create2, 4), CreateOp::Container);
+    assert_eq!(made(CreateOp::Container, 0), CreateOp::Container);
+    assert_eq!(made(CreateOp::Create2, 0), CreateOp::Create2);
+    assert_eq!((made(ttl, 6), made(ttl, 4), made(ttl, 0)), (ttl, CreateOp::Container, CreateOp::Create));
+    assert_eq!(made(ttl, 99), ttl, "refused where it stands");
+}
+
+#[test]
 fn the_layout_is_that_of_zookeeper() {
     let mut wire = BytesMut::new();
     encode_request_frame(7, &Request::GetData { path: "/a", watch: true }, &mut wire);
@@ -313,7 +339,7 @@ fn the_layout_is_that_of_zookeeper() {
 
 #[test]
 fn an_operation_that_is_not_offered_ends_the_list_of_a_multi() {
-    let ops = vec![MultiOp::Unimplemented { op: 21 }, MultiOp::Check { path: "/a", version: 1 }];
+    let ops = vec![MultiOp::Unimplemented { op: 20 }, MultiOp::Check { path: "/a", version: 1 }];
     let mut wire = BytesMut::new();
     encode_request(&Request::Multi(ops.clone()), &mut wire);
     assert_eq!(decode_request(OpCode::Multi as i32, &wire), Ok(Request::Multi(ops[..1].to_vec())));

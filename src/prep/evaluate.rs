@@ -6,11 +6,10 @@ use bytes::Bytes;
 
 use super::overlay::{Node, Overlay, SessionState};
 use super::{Context, Limits};
-use crate::ids::SessionId;
-use crate::jute::{Acl, Create, CreateMode, ErrorCode, perms};
+use crate::jute::{Acl, Create, CreateMode, CreateOp, ErrorCode, perms};
 use crate::mutants::{Mutant, has};
 use crate::session::Sessions;
-use crate::tree::{Tree, acl, path};
+use crate::tree::{Lifetime, TTL_MS_MAX, Tree, acl, path};
 use crate::txn::{self, op};
 
 /// Around what a client put into a znode when it is read: reply header, length or count, Stat.
@@ -37,12 +36,10 @@ impl Evaluation<'_> {
     /// (BADARGUMENTS), ACL (INVALIDACL), parent (NONODE), CREATE on the parent (NOAUTH), the path with its number
     /// (BADARGUMENTS), NODEEXISTS, NOCHILDRENFOREPHEMERALS, size. So a bad path below an absent parent is NONODE.
     ///
-    /// Containers have an operation of their own; here the flags of one make a persistent znode, as in ZooKeeper.
+    /// What lifetime the znode gets is said by the operation; the flags only have to fit, as in ZooKeeper.
     pub fn create(&mut self, create: &Create<'_>) -> Result<op::Op, ErrorCode> {
         let mode = CreateMode::try_from(create.flags).map_err(|_| ErrorCode::BadArguments)?;
-        if mode.has_ttl() {
-            return Err(ErrorCode::Unimplemented);
-        }
+        let lifetime = self.lifetime(mode, create.op)?;
         self.check_session()?;
         let parent_path = parent_of(create.path).ok_or(ErrorCode::BadArguments)?;
         let acl = self.fixed_acl(&create.acl)?;
@@ -59,7 +56,7 @@ impl Evaluation<'_> {
         if self.node(&path).is_ok() {
             return Err(ErrorCode::NodeExists);
         }
-        if parent.ephemeral_owner != SessionId(0) {
+        if Lifetime::of(parent.ephemeral_owner).is_ephemeral() {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
         self.check_data_size(create.data)?;
@@ -69,7 +66,7 @@ impl Evaluation<'_> {
         parent.num_children += 1;
         let parent_cversion = parent.created_children;
         self.overlay.put(parent_path, Some(parent));
-        let ephemeral_owner = if mode.is_ephemeral() { self.context.session_id } else { SessionId(0) };
+        let ephemeral_owner = lifetime.owner();
         let txn_acl = acl.iter().map(txn::Acl::from).collect();
         let node = Node {
             version: 0,
@@ -87,6 +84,24 @@ impl Evaluation<'_> {
             ephemeral_owner: ephemeral_owner.0,
             parent_cversion,
         }))
+    }
+
+    fn lifetime(&self, mode: CreateMode, op: CreateOp) -> Result<Lifetime, ErrorCode> {
+        if mode.has_ttl() && !self.limits.has_ttls {
+            return Err(ErrorCode::Unimplemented);
+        }
+        match op {
+            CreateOp::Ttl { ttl_ms } if mode.has_ttl() => {
+                let ms = u64::try_from(ttl_ms).map_err(|_| ErrorCode::BadArguments)?;
+                let is_in_bounds = (1..=TTL_MS_MAX).contains(&ms);
+                if is_in_bounds { Ok(Lifetime::Ttl { ms }) } else { Err(ErrorCode::BadArguments) }
+            }
+            CreateOp::Ttl { .. } => Err(ErrorCode::BadArguments),
+            _ if mode.has_ttl() => Err(ErrorCode::BadArguments),
+            CreateOp::Container => Ok(Lifetime::Container),
+            _ if mode.is_ephemeral() => Ok(Lifetime::Session(self.context.session_id)),
+            CreateOp::Create | CreateOp::Create2 => Ok(Lifetime::Unlimited),
+        }
     }
 
     /// Looked at in this order: session, a path that cannot be deleted (BADARGUMENTS), parent (NONODE), DELETE on the

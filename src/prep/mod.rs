@@ -19,7 +19,7 @@ use prost::Message;
 use self::evaluate::Evaluation;
 use self::overlay::{Overlay, SessionState};
 use crate::ids::{SessionId, Zxid};
-use crate::jute::{AuthId, CreateMode, ErrorCode, MultiOp, OpCode, Request};
+use crate::jute::{AuthId, Create, CreateMode, CreateOp, ErrorCode, MultiOp, Request};
 use crate::mutants::{Mutant, has};
 use crate::session::{PASSWORD_BYTES, Sessions};
 use crate::tree::Tree;
@@ -34,6 +34,8 @@ pub struct Limits {
     /// the longest encoded body of a transaction that the log and the other servers accept, bytes; well above
     /// `frame_bytes_max`, because names get numbers and `auth` becomes all of a client's identities
     pub txn_bytes_max: usize,
+    /// znodes can have a time to live (`extendedTypesEnabled`)
+    pub has_ttls: bool,
 }
 
 /// Who asks, and the place in the history that the transaction would take.
@@ -166,6 +168,19 @@ impl Prep {
         Ok(Body::CloseSession(CloseSession { paths }))
     }
 
+    /// Deletes a container or a znode with a time to live whose time has come. `None` if it has children, is gone, or is
+    /// about to change: it is looked at again later. With a transaction, the caller must propose it at `zxid`.
+    pub fn delete_limited(&mut self, tree: &Tree, path: &str, zxid: Zxid) -> Option<Body> {
+        let znode = tree.node(path).filter(|znode| znode.lifetime().is_watched())?;
+        if znode.num_children() > 0 || self.overlay.is_changing(path) {
+            return None;
+        }
+        self.overlay.begin(zxid);
+        self.overlay.delete(tree, path);
+        let op = Op { op: Some(op::Op::Delete(Delete { path: path.to_owned() })) };
+        Some(Body::Ops(Ops { ops: vec![op] }))
+    }
+
     /// The tree and the sessions have applied everything through this zxid: it need not be remembered here.
     pub fn applied(&mut self, through: Zxid) {
         self.overlay.forget(through);
@@ -229,10 +244,6 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
     let (mut prepared, mut bytes) = (Vec::with_capacity(ops.len()), 0);
     for (position, op) in ops.iter().enumerate() {
         let result = match op {
-            // On its own such a create makes a persistent znode; here ZooKeeper takes it at its word.
-            MultiOp::Create(create) if create.flags == CreateMode::Container as i32 => {
-                Err(ErrorCode::Unimplemented)
-            }
             MultiOp::Create(create) => evaluation.create(create),
             MultiOp::Delete { path, version } => evaluation.delete(path, *version),
             MultiOp::SetData { path, data, version } => evaluation.set_data(path, *data, *version),
@@ -258,14 +269,12 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
     Ok(prepared)
 }
 
-/// Whether ZooKeeper's decoder takes the operation. Containers it does, and TTLs if they are asked for by their own
-/// operation; both are refused afterwards.
+/// Whether ZooKeeper's decoder takes the operation. Of creates it looks at the flags, except in createTTL.
 fn is_readable(op: &MultiOp<'_>) -> bool {
     match op {
+        MultiOp::Create(Create { op: CreateOp::Ttl { .. }, .. }) => true,
         MultiOp::Create(create) => CreateMode::try_from(create.flags).is_ok_and(|mode| !mode.has_ttl()),
-        MultiOp::Unimplemented { op } => {
-            matches!(OpCode::try_from(*op), Ok(OpCode::CreateContainer | OpCode::CreateTtl))
-        }
+        MultiOp::Unimplemented { .. } => false,
         _ => true,
     }
 }

@@ -11,7 +11,7 @@ use crate::ids::{SessionId, Zxid};
 use crate::jute::Acl;
 use crate::mutants::{Mutant, has};
 use crate::session::Sessions;
-use crate::tree::Tree;
+use crate::tree::{Lifetime, Tree};
 
 /// What later requests need to know of a znode.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,6 +113,11 @@ impl Overlay {
         }
     }
 
+    /// True if something that is not applied yet changes the znode or its children.
+    pub fn is_changing(&self, path: &str) -> bool {
+        self.nodes.contains_key(path)
+    }
+
     /// Notes how a znode will be; `None`: gone.
     pub fn put(&mut self, path: &str, node: Option<Node>) {
         let key = self.nodes.get_key_value(path).map_or_else(|| Arc::from(path), |(key, _)| key.clone());
@@ -210,5 +215,5 @@ impl Overlay {
 /// The session that an ephemeral goes with.
 fn owner(pending: Option<&Pending>) -> Option<SessionId> {
     let owner = pending?.node.as_ref()?.ephemeral_owner;
-    (owner != SessionId(0)).then_some(owner)
+    Lifetime::of(owner).is_ephemeral().then_some(owner)
 }

@@ -211,7 +211,11 @@ fn response(op: i32, body: &[u8], results: &[OpResult<'_>]) -> Option<Response> 
     Some(match (&request, result) {
         (Request::Create(create), OpResult::Created { path, stat }) => {
             let path = path.to_string();
-            if create.with_stat { Response::Create2 { path, stat: *stat } } else { Response::Create { path } }
+            if create.with_stat() {
+                Response::Create2 { path, stat: *stat }
+            } else {
+                Response::Create { path }
+            }
         }
         (Request::Delete { .. }, OpResult::Deleted) | (Request::Check { .. }, OpResult::Checked) => {
             Response::Empty
@@ -227,7 +231,7 @@ fn multi_result(op: &MultiOp<'_>, result: &OpResult<'_>) -> Option<MultiResult> 
     Some(match (op, result) {
         (MultiOp::Create(create), OpResult::Created { path, stat }) => {
             let path = path.to_string();
-            if create.with_stat {
+            if create.with_stat() {
                 MultiResult::Create2 { path, stat: *stat }
             } else {
                 MultiResult::Create { path }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use bytes::{Buf, Bytes};
 use prost::Message;
 
+use super::Config;
 use super::io::{Answer, ForwardedRequest};
+use super::limited::Search;
 use super::state::State;
 use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
 use crate::jute::{ErrorCode, OpCode, Request, decode_request};
 use crate::mutants::{Mutant, has};
-use crate::prep::{Context, Limits, Prep, PrepError};
+use crate::prep::{Context, Prep, PrepError};
 use crate::session::{Expiry, PASSWORD_BYTES};
 use crate::txn::{ErrorTxn, Ops, Txn, txn::Body};
 use crate::zab::Zab;
@@ -25,6 +27,7 @@ const TXNS_PER_REQUEST_MAX: usize = 100_000;
 pub struct Leading {
     prep: Prep,
     expiry: Expiry,
+    search: Search,
     /// Which connection of a session is the newest, as far as this leader gave it out or heard of it.
     generations: BTreeMap<SessionId, u64>,
     next_generation: u64,
@@ -57,23 +60,17 @@ pub struct Scene<'a> {
 
 impl Leading {
     /// Established in `epoch`. Every session gets a full timeout: nobody knows when its client was last heard of.
-    pub fn new(
-        epoch: Epoch,
-        state: &State,
-        limits: Limits,
-        bucket_ms: u32,
-        hash_seed: u64,
-        now: Tick,
-    ) -> Leading {
-        let mut expiry = Expiry::new(bucket_ms);
+    pub fn new(epoch: Epoch, state: &State, config: &Config, now: Tick) -> Leading {
+        let mut expiry = Expiry::new(config.expiry_bucket_ms);
         if has(Mutant::NoFullTimeout) {
             state.sessions.iter().for_each(|(id, _)| expiry.track(id, 1, now));
         } else {
             expiry.reset_all(&state.sessions, now);
         }
         Leading {
-            prep: Prep::new(limits, hash_seed),
+            prep: Prep::new(config.limits, config.hash_seed),
             expiry,
+            search: Search::new(config.limited, now),
             generations: BTreeMap::new(),
             next_generation: u64::from(epoch.0) << 32,
             syncs: BTreeMap::new(),
@@ -277,6 +274,27 @@ impl Leading {
                 Ok(_) => {}
                 // Its client is closing it at this moment.
                 Err(error) => tracing::debug!(session = %session_id, %error, "the session ends already"),
+            }
+        }
+        true
+    }
+
+    /// Deletes containers and znodes with a time to live whose time has come. False when the zxids are used up.
+    #[must_use]
+    pub fn delete_limited(&mut self, scene: &mut Scene<'_>, own_id: ServerId) -> bool {
+        for path in self.search.due(&scene.state.tree, scene.now, scene.wall_ms) {
+            let Some(zxid) = scene.zab.next_zxid() else { return false };
+            if let Some(body) = self.prep.delete_limited(&scene.state.tree, &path, zxid) {
+                let request = ForwardedRequest {
+                    request_id: 0,
+                    session_id: SessionId(0),
+                    generation: 0,
+                    xid: 0,
+                    op: OpCode::DeleteContainer as i32,
+                    body: Bytes::new(),
+                    auth: std::sync::Arc::from([]),
+                };
+                self.propose(scene, own_id, &request, body, true);
             }
         }
         true

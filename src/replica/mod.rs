@@ -18,6 +18,7 @@ mod deliver;
 mod digests;
 mod io;
 mod leading;
+mod limited;
 mod peers;
 mod read;
 mod replay;
@@ -32,6 +33,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 pub use io::{Answer, ForwardedRequest, Input, Output, PeerMessage};
+pub use limited::LimitedConfig;
 pub use replay::Replay;
 pub use state::{Image, State, StateError, StateLoadError};
 pub use status::Status;
@@ -71,6 +73,8 @@ pub struct Config {
     pub park_ms_max: u64,
     /// what a transaction may hold
     pub limits: Limits,
+    /// how containers and znodes with a time to live end
+    pub limited: LimitedConfig,
     /// a snapshot is due after so many transactions
     pub snapshot_txns: u64,
     /// a snapshot is due after so many bytes of log
@@ -203,6 +207,7 @@ impl Replica {
         // Nobody is silent whose words have come, only later in the batch than the tick.
         if std::mem::take(&mut self.expiry_due) {
             self.expire_sessions();
+            self.delete_limited();
         }
         self.send_answers();
         self.zab.flush();
@@ -397,7 +402,12 @@ mod tests {
             session_timeout_ms_max: SESSION_MS,
             expiry_bucket_ms: 1,
             park_ms_max: 1000,
-            limits: Limits { frame_bytes_max: 1000, txn_bytes_max: 1000 },
+            limits: Limits { frame_bytes_max: 1000, txn_bytes_max: 1000, has_ttls: false },
+            limited: LimitedConfig {
+                check_interval_ms: 60_000,
+                deletions_per_minute_max: 1,
+                unused_ms_max: 0,
+            },
             snapshot_txns: 1000,
             snapshot_log_bytes: 1 << 20,
         }

@@ -24,9 +24,7 @@ impl Replica {
             Role::Looking => self.looking_since = self.now,
             Role::Following { .. } => self.resend_requests(),
             Role::Leading { epoch } => {
-                let (limits, bucket_ms) = (self.config.limits, self.config.expiry_bucket_ms);
-                let seed = self.config.hash_seed;
-                self.leading = Some(Leading::new(epoch, &self.state, limits, bucket_ms, seed, self.now));
+                self.leading = Some(Leading::new(epoch, &self.state, &self.config, self.now));
                 self.touch_heard();
                 self.resend_requests();
             }
@@ -205,6 +203,21 @@ impl Replica {
             digest: self.digests.newest(),
         };
         if !leading.expire(&mut scene, self.config.zab.id) {
+            self.resign();
+        }
+    }
+
+    /// What is due goes, as far as this server leads.
+    pub(super) fn delete_limited(&mut self) {
+        let Some(leading) = &mut self.leading else { return };
+        let mut scene = Scene {
+            zab: &mut self.zab,
+            state: &self.state,
+            now: self.now,
+            wall_ms: self.wall_ms,
+            digest: self.digests.newest(),
+        };
+        if !leading.delete_limited(&mut scene, self.config.zab.id) {
             self.resign();
         }
     }

@@ -24,7 +24,7 @@ use super::recover::{self, Recovered};
 use super::snapshots::SnapshotThread;
 use crate::admin::Stats;
 use crate::config::Settings;
-use crate::replica::{self, Image, Input, Limits, Replica, ZabConfig};
+use crate::replica::{self, Image, Input, LimitedConfig, Limits, Replica, ZabConfig};
 use crate::storage::TXN_BYTES_MAX;
 
 /// Inputs that wait for the core; who has more waits itself.
@@ -197,7 +197,12 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
         session_timeout_ms_max: settings.session_timeout_ms_max,
         expiry_bucket_ms: EXPIRY_BUCKET_MS,
         park_ms_max: u64::from(settings.park_timeout_ms),
-        limits: Limits { frame_bytes_max, txn_bytes_max },
+        limits: Limits { frame_bytes_max, txn_bytes_max, has_ttls: settings.extended_types },
+        limited: LimitedConfig {
+            check_interval_ms: u64::from(settings.container_check_interval_ms),
+            deletions_per_minute_max: settings.container_deletions_per_minute_max,
+            unused_ms_max: u64::from(settings.container_unused_ms_max),
+        },
         snapshot_txns: u64::from(settings.snapshot_txns_max),
         snapshot_log_bytes: settings.snapshot_log_bytes_max,
     }

@@ -9,6 +9,10 @@ const COUNTER_MASK: u64 = (1 << 56) - 1;
 /// What ZooKeeper writes into `ephemeralOwner` of a container; no session may have it as its id.
 const CONTAINER_OWNER: u64 = 1 << 63;
 
+/// What it writes there, above a time to live in the 40 bits below; nor may a session have such an id.
+const TTL_MARK: u64 = 0xff_0000;
+const TTL_BITS: u32 = 40;
+
 /// Makes the ids of the sessions that this server opens: its own id in the top byte, a rising number below it.
 #[derive(Debug)]
 pub struct SessionIds {
@@ -26,6 +30,9 @@ impl SessionIds {
     /// An id that no session of `sessions` has, and that this generator has not given out before.
     pub fn next(&mut self, sessions: &Sessions) -> SessionId {
         loop {
+            if (self.server | self.counter) >> TTL_BITS == TTL_MARK {
+                self.counter = 1 << TTL_BITS;
+            }
             let id = SessionId(self.server | self.counter);
             self.counter = (self.counter + 1) & COUNTER_MASK;
             let reserved = id.0 == 0 || id.0 == CONTAINER_OWNER;
@@ -60,6 +67,14 @@ mod tests {
         let sessions = Sessions::default();
         assert_eq!(SessionIds::new(ServerId(0), 0).next(&sessions), SessionId(1));
         assert_eq!(SessionIds::new(ServerId(128), 0).next(&sessions), SessionId((128 << 56) | 1));
+    }
+
+    #[test]
+    fn no_session_gets_an_id_that_looks_like_a_time_to_live() {
+        let mut ids = SessionIds::new(ServerId(255), 0);
+        for lowest in [0, 1] {
+            assert_eq!(ids.next(&Sessions::default()), SessionId(0xff00_0100_0000_0000 | lowest));
+        }
     }
 
     #[test]

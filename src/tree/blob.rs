@@ -3,7 +3,7 @@
 use crate::ids::{SessionId, Zxid};
 
 // The head's lowest bits, which are in its first byte, and what is above them.
-const EPHEMERAL: usize = 1;
+const OWNED: usize = 1;
 const NULL: usize = 2;
 const CHANGED: usize = 4;
 const NAME_SHIFT: u32 = 3;
@@ -24,7 +24,7 @@ pub(super) struct DataChange {
 pub(super) struct Content<'a> {
     /// The last name of the path; empty for the root.
     pub name: &'a str,
-    /// 0 if the znode is not ephemeral.
+    /// 0 if it has none; see [`Lifetime`](super::Lifetime).
     pub owner: SessionId,
     /// `None` if the data is as it was created.
     pub change: Option<DataChange>,
@@ -37,7 +37,7 @@ impl Content<'_> {
     pub fn encode(&self, bytes: &mut Vec<u8>) {
         let flag = |flag: usize, is_set: bool| if is_set { flag } else { 0 };
         let mut head = (self.name.len() << NAME_SHIFT)
-            | flag(EPHEMERAL, self.owner.0 != 0)
+            | flag(OWNED, self.owner.0 != 0)
             | flag(NULL, self.data.is_none())
             | flag(CHANGED, self.change.is_some());
         bytes.clear();
@@ -62,9 +62,9 @@ impl Content<'_> {
 /// The bytes of a znode that have no fixed size. Never empty.
 ///
 /// ```text
-/// head    varint: length of the name * 8, + 4 if the data was changed, + 2 if it is null, + 1 if the znode is ephemeral
+/// head    varint: length of the name * 8, + 4 if the data was changed, + 2 if it is null, + 1 if it has an owner
 /// change  zxid u64, time_ms i64, version i32, little endian; only if the data was changed
-/// owner   u64, little endian; only of an ephemeral
+/// owner   u64, little endian; only if there is one
 /// name    UTF-8
 /// data    the rest; nothing if it is null
 /// ```
@@ -92,7 +92,7 @@ impl<'a> Blob<'a> {
             }
         }
         let owner_at = at + if head & CHANGED != 0 { CHANGE_BYTES } else { 0 };
-        let name_at = owner_at + if head & EPHEMERAL != 0 { OWNER_BYTES } else { 0 };
+        let name_at = owner_at + if head & OWNED != 0 { OWNER_BYTES } else { 0 };
         Blob { bytes, head, change_at: at, name_at, data_at: name_at + (head >> NAME_SHIFT) }
     }
 
@@ -131,13 +131,13 @@ impl<'a> Blob<'a> {
         })
     }
 
-    pub fn is_ephemeral(&self) -> bool {
-        self.head & EPHEMERAL != 0
+    fn has_owner(&self) -> bool {
+        self.head & OWNED != 0
     }
 
-    /// 0 if the znode is not ephemeral.
+    /// 0 if it has none; see [`Lifetime`](super::Lifetime).
     pub fn owner(&self) -> SessionId {
-        if !self.is_ephemeral() {
+        if !self.has_owner() {
             return SessionId(0);
         }
         let owner = self.bytes[self.name_at - OWNER_BYTES..].first_chunk().expect("eight bytes");
@@ -160,7 +160,7 @@ mod tests {
                         Content { name, owner, change, data }.encode(&mut bytes);
                         let blob = Blob::new(&bytes);
                         assert_eq!((blob.name(), blob.owner(), blob.data()), (name, owner, data));
-                        assert_eq!((blob.change(), blob.is_ephemeral()), (change, owner.0 != 0));
+                        assert_eq!((blob.change(), blob.has_owner()), (change, owner.0 != 0));
                         assert_eq!(blob.data_len(), data.map_or(0, <[u8]>::len));
                     }
                 }

@@ -6,6 +6,7 @@ use super::Tree;
 use super::acl_table::AccessId;
 use super::blob::{Content, DataChange};
 use super::image::{HEADER_BYTES, NODE_BYTES, NULL_DATA, VERSION};
+use super::lifetime::Lifetime;
 use super::nodes::Place;
 use super::path::{self, PathError};
 use super::slab::{Family, Node, NodeId};
@@ -194,7 +195,7 @@ impl Loader {
         if let Some(parent) = self.ancestry.last_mut() {
             parent.last_child = id;
         }
-        let (path_len, is_ephemeral) = (self.path.len(), owner.0 != 0);
+        let (path_len, is_ephemeral) = (self.path.len(), Lifetime::of(owner).is_ephemeral());
         self.ancestry.push(Ancestor { id, last_child: NodeId::NONE, path_len, is_ephemeral });
         Ok(())
     }

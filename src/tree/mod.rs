@@ -19,6 +19,7 @@ mod blobs;
 mod digest;
 mod image;
 mod index;
+mod lifetime;
 mod load;
 #[cfg(test)]
 mod model_test;
@@ -33,8 +34,9 @@ use std::collections::BTreeSet;
 pub use acl_table::Readers;
 pub use apply::{Applied, ApplyError, Change, OpResult, Reason};
 pub use image::{BLOCK_BYTES_MAX, Blocks, Image};
+pub use lifetime::{Lifetime, TTL_MS_MAX};
 pub use load::{Damage, LoadError};
-pub use read::Znode;
+pub use read::{LimitedPlace, Znode};
 
 use crate::ids::{SessionId, Zxid};
 use crate::jute::perms;
@@ -53,6 +55,8 @@ pub struct Tree {
     acls: AclTable,
     /// The ephemerals, by their owners.
     ephemerals: BTreeSet<(SessionId, NodeId)>,
+    /// The containers and the znodes with a time to live.
+    limited: BTreeSet<NodeId>,
     digest: u64,
     len: usize,
     /// The bytes of all paths and data.
@@ -95,6 +99,7 @@ impl Tree {
             index: PathIndex::new(hash_seed),
             acls: AclTable::new(hash_seed),
             ephemerals: BTreeSet::new(),
+            limited: BTreeSet::new(),
             digest: 0,
             len: 0,
             data_bytes: 0,

@@ -4,6 +4,7 @@
 use super::acl_table::AccessId;
 use super::blob::{Content, DataChange};
 use super::index::PathHash;
+use super::lifetime::Lifetime;
 use super::slab::{Family, Node, NodeId, Slab};
 use super::{Tree, digest};
 
@@ -139,8 +140,10 @@ impl Tree {
         self.digest = self.digest.wrapping_add(digest);
         self.len += 1;
         self.data_bytes += (path.len() + content.data.map_or(0, <[u8]>::len)) as u64;
-        if content.owner.0 != 0 {
-            self.ephemerals.insert((content.owner, id));
+        match Lifetime::of(content.owner) {
+            Lifetime::Unlimited => {}
+            Lifetime::Session(owner) => drop(self.ephemerals.insert((owner, id))),
+            Lifetime::Container | Lifetime::Ttl { .. } => drop(self.limited.insert(id)),
         }
     }
 
@@ -150,8 +153,10 @@ impl Tree {
         self.len -= 1;
         let blob = self.slab.blob(id);
         self.data_bytes -= (path.len() + blob.data_len()) as u64;
-        if blob.is_ephemeral() {
-            self.ephemerals.remove(&(blob.owner(), id));
+        match Lifetime::of(blob.owner()) {
+            Lifetime::Unlimited => {}
+            Lifetime::Session(owner) => drop(self.ephemerals.remove(&(owner, id))),
+            Lifetime::Container | Lifetime::Ttl { .. } => drop(self.limited.remove(&id)),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::acl_table::Access;
 use super::blob::Blob;
 use super::image::Image;
+use super::lifetime::Lifetime;
 use super::slab::{Family, Node, NodeId};
 use super::{Tree, path};
 use crate::ids::{SessionId, Zxid};
@@ -44,6 +45,14 @@ impl Tree {
         self.ephemerals.len()
     }
 
+    /// The containers and znodes with a time to live, in an order that does not change while they are there. Those behind
+    /// `after`, each with its place in that order; with `None` all.
+    pub fn limited(&self, after: Option<LimitedPlace>) -> impl Iterator<Item = (LimitedPlace, Znode<'_>)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, |place| Excluded(place.0));
+        self.limited.range((from, Unbounded)).map(|&id| (LimitedPlace(id), self.znode(id)))
+    }
+
     /// How many znodes there are, the root and `/zookeeper` with its children included. ZooKeeper counts one more:
     /// its root has two entries.
     #[allow(clippy::len_without_is_empty)]
@@ -83,6 +92,10 @@ impl Tree {
     }
 }
 
+/// A place in the list that [`Tree::limited`] gives.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitedPlace(NodeId);
+
 /// A znode, borrowed from its tree.
 #[derive(Clone, Copy)]
 pub struct Znode<'a> {
@@ -92,7 +105,7 @@ pub struct Znode<'a> {
 }
 
 impl<'a> Znode<'a> {
-    /// What a client sees of the znode besides data and ACL.
+    /// What a client sees of the znode besides data and ACL. As in ZooKeeper, that is no other owner than a session.
     pub fn stat(&self) -> Stat {
         let node = self.node;
         let (family, blob) = (self.family(), self.blob());
@@ -107,7 +120,7 @@ impl<'a> Znode<'a> {
             // Creations and deletions; for each creation there was a deletion, unless the child is still there.
             cversion: family.created_children.wrapping_mul(2).wrapping_sub(num_children),
             aversion: self.aversion(),
-            ephemeral_owner: blob.owner(),
+            ephemeral_owner: Lifetime::of(blob.owner()).session(),
             data_length: blob.data_len() as i32,
             num_children,
             pzxid: family.pzxid,
@@ -167,14 +180,29 @@ impl<'a> Znode<'a> {
         self.access().aversion
     }
 
-    /// The session of an ephemeral; 0 if it is none.
+    /// The session of an ephemeral, or what else stands in that field.
     pub fn ephemeral_owner(&self) -> SessionId {
         self.blob().owner()
     }
 
+    /// What ends the znode.
+    pub fn lifetime(&self) -> Lifetime {
+        Lifetime::of(self.ephemeral_owner())
+    }
+
     /// True if the znode goes with a session.
     pub fn is_ephemeral(&self) -> bool {
-        self.blob().is_ephemeral()
+        self.lifetime().is_ephemeral()
+    }
+
+    /// When the data was set last, or the znode created: ms since 1970.
+    pub fn mtime_ms(&self) -> i64 {
+        self.node.change(&self.blob()).time_ms
+    }
+
+    /// The full path.
+    pub fn path(&self) -> String {
+        self.tree.slab.path(self.id)
     }
 
     /// The transaction that created the znode.

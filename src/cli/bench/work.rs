@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 
 use super::mix::{Kind, Mix};
 use crate::ids::Xid;
-use crate::jute::{Acl, Create, CreateMode, Request, encode_request_frame};
+use crate::jute::{Acl, Create, CreateMode, CreateOp, Request, encode_request_frame};
 
 /// Children of the znode that [`Kind::Children`] lists.
 const LISTED_CHILDREN: usize = 10;
@@ -215,8 +215,13 @@ fn encode_create(
     out: &mut BytesMut,
 ) {
     let lent = std::mem::take(acl);
-    let request =
-        Request::Create(Create { path, data: Some(data), acl: lent, flags: mode as i32, with_stat: false });
+    let request = Request::Create(Create {
+        path,
+        data: Some(data),
+        acl: lent,
+        flags: mode as i32,
+        op: CreateOp::Create,
+    });
     encode_request_frame(xid, &request, out);
     if let Request::Create(create) = request {
         *acl = create.acl;

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::ids::Epoch;
-use crate::jute::{Acl, Create, perms};
+use crate::jute::{Acl, Create, CreateOp, perms};
 use crate::txn::Txn;
 
 mod model;
@@ -10,7 +10,7 @@ mod pending;
 mod random;
 mod rules;
 
-pub const LIMITS: Limits = Limits { frame_bytes_max: 2000, txn_bytes_max: 4000 };
+pub const LIMITS: Limits = Limits { frame_bytes_max: 2000, txn_bytes_max: 4000, has_ttls: false };
 
 /// Sessions that are open from the beginning.
 pub const ONE: SessionId = SessionId(0x0100_0000_0000_0001);
@@ -79,6 +79,11 @@ impl Leader {
         Ok(self.propose(session_id, body))
     }
 
+    pub fn delete_limited(&mut self, path: &str) -> Option<Body> {
+        let body = self.prep.delete_limited(&self.tree, path, self.next())?;
+        Some(self.propose(SessionId(0), body))
+    }
+
     /// Applies the oldest proposals, as many as that.
     pub fn apply(&mut self, count: usize) {
         for (zxid, txn) in self.proposed.drain(..count.min(self.proposed.len())) {
@@ -122,7 +127,7 @@ pub fn create_flags(path: &str, mode: CreateMode) -> Request<'_> {
 }
 
 pub fn create_as(path: &str, flags: i32, acl: Vec<Acl>) -> Request<'_> {
-    Request::Create(Create { path, data: Some(b"data"), acl, flags, with_stat: false })
+    Request::Create(Create { path, data: Some(b"data"), acl, flags, op: CreateOp::Create })
 }
 
 pub fn delete(path: &str, version: i32) -> Request<'_> {

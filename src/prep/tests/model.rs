@@ -68,8 +68,7 @@ impl Model {
         let mut copy = self.clone();
         let mut outcomes = Vec::new();
         for op in ops {
-            let is_container = matches!(op, MultiOp::Create(create) if create.flags == 4);
-            match if is_container { Err(Unimplemented) } else { copy.one(session, auth, &single(op)) } {
+            match copy.one(session, auth, &single(op)) {
                 Result::Ok(outcome) => outcomes.push(outcome),
                 Err(code) => {
                     return Err(PrepError { code, failed_op: Some(outcomes.len() as u32) });

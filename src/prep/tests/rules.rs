@@ -1,6 +1,8 @@
 //! Every rule on its own, and which is looked at first.
 
 use super::*;
+use crate::jute::OpCode;
+use crate::tree::{Lifetime, TTL_MS_MAX};
 use ErrorCode::*;
 
 #[test]
@@ -40,21 +42,76 @@ fn a_create_is_refused_for_the_first_of_its_reasons() {
     }
 }
 
+fn create_by(op: CreateOp, mode: CreateMode) -> Request<'static> {
+    Request::Create(Create { path: "/c", data: None, acl: Acl::open(), flags: mode as i32, op })
+}
+
 #[test]
-fn the_flags_of_a_container_make_a_persistent_znode_except_in_a_multi() {
+fn the_operation_says_how_long_a_znode_lives_and_the_flags_only_have_to_fit() {
+    use CreateMode::*;
+    let ttl = |ttl_ms| CreateOp::Ttl { ttl_ms };
+    let most = TTL_MS_MAX as i64;
+    for (op, mode, expected) in [
+        (CreateOp::Create, Container, Result::Ok(Lifetime::Unlimited)),
+        (CreateOp::Create2, Ephemeral, Result::Ok(Lifetime::Session(ONE))),
+        (CreateOp::Create2, PersistentWithTtl, Err(BadArguments)),
+        (CreateOp::Container, Container, Result::Ok(Lifetime::Container)),
+        (CreateOp::Container, Persistent, Result::Ok(Lifetime::Container)),
+        (CreateOp::Container, Ephemeral, Result::Ok(Lifetime::Container)),
+        (CreateOp::Container, PersistentWithTtl, Err(BadArguments)),
+        (ttl(5), PersistentWithTtl, Result::Ok(Lifetime::Ttl { ms: 5 })),
+        (ttl(most), PersistentWithTtl, Result::Ok(Lifetime::Ttl { ms: TTL_MS_MAX })),
+        (ttl(most + 1), PersistentWithTtl, Err(BadArguments)),
+        (ttl(0), PersistentWithTtl, Err(BadArguments)),
+        (ttl(-1), PersistentWithTtl, Err(BadArguments)),
+        (ttl(5), Persistent, Err(BadArguments)),
+        (ttl(-1), Persistent, Err(BadArguments)),
+    ] {
+        let limits = Limits { has_ttls: true, ..LIMITS };
+        let mut leader = Leader { prep: Prep::new(limits, 1), ..Leader::new() };
+        let lifetime = leader.ask(ONE, &create_by(op, mode)).map_err(|error| error.code).map(|_| {
+            leader.apply_all();
+            leader.tree.node("/c").expect("it was created").lifetime()
+        });
+        assert_eq!(lifetime, expected, "{op:?} {mode:?}");
+    }
+}
+
+#[test]
+fn without_extended_types_nothing_has_a_time_to_live() {
     let mut leader = Leader::new();
-    let container = || create_flags("/c", CreateMode::Container);
-    assert_eq!(created(leader.ask(ONE, &container())), "/c");
+    let request = create_by(CreateOp::Ttl { ttl_ms: 5 }, CreateMode::PersistentWithTtl);
+    assert_eq!(leader.refusal(ONE, &request), Unimplemented);
+}
+
+#[test]
+fn a_container_goes_unless_something_is_about_to_happen_to_it() {
+    let mut leader = Leader::new();
+    assert!(leader.delete_limited("/c").is_none(), "it is not there");
+    leader.ask(ONE, &create_by(CreateOp::Container, CreateMode::Container)).expect("can be created");
     leader.apply_all();
-    assert!(!leader.tree.node("/c").expect("it was created").is_ephemeral());
-    let error = leader.ask(ONE, &multi_of([delete("/c", -1), container()]));
-    assert_eq!(error, Err(PrepError { code: Unimplemented, failed_op: Some(1) }));
+    leader.ask(ONE, &create("/c/child")).expect("can be created");
+    assert!(leader.delete_limited("/c").is_none(), "it is about to have a child");
+    leader.apply_all();
+    assert!(leader.delete_limited("/c").is_none(), "it has a child");
+    leader.ask(ONE, &delete("/c/child", -1)).expect("can be deleted");
+    leader.apply_all();
+    leader.ask(ONE, &set("/c", 0)).expect("can be set");
+    assert!(leader.delete_limited("/c").is_none(), "its data is about to change");
+    leader.apply_all();
+    assert!(leader.delete_limited("/c").is_some());
+    assert_eq!(leader.refusal(ONE, &create("/c/child")), NoNode);
+    leader.apply_all();
+    assert!(leader.tree.node("/c").is_none());
+    leader.ask(ONE, &create("/persistent")).expect("can be created");
+    leader.apply_all();
+    assert!(leader.delete_limited("/persistent").is_none());
 }
 
 #[test]
 fn data_may_be_null() {
     let mut leader = Leader::new();
-    let create = Create { path: "/a", data: None, acl: Acl::open(), flags: 0, with_stat: false };
+    let create = Create { path: "/a", data: None, acl: Acl::open(), flags: 0, op: CreateOp::Create };
     leader.ask(ONE, &Request::Create(create)).expect("can be created");
     leader.apply_all();
     assert_eq!(leader.tree.node("/a").expect("it was created").data(), None);
@@ -196,14 +253,11 @@ fn a_multi_that_cannot_be_read_fails_as_a_whole_before_anything_is_judged() {
 }
 
 #[test]
-fn containers_and_ttls_in_a_multi_are_unimplemented_where_they_stand() {
-    for op in [OpCode::CreateContainer, OpCode::CreateTtl] {
-        let mut leader = Leader::new();
-        let create = Create { path: "/a", data: Some(b""), acl: Acl::open(), flags: 0, with_stat: false };
-        let ops = vec![MultiOp::Create(create), MultiOp::Unimplemented { op: op as i32 }];
-        let error = leader.ask(ONE, &Request::Multi(ops)).expect_err("is not offered");
-        assert_eq!(error, PrepError { code: Unimplemented, failed_op: Some(1) });
-    }
+fn a_time_to_live_in_a_multi_is_unimplemented_where_it_stands() {
+    let mut leader = Leader::new();
+    let ttl = create_by(CreateOp::Ttl { ttl_ms: 5 }, CreateMode::PersistentWithTtl);
+    let error = leader.ask(ONE, &multi_of([create("/a"), ttl])).expect_err("is not offered");
+    assert_eq!(error, PrepError { code: Unimplemented, failed_op: Some(1) });
 }
 
 #[test]
@@ -269,7 +323,13 @@ fn data_that_would_not_fit_into_a_reply_is_refused() {
     let more = vec![b'x'; most.len() + 1];
     let set = |data| Request::SetData { path: "/a", data: Some(data), version: -1 };
     let create = |data| {
-        Request::Create(Create { path: "/b", data: Some(data), acl: Acl::open(), flags: 0, with_stat: false })
+        Request::Create(Create {
+            path: "/b",
+            data: Some(data),
+            acl: Acl::open(),
+            flags: 0,
+            op: CreateOp::Create,
+        })
     };
     assert_eq!(leader.refusal(ONE, &set(&more)), BadArguments);
     assert_eq!(leader.refusal(ONE, &create(&more)), BadArguments);

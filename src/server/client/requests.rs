@@ -330,5 +330,17 @@ impl Connection {
 /// True for what the leader must decide.
 pub fn is_for_leader(op: OpCode) -> bool {
     use OpCode::*;
-    matches!(op, Create | Create2 | Delete | SetData | SetAcl | Sync | Multi | CloseSession)
+    matches!(
+        op,
+        Create
+            | Create2
+            | CreateContainer
+            | CreateTtl
+            | Delete
+            | SetData
+            | SetAcl
+            | Sync
+            | Multi
+            | CloseSession
+    )
 }

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use zabra::client::{Client, Error, Options};
-use zabra::jute::{Acl, Create, CreateMode, Request, Response};
+use zabra::jute::{Acl, Create, CreateMode, CreateOp, Request, Response};
 
 /// A batch of requests that travel without waiting for each other's answers.
 const BATCH_MAX: usize = 4;
@@ -231,7 +231,7 @@ impl Planned {
                 data,
                 acl: Acl::open(),
                 flags: CreateMode::PersistentSequential as i32,
-                with_stat: true,
+                op: CreateOp::Create2,
             }),
         }
     }

@@ -291,9 +291,24 @@ def _values():
     for flags in (-(2**31), -1, 4, 5, 6, 7, 8, 2**31 - 1):
         ops += [jute.create("/v/f", b"", flags=flags), jute.create2("/v/f", b"", flags=flags)]
         ops += [jute.get_children2("/v")]
-        if flags != 4:  # there ZooKeeper makes a container, which Zabra does not have yet
-            ops += [jute.multi([jute.create("/v/g", b"", flags=flags)])]
+        ops += [jute.multi([jute.create("/v/g", b"", flags=flags)]), jute.exists("/v/g"), jute.delete("/v/g")]
     return _alone(0, ops)
+
+
+def _lifetimes():
+    """Containers and times to live with all flags, alone and in a multi."""
+    steps = _alone(0, [jute.create("/lt")])
+    for flags in (0, 1, 2, 3, 4, 5, 6, 7, -1):
+        creates = [jute.create_container("/lt/x", b"c", flags=flags)]
+        times = (1 << 39, 0, -1, jute.TTL_MS_MAX, jute.TTL_MS_MAX + 1)
+        # Without the flags ZooKeeper takes a negative time, and fails when it applies it.
+        creates += [jute.create_ttl("/lt/x", b"t", flags=flags, ttl_ms=ms) for ms in times if ms >= 0 or flags in (5, 6)]
+        for create in creates:
+            after = [jute.exists("/lt/x"), jute.create("/lt/x/child"), jute.delete("/lt/x/child"), jute.delete("/lt/x")]
+            steps += _alone(0, [create, jute.get_children2("/lt"), *after, jute.multi([create]), *after])
+            steps += _alone(0, [jute.multi([jute.create("/lt/y"), create, jute.delete("/lt/y")]), *after])
+    steps += _alone(0, [jute.create_container("/lt/e"), jute.create("/lt/e/e", flags=1), jute.get_ephemerals("/")])
+    return [*steps, Step(CLOSE, 0), *_alone(1, [jute.get_children2("/lt"), jute.get_children2("/lt/e")])]
 
 
 def _multis():
@@ -345,5 +360,5 @@ def _sessions():
 def catalogue():
     """Name -> program."""
     programs = [_paths, _acls, _permissions, _authentication, _sequences, _ephemerals, _watches]
-    programs += [_watches_again, _lasting_watches, _several_reads, _who_and_whose, _values, _multis, _bodies, _sessions]
+    programs += [_watches_again, _lasting_watches, _several_reads, _who_and_whose, _values, _lifetimes, _multis, _bodies, _sessions]
     return {program.__name__.strip("_"): program() for program in programs}

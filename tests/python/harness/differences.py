@@ -7,7 +7,7 @@ stands there, and a test holds the two together. The rest are faults and ages of
 from dataclasses import dataclass
 from typing import Callable
 
-from .randomops import BARE_CHECK, CONTAINERS, LASTING, MALFORMED, ODD_FLAGS, UNREADABLE
+from .randomops import BARE_CHECK, LASTING, MALFORMED, ODD_FLAGS, UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,6 @@ KNOWN_DIFFERENCES = [
         _always,
         where="Normalizer._value",
         documented="the order of the entries that `auth` becomes in an ACL",
-    ),
-    Difference(
-        "containers",
-        "a create with the flags of a container makes one within a multi of ZooKeeper; Zabra has none yet",
-        _zabra,
-        without=CONTAINERS,
-        documented="the flags of a container",
     ),
     Difference(
         "body of a refused multiRead",

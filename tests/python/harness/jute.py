@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, GET_ACL, SET_ACL, GET_CHILDREN, SYNC = 1, 2, 3, 4, 5, 6, 7, 8, 9
 PING, GET_CHILDREN2, CHECK, MULTI, CREATE2 = 11, 12, 13, 14, 15
-CHECK_WATCHES, REMOVE_WATCHES, MULTI_READ = 17, 18, 22
+CHECK_WATCHES, REMOVE_WATCHES, CREATE_CONTAINER, CREATE_TTL, MULTI_READ = 17, 18, 19, 21, 22
 AUTH, SET_WATCHES, CLOSE_SESSION = 100, 101, -11
 GET_EPHEMERALS, GET_ALL_CHILDREN_NUMBER, SET_WATCHES2, ADD_WATCH, WHO_AM_I = 103, 104, 105, 106, 107
 ERROR = -1
@@ -40,6 +40,8 @@ NAMES = {
     CREATE2: "create2",
     CHECK_WATCHES: "checkWatches",
     REMOVE_WATCHES: "removeWatches",
+    CREATE_CONTAINER: "createContainer",
+    CREATE_TTL: "createTTL",
     MULTI_READ: "multiRead",
     AUTH: "auth",
     SET_WATCHES: "setWatches",
@@ -60,7 +62,8 @@ NODE_CREATED, NODE_DELETED, NODE_DATA_CHANGED, NODE_CHILDREN_CHANGED = 1, 2, 3, 
 
 READ, WRITE, CREATE_PERM, DELETE_PERM, ADMIN, ALL = 1, 2, 4, 8, 16, 31
 
-PERSISTENT, EPHEMERAL, SEQUENTIAL, EPHEMERAL_SEQUENTIAL = 0, 1, 2, 3
+PERSISTENT, EPHEMERAL, SEQUENTIAL, EPHEMERAL_SEQUENTIAL, CONTAINER, WITH_TTL, SEQUENTIAL_WITH_TTL = range(7)
+TTL_MS_MAX = 2**40 - 1
 
 
 # of addWatch, and of checkWatches and removeWatches
@@ -215,6 +218,15 @@ def create2(path, data=b"", acl=OPEN_ACL, flags=PERSISTENT):
     return create(path, data, acl, flags, CREATE2)
 
 
+def create_container(path, data=b"", acl=OPEN_ACL, flags=CONTAINER):
+    return create(path, data, acl, flags, CREATE_CONTAINER)
+
+
+def create_ttl(path, data=b"", acl=OPEN_ACL, flags=WITH_TTL, ttl_ms=TTL_MS_MAX):
+    plain = create(path, data, acl, flags, CREATE_TTL)
+    return Op(CREATE_TTL, plain.body + int64(ttl_ms), f"{plain.text[:-1]}, {ttl_ms} ms)")
+
+
 def delete(path, version=-1):
     return _op(DELETE, text(path) + int32(version), path, version)
 
@@ -350,6 +362,8 @@ def _decode_multi(reader):
 _DECODERS = {
     CREATE: lambda reader: reader.text(),
     CREATE2: lambda reader: (reader.text(), reader.stat()),
+    CREATE_CONTAINER: lambda reader: (reader.text(), reader.stat()),
+    CREATE_TTL: lambda reader: (reader.text(), reader.stat()),
     EXISTS: lambda reader: reader.stat(),
     GET_DATA: lambda reader: (reader.buffer(), reader.stat()),
     SET_DATA: lambda reader: reader.stat(),

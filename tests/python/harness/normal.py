@@ -12,7 +12,8 @@ import bisect
 from . import jute
 from .rawclient import Event
 
-_WRITES = {jute.CREATE, jute.CREATE2, jute.DELETE, jute.SET_DATA, jute.SET_ACL, jute.MULTI, jute.CLOSE_SESSION}
+_CREATES = {jute.CREATE2, jute.CREATE_CONTAINER, jute.CREATE_TTL}
+_WRITES = {jute.CREATE, *_CREATES, jute.DELETE, jute.SET_DATA, jute.SET_ACL, jute.MULTI, jute.CLOSE_SESSION}
 
 
 class Normalizer:
@@ -60,7 +61,7 @@ class Normalizer:
             return None
         if code in (jute.EXISTS, jute.SET_DATA, jute.SET_ACL):
             return self.stat(value)
-        if code in (jute.CREATE2, jute.GET_DATA):
+        if code in _CREATES or code == jute.GET_DATA:
             return (value[0], self.stat(value[1]))
         if code == jute.GET_ACL:  # what the scheme auth expands to comes in no particular order
             return (tuple(sorted(value[0])), self.stat(value[1]))

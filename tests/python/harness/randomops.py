@@ -71,7 +71,6 @@ MALFORMED = "bodies that cannot be decoded"  # in a write, they take an ensemble
 BARE_CHECK = "check outside a multi"  # before 3.9 it is not refused
 ODD_FLAGS = "create flags out of range"  # in a multi, 3.8 and 3.9 differ
 LASTING = "watches that stay"  # before 3.9 a connection has one mode of watch on a path
-CONTAINERS = "create of a container in a multi"  # Zabra has no containers yet
 
 
 class ProgramMaker:
@@ -143,15 +142,27 @@ class ProgramMaker:
         )
         return make()
 
-    def _create(self, in_multi=False):
-        odd = [] if ODD_FLAGS in self.without else [(5, 1), (6, 1), (7, 1), (-1, 1), (99, 1)]
-        odd += [] if ODD_FLAGS in self.without or in_multi and CONTAINERS in self.without else [(4, 1)]
+    def _create(self):
+        odd = [] if ODD_FLAGS in self.without else [(4, 1), (5, 1), (6, 1), (7, 1), (-1, 1), (99, 1)]
         flags = self._one_of([(0, 50), (1, 18), (2, 14), (3, 10), *odd])
-        make = jute.create if self.random.random() < 0.7 else jute.create2
+        make = self._one_of([(jute.create, 70), (jute.create2, 30), (jute.create_container, 4), (jute.create_ttl, 4)])
         path = self._path(for_create=True)
+        if make in (jute.create_container, jute.create_ttl) and path is not None:
+            return self._create_limited(make, path, odd)
         if path is None:  # is it the path or the flags that are wrong? Not worth an agreement
             flags = 0
         return make(path, self._data(), self._acl(), flags)
+
+    def _create_limited(self, make, path, odd):
+        """A container or a znode with a time to live; with odd flags or a bad time only if that is in the program."""
+        usual = [4] if make is jute.create_container else [5, 6]
+        flags = self.random.choice([*usual * 4, 0, 1, 2] if odd else usual)
+        if make is jute.create_container:
+            return make(path, self._data(), self._acl(), flags)
+        # Without the flags ZooKeeper takes a negative time, and fails when it applies it.
+        bad = [0, -1, jute.TTL_MS_MAX + 1] if flags in usual else [0, 5]
+        ttl_ms = self.random.choice([jute.TTL_MS_MAX] * 6 + bad) if odd else jute.TTL_MS_MAX
+        return make(path, self._data(), self._acl(), flags, ttl_ms)
 
     def _delete(self):
         return jute.delete(self._path(), self._version())
@@ -199,8 +210,7 @@ class ProgramMaker:
 
     def _multi(self):
         """All kinds of length; a step that surely fails may stand at any position."""
-        create = lambda: self._create(in_multi=True)
-        kinds = [(create, 5), (self._delete, 3), (self._set_data, 3), (self._check, 2)]
+        kinds = [(self._create, 5), (self._delete, 3), (self._set_data, 3), (self._check, 2)]
         ops = [self._one_of(kinds)() for _ in range(self._one_of([(0, 1), (1, 4), (2, 6), (3, 6), (5, 3), (9, 1)]))]
         if ops and self.random.random() < 0.3:
             # Paths of their own make the others succeed, so that the failing one decides alone.

@@ -15,7 +15,12 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 DEBIAN_JAR = Path("/usr/share/java/zookeeper.jar")
 
 _JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx512m"]
-_JAVA_PROPERTIES = ["-Dzookeeper.admin.enableServer=false", "-Djute.maxbuffer=1048575"]
+_JAVA_PROPERTIES = [
+    "-Dzookeeper.admin.enableServer=false",
+    "-Djute.maxbuffer=1048575",
+    # Containers and znodes with a time to live stay as long as any test runs.
+    "-Dznode.container.checkIntervalMs=86400000",
+]
 
 
 @dataclass(frozen=True)
