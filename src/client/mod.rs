@@ -38,7 +38,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use error::Error;
 pub use options::{Credentials, Options, Password};
 pub use session::{Answer, SessionState, SessionStatus};
-pub use watches::Watch;
+pub use watches::{Watch, WatchStream, Watched};
 
 use chroot::Chroot;
 use connect_string::ConnectString;

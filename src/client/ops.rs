@@ -6,11 +6,11 @@ use tokio::sync::oneshot;
 use super::chroot::with_path;
 use super::options::Credentials;
 use super::session::{Answer, Command, Outgoing, Reply, WatchOrder};
-use super::watches::{Watch, WatchKind};
+use super::watches::{Watch, WatchKind, WatchStream};
 use super::{Client, Error};
 use crate::jute::{
-    Acl, Create, CreateMode, CreateOp, ErrorCode, MultiOp, MultiResult, Request, Response, Stat,
-    encode_request_frame,
+    Acl, AddWatchMode, AuthId, Create, CreateMode, CreateOp, ErrorCode, MultiOp, MultiResult, Request,
+    Response, Stat, WatcherType, encode_request_frame,
 };
 
 /// The version that every znode has.
@@ -30,9 +30,43 @@ impl Client {
         acl: &[Acl],
         mode: CreateMode,
     ) -> Result<(String, Stat), Error> {
+        self.create_by(CreateOp::Create2, path, data, acl, mode).await
+    }
+
+    /// Makes a container: some time after its last child is gone, it goes as well. Returns its path and Stat.
+    pub async fn create_container(
+        &self,
+        path: &str,
+        data: &[u8],
+        acl: &[Acl],
+    ) -> Result<(String, Stat), Error> {
+        self.create_by(CreateOp::Container, path, data, acl, CreateMode::Container).await
+    }
+
+    /// Makes a znode that goes when it has no child, and nobody set its data for `ttl_ms` (from 1 to nearly 35 years);
+    /// `mode` is one of those with a time to live. The servers must be configured to have such znodes. Returns its path
+    /// and Stat.
+    pub async fn create_with_ttl(
+        &self,
+        path: &str,
+        data: &[u8],
+        acl: &[Acl],
+        mode: CreateMode,
+        ttl_ms: i64,
+    ) -> Result<(String, Stat), Error> {
+        self.create_by(CreateOp::Ttl { ttl_ms }, path, data, acl, mode).await
+    }
+
+    async fn create_by(
+        &self,
+        op: CreateOp,
+        path: &str,
+        data: &[u8],
+        acl: &[Acl],
+        mode: CreateMode,
+    ) -> Result<(String, Stat), Error> {
         let path = &*self.chroot.join(path)?;
-        let create =
-            Create { path, data: Some(data), acl: acl.to_vec(), flags: mode as i32, op: CreateOp::Create2 };
+        let create = Create { path, data: Some(data), acl: acl.to_vec(), flags: mode as i32, op };
         match self.call(&Request::Create(create)).await? {
             Response::Create2 { path, stat } => Ok((self.chroot.strip(&path).to_owned(), stat)),
             _ => Err(Error::UnexpectedResponse),
@@ -113,6 +147,52 @@ impl Client {
         stat(self.call(&Request::SetAcl { path, acl: acl.to_vec(), version }).await?)
     }
 
+    /// Watches a znode, there or not, until the session ends or [`Client::remove_watches`] is called: with `Persistent`
+    /// the znode and its children, with `PersistentRecursive` all below it. Every call gives a stream of its own.
+    pub async fn add_watch(&self, path: &str, mode: AddWatchMode) -> Result<WatchStream, Error> {
+        let path = &*self.chroot.join(path)?;
+        let (stream, stream_rx) = oneshot::channel();
+        let order = WatchOrder::Lasting { mode, path: path.to_owned(), stream };
+        self.send_with(&Request::AddWatch { path, mode }, Some(order)).await?.await?;
+        stream_rx.await.map_err(|_| Error::Closed)
+    }
+
+    /// Takes watches of this session away from a path, at the server and here: whoever waits for them is told that they
+    /// are closed. NOWATCHER if there are none.
+    pub async fn remove_watches(&self, path: &str, watches: WatcherType) -> Result<(), Error> {
+        let path = &*self.chroot.join(path)?;
+        let order = WatchOrder::Removed { watches, path: path.to_owned() };
+        self.send_with(&Request::RemoveWatches { path, watches }, Some(order)).await?.await.map(drop)
+    }
+
+    /// How many znodes there are below one, at any depth.
+    pub async fn count_descendants(&self, path: &str) -> Result<u32, Error> {
+        let path = &*self.chroot.join(path)?;
+        match self.call(&Request::GetAllChildrenNumber { path }).await? {
+            Response::AllChildrenNumber(number) => Ok(number.cast_unsigned()),
+            _ => Err(Error::UnexpectedResponse),
+        }
+    }
+
+    /// The paths of this session's ephemerals that begin with `prefix`, be it in the middle of a name.
+    pub async fn get_ephemerals(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let prefix = Some(&*self.chroot.join(prefix)?);
+        match self.call(&Request::GetEphemerals { prefix }).await? {
+            Response::Ephemerals(paths) => {
+                Ok(paths.iter().map(|path| self.chroot.strip(path).to_owned()).collect())
+            }
+            _ => Err(Error::UnexpectedResponse),
+        }
+    }
+
+    /// Who the server takes this client for: schemes, and who it is there, without secrets.
+    pub async fn who_am_i(&self) -> Result<Vec<AuthId>, Error> {
+        match self.call(&Request::WhoAmI).await? {
+            Response::WhoAmI(users) => Ok(users),
+            _ => Err(Error::UnexpectedResponse),
+        }
+    }
+
     /// Brings the server up to date: reads that follow see everything that was written before this call.
     pub async fn sync(&self, path: &str) -> Result<(), Error> {
         let path = &*self.chroot.join(path)?;
@@ -172,7 +252,7 @@ impl Client {
         kind: WatchKind,
     ) -> Result<(Reply, Watch), Error> {
         let (waiter, watch) = oneshot::channel();
-        let order = WatchOrder { kind, path: path.to_owned(), waiter };
+        let order = WatchOrder::Once { kind, path: path.to_owned(), waiter };
         Ok((self.send_with(request, Some(order)).await?, Watch(watch)))
     }
 

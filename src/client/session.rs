@@ -17,12 +17,12 @@ use tracing::debug;
 
 use super::chroot::Chroot;
 use super::connection::{Connection, Io, Pending};
-use super::watches::{Waiter, WatchKind, Watches};
+use super::watches::{Waiter, WatchKind, WatchStream, Watches};
 use super::{Credentials, Error, Options, Password};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{
-    ConnectRequest, DecodeError, ErrorCode, OpCode, PASSWORD_BYTES, Reader, ReplyHeader, Request, Response,
-    decode_event, decode_response, encode_request_frame, xid,
+    AddWatchMode, ConnectRequest, DecodeError, ErrorCode, OpCode, PASSWORD_BYTES, Reader, ReplyHeader,
+    Request, Response, WatcherType, decode_event, decode_response, encode_request_frame, xid,
 };
 
 /// Requests without an answer at most; more stay in the queue.
@@ -102,10 +102,13 @@ impl Future for Reply {
 }
 
 /// A watch that begins when the request it came with succeeds.
-pub(super) struct WatchOrder {
-    pub kind: WatchKind,
-    pub path: String,
-    pub waiter: Waiter,
+pub(super) enum WatchOrder {
+    /// one that is gone when it fires
+    Once { kind: WatchKind, path: String, waiter: Waiter },
+    /// one that stays
+    Lasting { mode: AddWatchMode, path: String, stream: oneshot::Sender<WatchStream> },
+    /// no more of these
+    Removed { watches: WatcherType, path: String },
 }
 
 /// A request as a handle gives it to the task.
@@ -332,6 +335,7 @@ impl Session {
             connection.pending_auth.push_back(None);
         }
         self.watches.encode_set_watches(self.last_zxid, &mut connection.output);
+        self.watches.tell_gap();
     }
 
     /// Works on `connection` until it or the session ends; those whose answers did not come are told.
@@ -465,14 +469,19 @@ impl Session {
             Ok(code) => Err(Error::Server(code)),
             Err(unknown) => Err(Error::Protocol(unknown)),
         };
-        if let Some(WatchOrder { kind, path, waiter }) = watch {
-            match &result {
-                Ok(_) => self.watches.add(kind, path, waiter),
-                Err(Error::Server(ErrorCode::NoNode)) if op == OpCode::Exists as i32 => {
-                    self.watches.add(WatchKind::Exist, path, waiter);
-                }
-                Err(_) => {}
+        match (watch, &result) {
+            (Some(WatchOrder::Once { kind, path, waiter }), Ok(_)) => self.watches.add(kind, path, waiter),
+            (Some(WatchOrder::Once { path, waiter, .. }), Err(Error::Server(ErrorCode::NoNode)))
+                if op == OpCode::Exists as i32 =>
+            {
+                self.watches.add(WatchKind::Exist, path, waiter);
             }
+            (Some(WatchOrder::Lasting { mode, path, stream }), Ok(_)) => {
+                // Whoever dropped the other end does not want to know.
+                let _ = stream.send(self.watches.subscribe(mode, path));
+            }
+            (Some(WatchOrder::Removed { watches, path }), Ok(_)) => self.watches.remove(watches, &path),
+            _ => {}
         }
         // Whoever dropped the `Reply` does not want to know.
         let _ = reply.send(result);

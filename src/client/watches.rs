@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 
 use bytes::BytesMut;
-use tokio::sync::oneshot;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, oneshot};
 
 use super::Error;
 use super::chroot::Chroot;
 use crate::ids::Zxid;
-use crate::jute::{EventKind, Request, SetWatches, WatchEvent, encode_request_frame, xid};
+use crate::jute::{
+    AddWatchMode, EventKind, Request, SetWatches, WatchEvent, WatcherType, encode_request_frame, lineage, xid,
+};
 
 /// Above this many bytes of paths, setWatches is sent in parts, so that no frame exceeds a server's limit.
 const SET_WATCHES_BYTES_MAX: usize = 128 * 1024;
@@ -27,6 +30,36 @@ impl Watch {
 /// The other end of a [`Watch`].
 pub(super) type Waiter = oneshot::Sender<Result<WatchEvent, Error>>;
 
+/// Events of a [`WatchStream`] that wait to be taken at most.
+const WAITING_EVENTS_MAX: usize = 1024;
+
+/// A watch that stays at the server: tells one event after the other.
+#[derive(Debug)]
+pub struct WatchStream(pub(super) broadcast::Receiver<Watched>);
+
+/// What a [`WatchStream`] tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Watched {
+    /// Something happened.
+    Event(WatchEvent),
+    /// Something may have happened that is not told: the connection was lost in between, or too many events waited.
+    /// Whoever wants to know must look.
+    Gap,
+    /// The session is over, and this is the last that is told.
+    End(Error),
+}
+
+impl WatchStream {
+    /// Waits for the next thing to tell.
+    pub async fn next(&mut self) -> Watched {
+        match self.0.recv().await {
+            Ok(watched) => watched,
+            Err(RecvError::Lagged(_)) => Watched::Gap,
+            Err(RecvError::Closed) => Watched::End(Error::Closed),
+        }
+    }
+}
+
 /// What a watch is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum WatchKind {
@@ -44,6 +77,8 @@ pub(super) struct Watches {
     data: HashMap<String, Vec<Waiter>>,
     exist: HashMap<String, Vec<Waiter>>,
     child: HashMap<String, Vec<Waiter>>,
+    persistent: HashMap<String, broadcast::Sender<Watched>>,
+    recursive: HashMap<String, broadcast::Sender<Watched>>,
 }
 
 impl Watches {
@@ -62,7 +97,56 @@ impl Watches {
         waiters.push(waiter);
     }
 
-    /// Tells everyone whom `event` (with the server's path) concerns. Its watches are used up.
+    /// The server has a watch that stays: gives what it is told from now on.
+    pub fn subscribe(&mut self, mode: AddWatchMode, path: String) -> WatchStream {
+        let sender =
+            self.streams(mode).entry(path).or_insert_with(|| broadcast::Sender::new(WAITING_EVENTS_MAX));
+        WatchStream(sender.subscribe())
+    }
+
+    /// The server has them no more.
+    pub fn remove(&mut self, watches: WatcherType, path: &str) {
+        let is_meant = |of| watches == of || watches == WatcherType::Any;
+        if is_meant(WatcherType::Data) {
+            self.data.remove(path);
+            self.exist.remove(path);
+        }
+        if is_meant(WatcherType::Children) {
+            self.child.remove(path);
+        }
+        if is_meant(WatcherType::Persistent) {
+            self.persistent.remove(path);
+        }
+        if is_meant(WatcherType::PersistentRecursive) {
+            self.recursive.remove(path);
+        }
+    }
+
+    fn streams(&mut self, mode: AddWatchMode) -> &mut HashMap<String, broadcast::Sender<Watched>> {
+        match mode {
+            AddWatchMode::Persistent => &mut self.persistent,
+            AddWatchMode::PersistentRecursive => &mut self.recursive,
+        }
+    }
+
+    /// The client is connected again.
+    pub fn tell_gap(&self) {
+        for sender in self.persistent.values().chain(self.recursive.values()) {
+            let _ = sender.send(Watched::Gap);
+        }
+    }
+
+    /// The same event, to whoever has a watch that stays.
+    fn tell_lasting(&self, event: &WatchEvent, seen: &WatchEvent) {
+        let recursive = (event.kind != EventKind::NodeChildrenChanged).then(|| lineage(&event.path));
+        let recursive = recursive.into_iter().flatten().filter_map(|path| self.recursive.get(path));
+        for sender in self.persistent.get(&event.path).into_iter().chain(recursive) {
+            // Whoever dropped the stream does not want to know.
+            let _ = sender.send(Watched::Event(seen.clone()));
+        }
+    }
+
+    /// Tells everyone whom `event` (with the server's path) concerns. Watches that do not stay are used up.
     pub fn fire(&mut self, event: &WatchEvent, chroot: &Chroot) {
         let kinds: &[WatchKind] = match event.kind {
             EventKind::NodeCreated | EventKind::NodeDataChanged => &[WatchKind::Data, WatchKind::Exist],
@@ -70,6 +154,7 @@ impl Watches {
             EventKind::NodeDeleted => &[WatchKind::Data, WatchKind::Exist, WatchKind::Child],
         };
         let seen = WatchEvent { path: chroot.strip(&event.path).to_owned(), ..event.clone() };
+        self.tell_lasting(event, &seen);
         for &kind in kinds {
             for waiter in self.of(kind).remove(&event.path).unwrap_or_default() {
                 // Whoever dropped the `Watch` does not want to know.
@@ -80,6 +165,9 @@ impl Watches {
 
     /// Tells everyone that the session is over.
     pub fn end(&mut self, error: &Error) {
+        for (_, sender) in self.persistent.drain().chain(self.recursive.drain()) {
+            let _ = sender.send(Watched::End(error.clone()));
+        }
         for kind in [WatchKind::Data, WatchKind::Exist, WatchKind::Child] {
             for (_, waiters) in self.of(kind).drain() {
                 for waiter in waiters {
@@ -90,35 +178,50 @@ impl Watches {
     }
 
     /// Appends the requests that leave all watches at a new server, which fires at once those that were missed since
-    /// `relative_zxid`.
+    /// `relative_zxid`; of those that stay nothing is told late.
     pub fn encode_set_watches(&mut self, relative_zxid: Zxid, out: &mut BytesMut) {
+        for waiters in [&mut self.data, &mut self.exist, &mut self.child] {
+            waiters.retain(|_, waiters| waiters.iter().any(|waiter| !waiter.is_closed()));
+        }
+        for streams in [&mut self.persistent, &mut self.recursive] {
+            streams.retain(|_, sender| sender.receiver_count() > 0);
+        }
+        let data = self.data.keys().map(|path| (SetList::Data, path));
+        let exist = self.exist.keys().map(|path| (SetList::Exist, path));
+        let child = self.child.keys().map(|path| (SetList::Child, path));
+        let persistent = self.persistent.keys().map(|path| (SetList::Persistent, path));
+        let recursive = self.recursive.keys().map(|path| (SetList::Recursive, path));
         let empty = SetWatches { relative_zxid, ..SetWatches::default() };
-        let mut batch = empty.clone();
-        let mut batch_bytes = 0;
-        for (kind, watches) in [
-            (WatchKind::Data, &mut self.data),
-            (WatchKind::Exist, &mut self.exist),
-            (WatchKind::Child, &mut self.child),
-        ] {
-            watches.retain(|_, waiters| waiters.iter().any(|waiter| !waiter.is_closed()));
-            for path in watches.keys() {
-                match kind {
-                    WatchKind::Data => batch.data.push(path),
-                    WatchKind::Exist => batch.exist.push(path),
-                    WatchKind::Child => batch.child.push(path),
-                }
-                batch_bytes += path.len();
-                if batch_bytes >= SET_WATCHES_BYTES_MAX {
-                    let full = std::mem::replace(&mut batch, empty.clone());
-                    encode_request_frame(xid::SET_WATCHES, &Request::SetWatches(full), out);
-                    batch_bytes = 0;
-                }
+        let (mut batch, mut batch_bytes) = (empty.clone(), 0);
+        for (list, path) in data.chain(exist).chain(child).chain(persistent).chain(recursive) {
+            match list {
+                SetList::Data => batch.data.push(path),
+                SetList::Exist => batch.exist.push(path),
+                SetList::Child => batch.child.push(path),
+                SetList::Persistent => batch.persistent.push(path),
+                SetList::Recursive => batch.persistent_recursive.push(path),
+            }
+            batch_bytes += path.len();
+            if batch_bytes >= SET_WATCHES_BYTES_MAX {
+                let full = std::mem::replace(&mut batch, empty.clone());
+                encode_request_frame(xid::SET_WATCHES, &Request::SetWatches(full), out);
+                batch_bytes = 0;
             }
         }
         if batch_bytes > 0 {
             encode_request_frame(xid::SET_WATCHES, &Request::SetWatches(batch), out);
         }
     }
+}
+
+/// The lists of a setWatches2.
+#[derive(Clone, Copy)]
+enum SetList {
+    Data,
+    Exist,
+    Child,
+    Persistent,
+    Recursive,
 }
 
 #[cfg(test)]
@@ -144,6 +247,49 @@ mod tests {
         watches.fire(&event(EventKind::NodeDeleted, "/app/a"), &chroot);
         assert_eq!(data_fired.try_recv().unwrap(), Ok(event(EventKind::NodeDeleted, "/a")));
         assert!(watches.data.is_empty() && watches.child.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_stays_tells_every_event_and_that_some_may_be_missing() {
+        let mut watches = Watches::default();
+        let chroot = Chroot::new("/app");
+        let mut persistent = watches.subscribe(AddWatchMode::Persistent, "/app/a".to_owned());
+        let mut recursive = watches.subscribe(AddWatchMode::PersistentRecursive, "/app".to_owned());
+        for kind in [EventKind::NodeDataChanged, EventKind::NodeChildrenChanged] {
+            watches.fire(&event(kind, "/app/a"), &chroot);
+            assert_eq!(persistent.next().await, Watched::Event(event(kind, "/a")));
+        }
+        watches.fire(&event(EventKind::NodeCreated, "/app/a/b"), &chroot);
+        watches.tell_gap();
+        for kind in [(EventKind::NodeDataChanged, "/a"), (EventKind::NodeCreated, "/a/b")] {
+            assert_eq!(recursive.next().await, Watched::Event(event(kind.0, kind.1)));
+        }
+        assert_eq!((recursive.next().await, persistent.next().await), (Watched::Gap, Watched::Gap));
+        for _ in 0..=WAITING_EVENTS_MAX {
+            watches.fire(&event(EventKind::NodeDataChanged, "/app/a"), &chroot);
+        }
+        assert_eq!(persistent.next().await, Watched::Gap);
+        watches.remove(WatcherType::Any, "/app/a");
+        while persistent.next().await != Watched::End(Error::Closed) {}
+        let mut out = BytesMut::new();
+        watches.encode_set_watches(Zxid(9), &mut out);
+        let frame = next_frame(&mut out, 1000).unwrap().expect("a frame");
+        let expected = SetWatches {
+            relative_zxid: Zxid(9),
+            persistent_recursive: vec!["/app"],
+            ..SetWatches::default()
+        };
+        let op = crate::jute::OpCode::SetWatches2 as i32;
+        assert_eq!(
+            decode_request(op, &frame[RequestHeader::WIRE_BYTES..]),
+            Ok(Request::SetWatches(expected))
+        );
+        watches.end(&Error::SessionExpired);
+        let mut last = recursive.next().await;
+        while let Watched::Event(_) | Watched::Gap = last {
+            last = recursive.next().await;
+        }
+        assert_eq!(last, Watched::End(Error::SessionExpired));
     }
 
     #[test]

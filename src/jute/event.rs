@@ -34,6 +34,15 @@ pub struct WatchEvent {
     pub zxid: Zxid,
 }
 
+/// The paths on which a recursive watch is told of an event on `path`: itself, its parent and so on up to the root.
+pub fn lineage(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| match path.rfind('/') {
+        Some(0) if path.len() > 1 => Some("/"),
+        Some(slash) if slash > 0 => Some(&path[..slash]),
+        _ => None,
+    })
+}
+
 /// Appends the whole frame of an event.
 pub fn encode_event(out: &mut BytesMut, event: &WatchEvent) {
     frame(out, |out| {
@@ -50,4 +59,17 @@ pub fn decode_event(zxid: Zxid, body: &[u8]) -> Result<WatchEvent, DecodeError> 
     let kind = EventKind::try_from(reader.i32()?)?;
     let _state = reader.i32()?;
     Ok(WatchEvent { kind, path: reader.str()?.to_owned(), zxid })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lineage_ends_with_the_root() {
+        let of = |path| lineage(path).collect::<Vec<_>>();
+        assert_eq!(of("/a/bc/d"), ["/a/bc/d", "/a/bc", "/a", "/"]);
+        assert_eq!(of("/a"), ["/a", "/"]);
+        assert_eq!((of("/"), of(""), of("a/b")), (vec!["/"], vec![""], vec!["a/b", "a"]));
+    }
 }

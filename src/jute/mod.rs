@@ -33,7 +33,7 @@ pub use connect::{
     encode_connect_request, encode_connect_response,
 };
 pub use error_code::ErrorCode;
-pub use event::{EventKind, WatchEvent, decode_event, encode_event};
+pub use event::{EventKind, WatchEvent, decode_event, encode_event, lineage};
 pub use frame::{FrameError, frame, next_frame};
 pub use multi::{MultiOp, MultiResult, ReadOp, ReadResult};
 pub use op_code::{AddWatchMode, CreateMode, OpCode, WatcherType, xid};

@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 
 use super::conns::Conns;
 use crate::ids::ConnId;
-use crate::jute::EventKind;
+use crate::jute::{EventKind, lineage};
 use crate::mutants::{Mutant, has};
 
 /// What a watch waits for.
@@ -299,15 +299,6 @@ fn join(conns: &mut Vec<ConnId>, more: Vec<ConnId>) {
         conns.sort_unstable();
         conns.dedup();
     }
-}
-
-/// A path, its parent and so on up to the root.
-fn lineage(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(path), |path| match path.rfind('/') {
-        Some(0) if path.len() > 1 => Some("/"),
-        Some(slash) if slash > 0 => Some(&path[..slash]),
-        _ => None,
-    })
 }
 
 fn hash(seed: &SharedSeed, kind: WatchKind, path: &str) -> u64 {

@@ -103,6 +103,20 @@ def test_create_get_set_and_delete(zkcli):
     ]
 
 
+def test_a_watch_that_stays_tells_of_all_below(zkcli):
+    lines = zkcli("create @", "addWatch @", "create @/a", "set @/a x", "create @/a/b", "delete @/a/b")
+    events = [line.split(" zxid")[0] for line in lines if line.startswith("WatchedEvent")]
+    kinds = [("NodeCreated", "@/a"), ("NodeDataChanged", "@/a"), ("NodeCreated", "@/a/b"), ("NodeDeleted", "@/a/b")]
+    assert events == [f"WatchedEvent state:SyncConnected type:{kind} path:{path}" for kind, path in kinds]
+
+
+def test_what_a_session_can_ask_about_itself_and_the_tree(zkcli):
+    lines = zkcli("create @", "create -c @/c", "create @/c/d", "create -e @/e", "getAllChildrenNumber @", "getEphemerals @")
+    assert lines == ["Created @", "Created @/c", "Created @/c/d", "Created @/e", "3", "[@/e]"]
+    who = zkcli("addauth digest me:secret", "whoami")
+    assert who[0] == "Auth scheme: User" and who[2:] == ["digest: me"] and who[1].startswith("ip: 127."), who
+
+
 def test_sequential_and_ephemeral_znodes(zkcli):
     made = zkcli("create @", "create -s @/s- x", "create -e @/e x", "create -s -e @/es- x", "create @/e/c", "ls @")
     assert made == [

@@ -1,6 +1,8 @@
 //! The commands: what each is called, what it takes, and what the words of a line ask for.
 
-use crate::jute::{Acl, CreateMode};
+use std::str::FromStr;
+
+use crate::jute::{Acl, AddWatchMode, CreateMode, CreateOp, WatcherType};
 
 use super::format::parse_acl;
 
@@ -46,11 +48,19 @@ pub const COMMANDS: &[Spec] = &[
         "add an identity, such as: addauth digest me:secret",
     ),
     Spec::new(
+        "addWatch",
+        ("", "m"),
+        (1, 1),
+        "[-m mode] path",
+        "leave a watch that stays; mode is PERSISTENT, or PERSISTENT_RECURSIVE, which is the default",
+    ),
+    Spec::new(
         "create",
-        ("se", ""),
+        ("sec", "t"),
         (1, 3),
-        "[-s] [-e] path [data] [acl]",
-        "make a znode; -s with a number in its name, -e that goes with the session",
+        "[-s] [-e] [-c] [-t ttl] path [data] [acl]",
+        "make a znode; -s with a number in its name, -e that goes with the session, -c a container, -t with a time to \
+         live in ms",
     ),
     Spec::new("delete", ("", "v"), (1, 1), "[-v version] path", "remove a znode without children"),
     Spec::new("deleteall", ("", ""), (1, 1), "path", "remove a znode and all below it"),
@@ -62,6 +72,14 @@ pub const COMMANDS: &[Spec] = &[
         "show the data; -s the Stat too, -w leave a watch",
     ),
     Spec::new("getAcl", ("s", ""), (1, 1), "[-s] path", "show the access control list"),
+    Spec::new("getAllChildrenNumber", ("", ""), (1, 1), "path", "count all znodes below"),
+    Spec::new(
+        "getEphemerals",
+        ("", ""),
+        (0, 1),
+        "[path]",
+        "show the ephemerals of this session, below a path",
+    ),
     Spec::new("help", ("", ""), (0, 1), "[command]", "show what can be done"),
     Spec::new(
         "ls",
@@ -71,6 +89,13 @@ pub const COMMANDS: &[Spec] = &[
         "show the children; -R all descendants, -s the Stat too, -w leave a watch",
     ),
     Spec::new("quit", ("", ""), (0, 0), "", "close the session and leave"),
+    Spec::new(
+        "removewatches",
+        ("cdpra", ""),
+        (1, 1),
+        "path [-c|-d|-p|-r|-a]",
+        "take watches away: -c on children, -d on data, -p persistent, -r recursive ones, -a or nothing for all",
+    ),
     Spec::new("set", ("s", "v"), (2, 2), "[-s] [-v version] path data", "replace the data; -s show the Stat"),
     Spec::new(
         "setAcl",
@@ -81,37 +106,44 @@ pub const COMMANDS: &[Spec] = &[
     ),
     Spec::new("stat", ("w", ""), (1, 1), "[-w] path", "show the Stat; -w leave a watch"),
     Spec::new("sync", ("", ""), (1, 1), "path", "bring the server up to date with the leader"),
+    Spec::new("whoami", ("", ""), (0, 0), "", "show who the server takes you for"),
 ];
 
 /// What a line asks for. The fields are the words of the usage lines above.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     AddAuth { scheme: String, auth: String },
-    Create { path: String, data: String, acl: Vec<Acl>, mode: CreateMode },
+    AddWatch { path: String, mode: AddWatchMode },
+    Create { path: String, data: String, acl: Vec<Acl>, mode: CreateMode, op: CreateOp },
     Delete { path: String, version: Option<i32> },
     DeleteAll { path: String },
     Get { path: String, stat: bool, watch: bool },
     GetAcl { path: String, stat: bool },
+    GetAllChildrenNumber { path: String },
+    GetEphemerals { path: String },
     Help { command: Option<String> },
     Ls { path: String, stat: bool, watch: bool, recursive: bool },
     Quit,
+    RemoveWatches { path: String, watches: WatcherType },
     Set { path: String, data: String, version: Option<i32>, stat: bool },
     SetAcl { path: String, acl: Vec<Acl>, version: Option<i32>, stat: bool },
     Stat { path: String, watch: bool },
     Sync { path: String },
+    WhoAmI,
 }
 
 /// The options and other words behind a command's name.
 struct Parsed {
     flags: Vec<char>,
-    version: Option<i32>,
+    /// the value of the last option that has one
+    value: Option<String>,
     words: std::vec::IntoIter<String>,
 }
 
 impl Parsed {
     /// Options may stand anywhere; what follows `--` is none.
     fn new(spec: &Spec, words: &[String]) -> Result<Parsed, String> {
-        let mut parsed = Parsed { flags: Vec::new(), version: None, words: Vec::new().into_iter() };
+        let mut parsed = Parsed { flags: Vec::new(), value: None, words: Vec::new().into_iter() };
         let mut others = Vec::new();
         let mut left = words.iter();
         while let Some(word) = left.next() {
@@ -130,9 +162,8 @@ impl Parsed {
                 };
             if spec.valued.contains(letter) {
                 let value = left.next().ok_or_else(|| spec.wrong(&format!("{word} needs a value")))?;
-                let version =
-                    value.parse().map_err(|_| spec.wrong(&format!("{value:?} is not a version")))?;
-                parsed.version = Some(version);
+                parsed.value = Some(value.clone());
+                parsed.flags.push(letter);
             } else if spec.flags.contains(letter) {
                 parsed.flags.push(letter);
             } else {
@@ -151,6 +182,53 @@ impl Parsed {
 
     fn flag(&self, letter: char) -> bool {
         self.flags.contains(&letter)
+    }
+
+    /// The value of an option that has a number.
+    fn number<T: FromStr>(&self, option: char, what: &str, spec: &Spec) -> Result<Option<T>, String> {
+        let Some(value) = self.value.as_ref().filter(|_| self.flag(option)) else { return Ok(None) };
+        value.parse().map(Some).map_err(|_| spec.wrong(&format!("{value:?} is not {what}")))
+    }
+
+    /// What `addWatch` is to leave.
+    fn watch_mode(&self, spec: &Spec) -> Result<AddWatchMode, String> {
+        match self.value.as_deref() {
+            None | Some("PERSISTENT_RECURSIVE") => Ok(AddWatchMode::PersistentRecursive),
+            Some("PERSISTENT") => Ok(AddWatchMode::Persistent),
+            Some(mode) => Err(spec.wrong(&format!("{mode:?} is not a mode"))),
+        }
+    }
+
+    /// What `removewatches` is to take away.
+    fn watches(&self) -> WatcherType {
+        match self.flags.last() {
+            Some('c') => WatcherType::Children,
+            Some('d') => WatcherType::Data,
+            Some('p') => WatcherType::Persistent,
+            Some('r') => WatcherType::PersistentRecursive,
+            _ => WatcherType::Any,
+        }
+    }
+
+    /// What `create` is to make.
+    fn kind_of_znode(&self, spec: &Spec) -> Result<(CreateMode, CreateOp), String> {
+        let (is_sequential, is_ephemeral) = (self.flag('s'), self.flag('e'));
+        let ttl_ms: Option<i64> = self.number('t', "a time in milliseconds", spec)?;
+        match (is_ephemeral, self.flag('c'), ttl_ms) {
+            (false, false, None) if is_sequential => {
+                Ok((CreateMode::PersistentSequential, CreateOp::Create2))
+            }
+            (false, false, None) => Ok((CreateMode::Persistent, CreateOp::Create2)),
+            (true, false, None) if is_sequential => Ok((CreateMode::EphemeralSequential, CreateOp::Create2)),
+            (true, false, None) => Ok((CreateMode::Ephemeral, CreateOp::Create2)),
+            (false, true, None) if !is_sequential => Ok((CreateMode::Container, CreateOp::Container)),
+            (false, false, Some(ttl_ms)) if is_sequential => {
+                Ok((CreateMode::PersistentSequentialWithTtl, CreateOp::Ttl { ttl_ms }))
+            }
+            (false, false, Some(ttl_ms)) => Ok((CreateMode::PersistentWithTtl, CreateOp::Ttl { ttl_ms })),
+            (false, true, None) => Err(spec.wrong("a container has no number in its name")),
+            _ => Err(spec.wrong("only one of -e, -c and -t")),
+        }
     }
 
     /// The next word, or nothing where it may be left out.
@@ -180,31 +258,35 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
         .find(|spec| spec.name.eq_ignore_ascii_case(name))
         .ok_or_else(|| format!("Command not found: {name} (help lists what there is)"))?;
     let mut parsed = Parsed::new(spec, rest)?;
-    let (stat, watch, version) = (parsed.flag('s'), parsed.flag('w'), parsed.version);
+    let (stat, watch) = (parsed.flag('s'), parsed.flag('w'));
+    let version = parsed.number('v', "a version", spec)?;
     Ok(match spec.name {
         "addauth" => Command::AddAuth { scheme: parsed.word(), auth: parsed.word() },
+        "addWatch" => Command::AddWatch { mode: parsed.watch_mode(spec)?, path: parsed.path()? },
         "create" => {
-            let mode = match (parsed.flag('s'), parsed.flag('e')) {
-                (false, false) => CreateMode::Persistent,
-                (false, true) => CreateMode::Ephemeral,
-                (true, false) => CreateMode::PersistentSequential,
-                (true, true) => CreateMode::EphemeralSequential,
-            };
+            let (mode, op) = parsed.kind_of_znode(spec)?;
             let (path, data) = (parsed.path()?, parsed.word());
             let acl = parsed.words.next().map_or(Ok(Acl::open()), |text| parse_acl(&text))?;
-            Command::Create { path, data, acl, mode }
+            Command::Create { path, data, acl, mode, op }
         }
         "delete" => Command::Delete { path: parsed.path()?, version },
         "deleteall" => Command::DeleteAll { path: parsed.path()? },
         "get" => Command::Get { path: parsed.path()?, stat, watch },
         "getAcl" => Command::GetAcl { path: parsed.path()?, stat },
+        "getAllChildrenNumber" => Command::GetAllChildrenNumber { path: parsed.path()? },
+        "getEphemerals" => {
+            let path = if parsed.words.len() == 0 { "/".to_owned() } else { parsed.path()? };
+            Command::GetEphemerals { path }
+        }
         "help" => Command::Help { command: parsed.words.next() },
         "ls" => Command::Ls { path: parsed.path()?, stat, watch, recursive: parsed.flag('R') },
         "quit" => Command::Quit,
+        "removewatches" => Command::RemoveWatches { watches: parsed.watches(), path: parsed.path()? },
         "set" => Command::Set { path: parsed.path()?, data: parsed.word(), version, stat },
         "setAcl" => Command::SetAcl { path: parsed.path()?, acl: parse_acl(&parsed.word())?, version, stat },
         "stat" => Command::Stat { path: parsed.path()?, watch },
         "sync" => Command::Sync { path: parsed.path()? },
+        "whoami" => Command::WhoAmI,
         name => unreachable!("{name} is in the table"),
     })
 }
@@ -242,9 +324,12 @@ mod tests {
 
     #[test]
     fn a_create_has_a_mode_data_and_a_list() {
-        let Ok(Command::Create { path, data, acl, mode }) = parsed("create -s -e /a") else { panic!() };
+        let Ok(Command::Create { path, data, acl, mode, .. }) = parsed("create -s -e /a") else { panic!() };
         assert_eq!((path.as_str(), data.as_str(), acl), ("/a", "", Acl::open()));
         assert_eq!(mode, CreateMode::EphemeralSequential);
+        let Ok(Command::Create { mode, op, .. }) = parsed("create -t 5000000000 -s /a") else { panic!() };
+        assert_eq!(mode, CreateMode::PersistentSequentialWithTtl);
+        assert_eq!(op, CreateOp::Ttl { ttl_ms: 5_000_000_000 });
         let Ok(Command::Create { acl, .. }) = parsed("create /a x world:anyone:r") else { panic!() };
         assert_eq!(acl[0].perms, 1);
     }
@@ -268,6 +353,10 @@ mod tests {
         assert!(parsed("get /a /b").unwrap_err().contains("\"/b\" is too much"));
         assert!(parsed("get -x /a").unwrap_err().contains("unknown option -x"));
         assert!(parsed("set -v x /a b").unwrap_err().contains("not a version"));
+        assert!(parsed("addWatch -m ONCE /a").unwrap_err().contains("not a mode"));
+        assert!(parsed("set -v 5000000000 /a b").unwrap_err().contains("not a version"));
+        assert!(parsed("create -e -t 5 /a").unwrap_err().contains("only one of"));
+        assert!(parsed("create -s -c /a").unwrap_err().contains("no number"));
         assert!(parsed("set /a b -v").unwrap_err().contains("needs a value"));
         assert!(parsed("get a").unwrap_err().contains("Path must start with /"));
         assert!(parsed("dance").unwrap_err().contains("Command not found: dance"));

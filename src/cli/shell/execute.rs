@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 
 use super::command::{Command, help};
 use super::{format, walk};
-use crate::client::{Client, Credentials, Error, Options, SessionState, Watch};
-use crate::jute::{ErrorCode, WatchEvent};
+use crate::client::{Client, Credentials, Error, Options, SessionState, Watch, WatchStream, Watched};
+use crate::jute::{AuthId, CreateOp, ErrorCode, WatchEvent};
 
 /// Events that wait to be shown at most; a user does not read more.
 const EVENTS_MAX: usize = 1024;
@@ -80,6 +80,9 @@ impl Shell {
             return help(command.as_deref()).map(|text| Outcome::Output(text.into_bytes()));
         }
         let output = match command {
+            Command::GetAllChildrenNumber { .. } | Command::GetEphemerals { .. } | Command::WhoAmI => {
+                self.look_up(command).await.map(String::into_bytes)
+            }
             Command::Get { .. } | Command::Ls { .. } | Command::Stat { .. } | Command::GetAcl { .. } => {
                 self.read(command).await
             }
@@ -153,11 +156,39 @@ impl Shell {
         Ok(output)
     }
 
+    /// What is told in a few words.
+    async fn look_up(&self, command: &Command) -> Result<String, Error> {
+        let client = &self.client;
+        Ok(match command {
+            Command::GetAllChildrenNumber { path } => format!("{}\n", client.count_descendants(path).await?),
+            Command::GetEphemerals { path } => {
+                let mut paths = client.get_ephemerals(path).await?;
+                paths.sort_unstable();
+                format::children(&paths)
+            }
+            Command::WhoAmI => {
+                let users = client.who_am_i().await?;
+                let user = |user: &AuthId| format!("{}: {}\n", user.scheme, user.id);
+                std::iter::once("Auth scheme: User\n".to_owned()).chain(users.iter().map(user)).collect()
+            }
+            _ => unreachable!("not a command that looks something up"),
+        })
+    }
+
     async fn write(&mut self, command: &Command) -> Result<String, Error> {
         let client = &self.client;
         let shown = match command {
-            Command::Create { path, data, acl, mode } => {
-                let (path, _) = client.create_with_acl(path, data.as_bytes(), acl, *mode).await?;
+            Command::Create { path, data, acl, mode, op } => {
+                let data = data.as_bytes();
+                let (path, _) = match op {
+                    CreateOp::Container => client.create_container(path, data, acl).await?,
+                    CreateOp::Ttl { ttl_ms } => {
+                        client.create_with_ttl(path, data, acl, *mode, *ttl_ms).await?
+                    }
+                    CreateOp::Create | CreateOp::Create2 => {
+                        client.create_with_acl(path, data, acl, *mode).await?
+                    }
+                };
                 return Ok(format!("Created {path}\n"));
             }
             Command::Set { path, data, version, stat } => {
@@ -174,6 +205,15 @@ impl Shell {
             }
             Command::DeleteAll { path } => {
                 walk::delete_all(client, path).await?;
+                None
+            }
+            Command::AddWatch { path, mode } => {
+                let stream = client.add_watch(path, *mode).await?;
+                self.report_all(stream);
+                None
+            }
+            Command::RemoveWatches { path, watches } => {
+                client.remove_watches(path, *watches).await?;
                 None
             }
             Command::Sync { path } => {
@@ -204,6 +244,24 @@ impl Shell {
         });
     }
 
+    /// Passes the events on while the watch is there.
+    fn report_all(&mut self, mut stream: WatchStream) {
+        self.watches_left += 1;
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            loop {
+                let is_wanted = match stream.next().await {
+                    Watched::Event(event) => events.send(event).await.is_ok(),
+                    Watched::Gap => true,
+                    Watched::End(_) => false,
+                };
+                if !is_wanted {
+                    return;
+                }
+            }
+        });
+    }
+
     /// How the word that is being typed could go on, if it is the beginning of a path.
     pub async fn complete_path(client: &Client, typed: &str) -> Vec<String> {
         let Some((parent, beginning)) = typed.rsplit_once('/') else { return Vec::new() };
@@ -221,17 +279,21 @@ impl Shell {
 /// What went wrong, in the words of ZooKeeper's shell where it has some: scripts look for them.
 fn explain(error: &Error, command: &Command) -> String {
     let path = match command {
-        Command::Create { path, .. }
+        Command::AddWatch { path, .. }
+        | Command::Create { path, .. }
         | Command::Delete { path, .. }
         | Command::DeleteAll { path }
         | Command::Get { path, .. }
         | Command::GetAcl { path, .. }
+        | Command::GetAllChildrenNumber { path }
+        | Command::GetEphemerals { path }
         | Command::Ls { path, .. }
+        | Command::RemoveWatches { path, .. }
         | Command::Set { path, .. }
         | Command::SetAcl { path, .. }
         | Command::Stat { path, .. }
         | Command::Sync { path } => path.as_str(),
-        Command::AddAuth { .. } | Command::Help { .. } | Command::Quit => "",
+        Command::AddAuth { .. } | Command::Help { .. } | Command::Quit | Command::WhoAmI => "",
     };
     let words = match error {
         Error::Server(ErrorCode::NoNode) => "Node does not exist: ",
