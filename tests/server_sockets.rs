@@ -14,8 +14,8 @@ use server::{Client, PATIENCE, Server, free_port, new_session};
 use tempfile::tempdir;
 use zabra::ids::{SessionId, Zxid};
 use zabra::jute::{
-    Acl, AddWatchMode, AuthId, Create, CreateOp, ErrorCode, EventKind, OpCode, Request, Response, SetWatches,
-    WatchEvent, decode_event, decode_response, perms, xid,
+    Acl, AddWatchMode, AuthId, Create, CreateOp, ErrorCode, EventKind, OpCode, ReadOp, Request, Response,
+    SetWatches, WatchEvent, decode_event, decode_response, perms, xid,
 };
 
 fn create<'a>(path: &'a str, data: &'a [u8], flags: i32) -> Request<'a> {
@@ -212,6 +212,26 @@ fn a_session_continues_on_another_connection_and_with_a_wrong_password_it_does_n
     let mut other = Client::connect(addr, 10_000);
     other.send(1, &get("/ephemeral"));
     assert_eq!(other.receive_code(), (1, ErrorCode::NoNode as i32));
+}
+
+#[test]
+fn several_reads_are_answered_as_far_as_they_fit_into_one_frame() {
+    let folder = tempdir().expect("a folder");
+    let (_server, addr) = Server::standalone(folder.path(), "jute.maxbuffer=2000\n");
+    let mut client = Client::connect(addr, 10_000);
+    client.send(1, &create("/a", &[b'x'; 900], 0));
+    client.send(2, &Request::MultiRead(vec![ReadOp::GetData { path: "/a" }; 2]));
+    client.send(3, &Request::MultiRead(vec![ReadOp::GetData { path: "/a" }; 3]));
+    client.send(4, &get("/a"));
+    assert_eq!(client.receive_code(), (1, 0));
+    let (header, body) = client.receive();
+    let results = match decode_response(OpCode::MultiRead as i32, &body).expect("a response") {
+        Response::MultiRead(results) => results,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((header.xid, header.err, results.len()), (2, 0, 2));
+    assert_eq!(client.receive_code(), (3, ErrorCode::MarshallingError as i32));
+    assert_eq!(client.receive_code(), (4, 0));
 }
 
 #[test]

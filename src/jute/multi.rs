@@ -251,8 +251,13 @@ pub(super) fn encode_multi_read(ops: &[ReadOp<'_>], out: &mut BytesMut) {
     MultiHeader::END.encode(out);
 }
 
-/// Reads the results of a multiRead. Data is copied.
-pub(super) fn decode_read_results(reader: &mut Reader<'_>) -> Result<Vec<ReadResult>, DecodeError> {
+/// Reads results up to the one that is "done": failed ones as `failed`, others by `one`, which knows no more than some
+/// codes.
+fn decode_results<'a, T>(
+    reader: &mut Reader<'a>,
+    failed: fn(ErrorCode) -> T,
+    one: impl Fn(OpCode, &mut Reader<'a>) -> Result<Option<T>, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
     let mut results = Vec::new();
     loop {
         let header = MultiHeader::decode(reader)?;
@@ -260,18 +265,26 @@ pub(super) fn decode_read_results(reader: &mut Reader<'_>) -> Result<Vec<ReadRes
             return Ok(results);
         }
         results.push(if header.op == OP_ERROR {
-            ReadResult::Error(ErrorCode::try_from(reader.i32()?)?)
+            failed(ErrorCode::try_from(reader.i32()?)?)
         } else {
-            match OpCode::try_from(header.op)? {
-                OpCode::GetData => ReadResult::Data {
-                    data: reader.nullable_buffer()?.map(Bytes::copy_from_slice),
-                    stat: reader.stat()?,
-                },
-                OpCode::GetChildren => ReadResult::Children(reader.names()?),
-                _ => return Err(DecodeError::UnknownCode { what: "multiRead result", code: header.op }),
-            }
+            let unknown = DecodeError::UnknownCode { what: "result", code: header.op };
+            one(OpCode::try_from(header.op)?, reader)?.ok_or(unknown)?
         });
     }
+}
+
+/// Reads the results of a multiRead. Data is copied.
+pub(super) fn decode_read_results(reader: &mut Reader<'_>) -> Result<Vec<ReadResult>, DecodeError> {
+    decode_results(reader, ReadResult::Error, |op, reader| {
+        Ok(Some(match op {
+            OpCode::GetData => ReadResult::Data {
+                data: reader.nullable_buffer()?.map(Bytes::copy_from_slice),
+                stat: reader.stat()?,
+            },
+            OpCode::GetChildren => ReadResult::Children(reader.names()?),
+            _ => return Ok(None),
+        }))
+    })
 }
 
 /// Appends the results of a multiRead.
@@ -301,27 +314,18 @@ fn encode_failed(code: ErrorCode, out: &mut BytesMut) {
 
 /// Reads the results of a multi.
 pub(super) fn decode_multi_results(reader: &mut Reader<'_>) -> Result<Vec<MultiResult>, DecodeError> {
-    let mut results = Vec::new();
-    loop {
-        let header = MultiHeader::decode(reader)?;
-        if header.done {
-            return Ok(results);
-        }
-        results.push(if header.op == OP_ERROR {
-            MultiResult::Error(ErrorCode::try_from(reader.i32()?)?)
-        } else {
-            match OpCode::try_from(header.op)? {
-                OpCode::Create => MultiResult::Create { path: reader.str()?.to_owned() },
-                OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
-                    MultiResult::Create2 { path: reader.str()?.to_owned(), stat: reader.stat()? }
-                }
-                OpCode::Delete => MultiResult::Delete,
-                OpCode::SetData => MultiResult::SetData(reader.stat()?),
-                OpCode::Check => MultiResult::Check,
-                _ => return Err(DecodeError::UnknownCode { what: "multi result", code: header.op }),
+    decode_results(reader, MultiResult::Error, |op, reader| {
+        Ok(Some(match op {
+            OpCode::Create => MultiResult::Create { path: reader.str()?.to_owned() },
+            OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
+                MultiResult::Create2 { path: reader.str()?.to_owned(), stat: reader.stat()? }
             }
-        });
-    }
+            OpCode::Delete => MultiResult::Delete,
+            OpCode::SetData => MultiResult::SetData(reader.stat()?),
+            OpCode::Check => MultiResult::Check,
+            _ => return Ok(None),
+        }))
+    })
 }
 
 /// Appends the results of a multi.

@@ -260,15 +260,7 @@ impl Leading {
             tracing::info!(session = %session_id, "a session expired");
             let replicated = scene.state.sessions.get(session_id).map_or(0, |session| session.generation);
             let generation = self.generations.get(&session_id).copied().unwrap_or(0).max(replicated);
-            let request = ForwardedRequest {
-                request_id: 0,
-                session_id,
-                generation,
-                xid: 0,
-                op: OpCode::CloseSession as i32,
-                body: Bytes::new(),
-                auth: std::sync::Arc::from([]),
-            };
+            let request = own_request(OpCode::CloseSession, session_id, generation);
             match self.try_judge(scene, own_id, &request) {
                 Ok(Judged::ZxidsUsedUp) => return false,
                 Ok(_) => {}
@@ -285,15 +277,7 @@ impl Leading {
         for path in self.search.due(&scene.state.tree, scene.now, scene.wall_ms) {
             let Some(zxid) = scene.zab.next_zxid() else { return false };
             if let Some(body) = self.prep.delete_limited(&scene.state.tree, &path, zxid) {
-                let request = ForwardedRequest {
-                    request_id: 0,
-                    session_id: SessionId(0),
-                    generation: 0,
-                    xid: 0,
-                    op: OpCode::DeleteContainer as i32,
-                    body: Bytes::new(),
-                    auth: std::sync::Arc::from([]),
-                };
+                let request = own_request(OpCode::DeleteContainer, SessionId(0), 0);
                 self.propose(scene, own_id, &request, body, true);
             }
         }
@@ -310,6 +294,12 @@ impl Leading {
     pub fn applied(&mut self, through: Zxid) {
         self.prep.applied(through);
     }
+}
+
+/// What the leader wants itself: nobody waits for an answer.
+fn own_request(op: OpCode, session_id: SessionId, generation: u64) -> ForwardedRequest {
+    let (op, body, auth) = (op as i32, Bytes::new(), std::sync::Arc::from([]));
+    ForwardedRequest { request_id: 0, session_id, generation, xid: 0, op, body, auth }
 }
 
 /// The body of a request for a new session: its timeout and its password.

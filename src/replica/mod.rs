@@ -206,8 +206,7 @@ impl Replica {
         self.hand_over_requests();
         // Nobody is silent whose words have come, only later in the batch than the tick.
         if std::mem::take(&mut self.expiry_due) {
-            self.expire_sessions();
-            self.delete_limited();
+            self.end_what_is_due();
         }
         self.send_answers();
         self.zab.flush();

@@ -193,7 +193,9 @@ impl Replica {
         }
     }
 
-    pub(super) fn expire_sessions(&mut self) {
+    /// As far as this server leads, sessions whose clients were silent end, and so do containers and znodes with a time to
+    /// live whose time has come.
+    pub(super) fn end_what_is_due(&mut self) {
         let Some(leading) = &mut self.leading else { return };
         let mut scene = Scene {
             zab: &mut self.zab,
@@ -202,22 +204,8 @@ impl Replica {
             wall_ms: self.wall_ms,
             digest: self.digests.newest(),
         };
-        if !leading.expire(&mut scene, self.config.zab.id) {
-            self.resign();
-        }
-    }
-
-    /// What is due goes, as far as this server leads.
-    pub(super) fn delete_limited(&mut self) {
-        let Some(leading) = &mut self.leading else { return };
-        let mut scene = Scene {
-            zab: &mut self.zab,
-            state: &self.state,
-            now: self.now,
-            wall_ms: self.wall_ms,
-            digest: self.digests.newest(),
-        };
-        if !leading.delete_limited(&mut scene, self.config.zab.id) {
+        let id = self.config.zab.id;
+        if !(leading.expire(&mut scene, id) && leading.delete_limited(&mut scene, id)) {
             self.resign();
         }
     }
