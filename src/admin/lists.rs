@@ -20,6 +20,8 @@ pub struct Lists<'a> {
     pub watches: &'a Watches,
     /// when sessions expire, which only a leader knows, with the time at which that is asked
     pub expiry: Option<(&'a Expiry, Tick)>,
+    /// the same of sessions that only this server knows; `None` if there are none such
+    pub local_expiry: Option<(&'a Expiry, Tick)>,
     /// the digests of the newest states, oldest first
     pub digests: &'a dyn Fn() -> Vec<(Zxid, u64)>,
     /// the session on a connection of this server
@@ -137,6 +139,11 @@ pub(super) fn cons(clients: &[ClientLine]) -> String {
 pub(super) fn dump(lists: &Lists<'_>, clients: &[ClientLine]) -> String {
     Text::of(|out| {
         writeln!(out, "SessionTracker dump:")?;
+        if let Some((expiry, now)) = lists.local_expiry {
+            write!(out, "Local ")?;
+            write_expiry(expiry, now, out)?;
+            write!(out, "{}", if lists.expiry.is_some() { "Global " } else { "" })?;
+        }
         match lists.expiry {
             Some((expiry, now)) => write_expiry(expiry, now, out)?,
             None => write_sessions(lists.state, out)?,
@@ -267,7 +274,7 @@ mod tests {
         expiry: Option<(&'a Expiry, Tick)>,
         session_of: &'a dyn Fn(ConnId) -> Option<SessionId>,
     ) -> Lists<'a> {
-        Lists { state, watches, expiry, digests: &Vec::new, session_of }
+        Lists { state, watches, expiry, local_expiry: None, digests: &Vec::new, session_of }
     }
 
     #[test]
@@ -288,6 +295,12 @@ mod tests {
         let follower = dump(&lists(&state, &watches, None, &|_| None), &clients);
         let sessions = "Global Sessions(3):\n0x7\t4000ms\n0x9\t6000ms\n0xa\t4000ms\n";
         assert_eq!(follower, format!("SessionTracker dump:\n{sessions}{rest}"));
+        let both = Lists {
+            local_expiry: Some((&expiry, Tick(1000))),
+            ..lists(&state, &watches, Some((&expiry, Tick(1000))), &|_| None)
+        };
+        let expected = format!("SessionTracker dump:\nLocal {sets}Global {sets}{rest}");
+        assert_eq!(dump(&both, &clients), expected);
     }
 
     #[test]

@@ -51,6 +51,8 @@ const RESET_CONNECTIONS: Word = Word("crst");
 pub enum Mode {
     /// no leader is known, so nobody is served
     Looking,
+    /// no leader is known, and clients that only read are served
+    ReadOnly,
     /// alone
     Standalone,
     /// follows
@@ -85,6 +87,8 @@ pub struct View<'a> {
     pub watches: usize,
     /// sessions of the ensemble
     pub sessions: usize,
+    /// sessions that only this server knows
+    pub local_sessions: usize,
     /// bytes of paths and data
     pub data_bytes: u64,
     /// its votes count
@@ -116,13 +120,20 @@ impl View<'_> {
 /// `crst`, the one word that concerns the connections themselves, is carried out by the caller.
 pub fn answer(word: Word, argument: &[u8], view: &View<'_>) -> String {
     let Word(word) = word;
-    if !view.settings.four_letter_words.allows(word) {
+    // Clients that wait for a server with a leader ask it.
+    let is_needed = word == "isro" && view.settings.read_only_mode;
+    if !is_needed && !view.settings.four_letter_words.allows(word) {
         return format!("{word} is not executed because it is not in the whitelist.\n");
     }
     let serving = view.mode != Mode::Looking;
     match word {
         "ruok" => "imok".to_owned(),
-        "isro" => if serving { "rw" } else { "null" }.to_owned(),
+        "isro" => match view.mode {
+            Mode::Looking => "null",
+            Mode::ReadOnly => "ro",
+            Mode::Standalone | Mode::Follower | Mode::Leader { .. } => "rw",
+        }
+        .to_owned(),
         "envi" => envi(VERSION),
         "gtmk" => view.stats.trace_mask().to_string(),
         "stmk" => {
@@ -159,6 +170,7 @@ impl Mode {
     fn name(self) -> &'static str {
         match self {
             Mode::Looking => "leaderelection",
+            Mode::ReadOnly => "read-only",
             Mode::Standalone => "standalone",
             Mode::Follower => "follower",
             Mode::Leader { .. } => "leader",
@@ -169,6 +181,9 @@ impl Mode {
 fn srvr(view: &View<'_>, with_clients: bool) -> String {
     let stats = view.stats;
     let mut text = format!("Zookeeper version: {VERSION}\n");
+    if view.mode == Mode::ReadOnly {
+        text.push_str("READ-ONLY mode; serving only read-only clients\n");
+    }
     if with_clients {
         text.push_str("Clients:\n");
         for client in view.clients {
@@ -204,7 +219,7 @@ fn mntr(view: &View<'_>) -> String {
     match view.mode {
         Mode::Follower => line("peer_state", &"following - broadcast"),
         Mode::Leader { .. } => line("peer_state", &"leading - broadcast"),
-        Mode::Looking | Mode::Standalone => {}
+        Mode::Looking | Mode::ReadOnly | Mode::Standalone => {}
     }
     line("avg_latency", &format_args!("{:?}", stats.latency_ms_mean()));
     line("max_latency", &stats.latency_ms_max());
@@ -219,7 +234,7 @@ fn mntr(view: &View<'_>) -> String {
     line("ephemerals_count", &view.ephemerals);
     line("approximate_data_size", &view.data_bytes);
     line("global_sessions", &view.sessions);
-    line("local_sessions", &0);
+    line("local_sessions", &view.local_sessions);
     line("open_file_descriptor_count", &open_files());
     line("max_file_descriptor_count", &open_files_max());
     line("connection_drop_probability", &"0.0");
@@ -294,6 +309,7 @@ mod tests {
             ephemerals: 1,
             watches: 2,
             sessions: 3,
+            local_sessions: 4,
             data_bytes: 44,
             may_vote: true,
             voters_without_vote: 1,
@@ -305,6 +321,7 @@ mod tests {
                 state: &state,
                 watches: &watches,
                 expiry: None,
+                local_expiry: None,
                 digests: &|| vec![(Zxid(0x1_0000_0002), 7)],
                 session_of: &|_| None,
             },
@@ -366,6 +383,10 @@ mod tests {
         assert_eq!(ask("*", b"mntr", Mode::Looking), format!("{NOT_SERVING}\n{missing}"));
         assert_eq!(ask("*", b"isro", Mode::Looking), "null");
         assert_eq!(ask("*", b"isro", Mode::Follower), "rw");
+        assert_eq!(ask("*", b"isro", Mode::ReadOnly), "ro");
+        assert!(
+            ask("*", b"srvr", Mode::ReadOnly).contains("\nREAD-ONLY mode; serving only read-only clients\n")
+        );
         assert_eq!(ask("*", b"ruok", Mode::Looking), "imok");
         assert!(ask("*", b"conf", Mode::Follower).starts_with("clientPort=2181\n"));
     }

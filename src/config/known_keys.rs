@@ -52,6 +52,8 @@ const USED: &[&str] = &[
     "autopurge.snapRetainCount",
     "autopurge.purgeInterval",
     "quorumListenOnAllIPs",
+    "localSessionsEnabled",
+    "localSessionsUpgradingEnabled",
     // Zabra's own.
     "peerHeartbeatMs",
     "peerTimeoutMs",
@@ -71,6 +73,7 @@ const USED_PROPERTIES: &[&str] = &[
     "4lw.commands.whitelist",
     "cnxTimeout",
     "extendedTypesEnabled",
+    "readonlymode.enabled",
     "znode.container.checkIntervalMs",
     "znode.container.maxPerMinute",
     "znode.container.maxNeverUsedIntervalMs",
@@ -151,11 +154,6 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NoMeaning("all followers share one image of the tree"),
     ),
     // Sessions and clients.
-    (
-        &["localSessionsEnabled", "localSessionsUpgradingEnabled"],
-        NotYet("every session is known to the whole ensemble"),
-    ),
-    (&["readonlymode.enabled"], NotYet("a server without a quorum serves nobody")),
     (&["clientPortListenBacklog"], NoMeaning("the longest backlog of the system is used")),
     (&["clientTcpKeepAlive"], NoMeaning("clients ping, and silent ones are closed")),
     (

@@ -29,6 +29,10 @@ pub struct Status {
     pub ephemerals: usize,
     /// open sessions of the ensemble
     pub sessions: usize,
+    /// sessions that only this server knows
+    pub local_sessions: usize,
+    /// there is no leader, and read-only clients are served
+    pub read_only: bool,
     /// watches set on this server
     pub watches: usize,
     /// client connections of this server
@@ -69,6 +73,8 @@ impl Replica {
             data_bytes: self.state.tree.approximate_data_size(),
             ephemerals: self.state.tree.ephemerals_count(),
             sessions: self.state.sessions.len(),
+            local_sessions: self.local.len(),
+            read_only: self.is_read_only(),
             watches: self.watches.counts().watches,
             connections: self.clients.len(),
             outstanding: self.clients.pending_count(),
@@ -96,6 +102,11 @@ impl Replica {
     /// When sessions expire, and what time it is; `None` unless this server leads.
     pub fn expiry(&self) -> Option<(&Expiry, Tick)> {
         self.leading.as_ref().map(|leading| (leading.expiry(), self.now))
+    }
+
+    /// When sessions expire that only this server knows, and what time it is.
+    pub fn local_expiry(&self) -> (&Expiry, Tick) {
+        (self.local.expiry(), self.now)
     }
 
     /// The digests of the newest states, oldest first.

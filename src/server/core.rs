@@ -282,7 +282,7 @@ impl Core {
 
     fn connected(&mut self, conns: &ConnTable, conn: ConnId, mut response: ConnectResponse) {
         let Some(conn) = conns.get(conn) else { return };
-        response.read_only = conn.asked_read_only().then_some(false);
+        response.read_only = response.read_only.filter(|_| conn.asked_read_only());
         let encode = |out: &mut BytesMut| frame(out, |out| encode_connect_response(&response, out));
         self.wakers.extend(conn.outbox.push_reply(encode));
         if response.timeout_ms == 0 {

@@ -79,6 +79,7 @@ impl ClientContext {
         let replica = self.read();
         let status = replica.status();
         let mode = match status.role {
+            Role::Looking if status.read_only => Mode::ReadOnly,
             Role::Looking => Mode::Looking,
             _ if status.standalone => Mode::Standalone,
             Role::Following { .. } => Mode::Follower,
@@ -96,6 +97,7 @@ impl ClientContext {
             ephemerals: status.ephemerals,
             watches: status.watches,
             sessions: status.sessions,
+            local_sessions: status.local_sessions,
             data_bytes: status.data_bytes,
             may_vote: status.may_vote,
             voters_without_vote: status.voters_without_vote.len(),
@@ -107,6 +109,7 @@ impl ClientContext {
                 state: replica.state(),
                 watches: replica.watches(),
                 expiry: replica.expiry(),
+                local_expiry: self.settings.local_sessions.then(|| replica.local_expiry()),
                 digests: &|| replica.digests().collect(),
                 session_of: &|conn| replica.session_of(conn),
             },
