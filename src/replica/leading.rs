@@ -160,35 +160,26 @@ impl Leading {
         request: &ForwardedRequest,
     ) -> Result<Option<u64>, ErrorCode> {
         let id = request.session_id;
-        let is_global = self.generations.contains_key(&id) || scene.state.sessions.get(id).is_some();
-        match &request.standing {
-            Standing::Global => {
-                self.check_generation(scene.state, request)?;
-                Ok(Some(request.generation))
-            }
-            // Sent before its server heard that it is global. If it may have gone on elsewhere since, this is too late.
-            Standing::Local | Standing::Upgrade(_) if is_global => {
-                let upgraded = self.upgraded.get(&id).copied();
-                let newest = self.generations.get(&id).copied();
-                if upgraded.is_none() || upgraded != newest {
-                    Err(ErrorCode::SessionMoved)
-                } else {
-                    Ok(upgraded)
-                }
-            }
-            Standing::Local => Ok(Some(LOCAL_GENERATION)),
-            Standing::Upgrade(terms) => {
-                let (op, body, request_id) = (OpCode::CreateSession as i32, terms.clone(), 0);
-                let create = ForwardedRequest { op, body, request_id, ..request.clone() };
-                match self.create_session(scene, origin, &create).map_err(|error| error.code)? {
-                    Judged::ZxidsUsedUp => return Ok(None),
-                    Judged::Proposed | Judged::Waiting | Judged::Answered(_) => {}
-                }
-                let generation = self.generations[&id];
-                self.upgraded.insert(id, generation);
-                Ok(Some(generation))
-            }
+        if request.standing == Standing::Global {
+            self.check_generation(scene.state, request)?;
+            return Ok(Some(request.generation));
         }
+        // Sent before its server heard that it is global. If it may have gone on elsewhere since, this is too late.
+        if self.generations.contains_key(&id) || scene.state.sessions.get(id).is_some() {
+            let upgraded = self.upgraded.get(&id).copied();
+            let is_newest = upgraded.is_some() && upgraded == self.generations.get(&id).copied();
+            return if is_newest { Ok(upgraded) } else { Err(ErrorCode::SessionMoved) };
+        }
+        let Standing::Upgrade(terms) = &request.standing else { return Ok(Some(LOCAL_GENERATION)) };
+        let (op, body, request_id) = (OpCode::CreateSession as i32, terms.clone(), 0);
+        let create = ForwardedRequest { op, body, request_id, ..request.clone() };
+        match self.create_session(scene, origin, &create).map_err(|error| error.code)? {
+            Judged::ZxidsUsedUp => return Ok(None),
+            Judged::Proposed | Judged::Waiting | Judged::Answered(_) => {}
+        }
+        let generation = self.generations[&id];
+        self.upgraded.insert(id, generation);
+        Ok(Some(generation))
     }
 
     /// A request of a connection that was left is refused, so that it cannot come behind the requests of the newer one.
