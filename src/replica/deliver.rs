@@ -42,7 +42,8 @@ impl Replica {
             // Whoever may not read the znode is told nothing about it (CVE-2024-23944).
             if !readers.are_everyone() {
                 let identities = |conn| self.clients.get(conn).map(|conn| &conn.identities);
-                conns.retain(|&conn| identities(conn).is_some_and(|identities| readers.include(identities)));
+                let rules = &self.config.acl_rules;
+                conns.retain(|&conn| identities(conn).is_some_and(|ids| readers.include(ids, rules)));
             }
             if !conns.is_empty() {
                 if has(Mutant::EventBehindReply) {

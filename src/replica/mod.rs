@@ -39,6 +39,7 @@ pub use state::{Image, State, StateError, StateLoadError};
 pub use status::Status;
 
 pub use crate::prep::Limits;
+pub use crate::tree::acl::Rules as AclRules;
 pub use crate::zab::{Config as ZabConfig, Recovered as ZabRecovered};
 
 use clients::{Ask, Clients, Wanted};
@@ -73,6 +74,8 @@ pub struct Config {
     pub park_ms_max: u64,
     /// what a transaction may hold
     pub limits: Limits,
+    /// how ACLs are understood
+    pub acl_rules: AclRules,
     /// how containers and znodes with a time to live end
     pub limited: LimitedConfig,
     /// a snapshot is due after so many transactions
@@ -402,6 +405,7 @@ mod tests {
             expiry_bucket_ms: 1,
             park_ms_max: 1000,
             limits: Limits { frame_bytes_max: 1000, txn_bytes_max: 1000, has_ttls: false },
+            acl_rules: AclRules::default(),
             limited: LimitedConfig {
                 check_interval_ms: 60_000,
                 deletions_per_minute_max: 1,

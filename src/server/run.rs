@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+use super::chance::secret;
 use super::client::{self, ClientContext, ClientThreads, Conns};
 use super::clock::Clock;
 use super::core::{Core, Outlets};
@@ -24,7 +25,8 @@ use super::recover::{self, Recovered};
 use super::snapshots::SnapshotThread;
 use crate::admin::Stats;
 use crate::config::Settings;
-use crate::replica::{self, Image, Input, LimitedConfig, Limits, Replica, ZabConfig};
+use crate::replica::{self, AclRules, Image, Input, LimitedConfig, Limits, Replica, ZabConfig};
+use crate::sasl;
 use crate::storage::TXN_BYTES_MAX;
 
 /// Inputs that wait for the core; who has more waits itself.
@@ -138,6 +140,7 @@ async fn serve(
         quiet: Quiet::default(),
     });
     let clients = Arc::new(ClientContext {
+        sasl_users: sasl_users(&settings)?,
         settings,
         replica: Arc::new(RwLock::new(replica)),
         inputs,
@@ -198,6 +201,12 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
         expiry_bucket_ms: EXPIRY_BUCKET_MS,
         park_ms_max: u64::from(settings.park_timeout_ms),
         limits: Limits { frame_bytes_max, txn_bytes_max, has_ttls: settings.extended_types },
+        acl_rules: AclRules {
+            skip: settings.auth.skip_acl,
+            has_digest: settings.auth.digest,
+            has_sasl: settings.auth.sasl,
+            any_sasl_user: settings.auth.any_sasl_user.clone(),
+        },
         limited: LimitedConfig {
             check_interval_ms: u64::from(settings.container_check_interval_ms),
             deletions_per_minute_max: settings.container_deletions_per_minute_max,
@@ -206,6 +215,14 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
         snapshot_txns: u64::from(settings.snapshot_txns_max),
         snapshot_log_bytes: settings.snapshot_log_bytes_max,
     }
+}
+
+/// The users of clients, if there are any.
+fn sasl_users(settings: &Settings) -> anyhow::Result<Option<sasl::Users>> {
+    let Some(users) = &settings.auth.sasl_users else { return Ok(None) };
+    let users = users.iter().map(|(name, password)| (&**name, password.expose()));
+    let seed = secret().context("the system has no random numbers")?;
+    Ok(Some(sasl::Users::new(users, &seed)))
 }
 
 fn start_snapshots(

@@ -10,11 +10,13 @@
 //! | `outbox` | what the core has for the client |
 //! | `conn` | all connections, who was heard of, who is overdue |
 //! | `auth` | who a client is |
+//! | `login` | how it proves that |
 
 mod auth;
 mod conn;
 mod connection;
 mod listener;
+mod login;
 mod outbox;
 mod requests;
 mod room;
@@ -24,17 +26,19 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::mpsc;
 
-pub use auth::{IDENTITIES_MAX, authenticated};
+pub use auth::{AuthError, IDENTITIES_MAX, authenticated};
 pub use conn::{Conn, Conns, SWEEP_MS, Table as ConnTable};
 pub use listener::{ClientThreads, listen};
 pub use outbox::{Closing, Outbox};
 pub use requests::is_for_leader;
 pub use room::Room;
 
+use super::chance::nonce;
 use super::quiet::Quiet;
 use crate::admin::{ClientLine, Mode, Stats, View, Word, answer};
 use crate::config::Settings;
 use crate::replica::{Input, Replica};
+use crate::sasl;
 use crate::zab::Role;
 
 /// What every client connection needs.
@@ -51,6 +55,8 @@ pub struct ClientContext {
     pub damaged_sets: usize,
     /// for big requests
     pub room: Room,
+    /// who can authenticate by SASL
+    pub sasl_users: Option<sasl::Users>,
     /// the counters
     pub stats: Stats,
     /// for log lines that can come often
