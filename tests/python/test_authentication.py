@@ -440,3 +440,85 @@ def test_scram_proves_a_user_of_the_same_file(flavour, with_users):
             assert sasl.scram(client, "root", "toor") == jute.OK
             assert ("super", "") in client.value(jute.who_am_i())
     assert "GSSAPI (Kerberos), which is not offered" in with_users.servers[0].log_since(0)
+
+
+# --- between servers -----------------------------------------------------------------------------------------------
+
+
+def _configure(server, folder, password="between", **keys):
+    """Gives a server a JAAS file of its own with what servers know of each other, and more keys. The last value counts."""
+    path = folder / f"jaas-{server.server_id}-{password}.conf"
+    module = f"{PACKAGE}.DigestLoginModule required"
+    path.write_text(
+        f'QuorumServer {{ {module} user_zabra="between"; }};\n'
+        f'QuorumLearner {{ {module} username="zabra" password="{password}"; }};\n'
+    )
+    lines = {"java.security.auth.login.config": path, **{f"quorum.auth.{key}": value for key, value in keys.items()}}
+    with (server.folder / "zoo.cfg").open("a") as config:
+        config.writelines(f"{key}={value}\n" for key, value in lines.items())
+
+
+@pytest.fixture
+def three(flavour, make_ensemble):
+    """Three servers of Zabra that are not started yet."""
+    if not flavour.is_zabra:
+        pytest.skip("how servers authenticate one another is Zabra's own")
+    return make_ensemble(3, start=False)
+
+
+EVERYTHING = {"enableSasl": "true", "learnerRequireSasl": "true", "serverRequireSasl": "true"}
+
+
+def test_a_server_with_a_wrong_password_is_not_let_in(three, tmp_path):
+    *good, wrong = three.servers
+    for server in good:
+        _configure(server, tmp_path, **EVERYTHING)
+    _configure(wrong, tmp_path, password="guessed", **EVERYTHING)
+    for server in three.servers:
+        server.start()
+    for server in good:
+        server.wait_serving()
+    with RawClient(good[0].address.host, good[0].address.client_port) as client:
+        assert client.value(jute.create("/kept", b"x")) == "/kept"
+    refused = "refused by the other side: it could not authenticate: no such user, or the wrong password"
+    wait_for(lambda: refused in wrong.log_since(0), 20, wrong.log_tail)
+    wait_for(lambda: any("not authenticated" in server.log_since(0) for server in good), 20, three.log_tails)
+    assert wrong.mode() is None, "no server serves it, and it serves nobody"
+    for server in three.servers:
+        log = server.log_since(0)
+        assert "guessed" not in log and "between" not in log
+        # Each says it once in a while, not at every dial.
+        assert log.count("no such user, or the wrong password") < 20, log
+    wrong.stop()
+    _configure(wrong, tmp_path, **EVERYTHING)
+    wrong.start()
+    three.wait_all_serving()
+
+
+def test_a_server_that_does_not_authenticate_is_not_let_in(three, tmp_path):
+    *good, stranger = three.servers
+    for server in good:
+        _configure(server, tmp_path, **EVERYTHING)
+    for server in three.servers:
+        server.start()
+    for server in good:
+        server.wait_serving()
+    wait_for(lambda: "quorum.auth.learnerRequireSasl=true there" in stranger.log_since(0), 20, stranger.log_tail)
+    assert stranger.mode() is None
+
+
+def test_servers_begin_to_authenticate_one_another_without_an_outage(three, tmp_path):
+    three.start()
+    with Clients(three.connect_string) as clients:
+        client = clients.new()
+        client.create("/count", b"0")
+        written = 0
+        for key in EVERYTHING:
+            for server in three.servers:
+                server.stop()
+                _configure(server, tmp_path, **{key: "true"})
+                server.start()
+                three.wait_all_serving()
+                written += 1
+                client.retry(client.set, "/count", b"%d" % written)
+        assert client.get("/count")[0] == b"9"
