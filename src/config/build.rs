@@ -7,7 +7,7 @@ use super::check;
 use super::given::{Given, Value, whole_number};
 use super::report::{Place, Severity};
 use super::settings::{FourLetterWords, Settings};
-use super::{ReadMyid, ReadText, auth};
+use super::{ReadMyid, ReadText, audit, auth};
 use crate::ids::ServerId;
 
 const INT_MAX: u64 = i32::MAX as u64;
@@ -30,6 +30,7 @@ pub(super) fn settings(
     set_storage(given, &mut settings);
     set_peers(given, &mut settings);
     settings.auth = auth::settings(given, read_text);
+    settings.audit = audit::settings(given, &settings.data_dir);
     let static_addr = static_client_addr(given);
     if let Some(id) = server_id(given, myid, read_myid, &settings.data_dir) {
         settings.server_id = id;

@@ -72,6 +72,9 @@ const USED: &[&str] = &[
     "recentTxnBytesMax",
     "logSegmentBytes",
     "snapshotBytesOfLogMax",
+    "auditFile",
+    "auditFileBytesMax",
+    "auditFilesKept",
 ];
 
 const USED_PROPERTIES: &[&str] = &[
@@ -99,6 +102,8 @@ const USED_PROPERTIES: &[&str] = &[
     "sessionRequireClientSASLAuth",
     "enforce.auth.enabled",
     "enforce.auth.schemes",
+    "audit.enable",
+    "audit.impl.class",
 ];
 
 /// Beginnings of keys that are used whatever their end is.
@@ -303,7 +308,6 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NotYet("there is no HTTP server; the four-letter words srvr, stat, mntr and conf tell much"),
     ),
     (&["metricsProvider.*", "prometheusMetricsSummaryRotateIntervalSeconds"], NotYet("mntr has the metrics")),
-    (&["audit.enable", "audit.impl.class"], NotYet("there is no audit log")),
     (&["pathStats.*", "messageTracker.*"], NotYet("single paths and messages are not counted")),
 ];
 

@@ -14,6 +14,7 @@
 //! becomes a [`Notice`] for the log. Nothing is created or changed on disk: that is the server's work.
 
 mod address;
+mod audit;
 mod auth;
 mod build;
 mod check;
@@ -32,6 +33,7 @@ mod toml_file;
 use std::path::Path;
 
 pub use address::{ListenAddr, ServerAddr};
+pub use audit::AuditSettings;
 pub use auth::{AuthSettings, DigestAlg, QuorumAuth};
 pub use report::{ConfigError, Notice, Place, Problem, Severity};
 pub use secret::Secret;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::address::{ListenAddr, ServerAddr};
+use super::audit::AuditSettings;
 use super::auth::AuthSettings;
 use crate::ids::ServerId;
 
@@ -134,6 +135,9 @@ pub struct Settings {
 
     /// How clients and servers authenticate.
     pub auth: AuthSettings,
+
+    /// `audit.enable`: where it is told who changed what. `None` by default, as in ZooKeeper.
+    pub audit: Option<AuditSettings>,
 }
 
 impl Settings {
@@ -174,6 +178,7 @@ impl Settings {
             park_timeout_ms: 2000,
             client_threads: 0,
             auth: AuthSettings::default(),
+            audit: None,
         }
     }
 

@@ -101,6 +101,7 @@ fn every_key_reaches_its_setting() {
         park_timeout_ms: 300,
         client_threads: 4,
         auth: AuthSettings::default(),
+        audit: None,
     };
     assert_eq!(settings, expected);
     assert_eq!(settings.voters(), [ServerId(1), ServerId(2)]);

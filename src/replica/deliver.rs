@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Replica;
 use super::clients::{OpenSession, Pending, Wanted};
-use super::io::{Answer, Output};
+use super::io::{Answer, ForwardedRequest, Output};
 use crate::ids::{ConnId, SessionId, Xid, Zxid};
 use crate::jute::{
     ConnectResponse, ErrorCode, MultiOp, MultiResult, Request, Response, WatchEvent, decode_request,
@@ -57,6 +57,9 @@ impl Replica {
         }
         self.digests.push(zxid, self.state.digest());
         self.compare_digest(Zxid(txn.digest_zxid), txn.digest);
+        if self.config.audits {
+            self.audit_session_end(&txn);
+        }
         if txn.request_id != 0 && txn.origin == u32::from(self.config.zab.id.0) {
             self.finish(zxid, &txn, &applied.results);
         }
@@ -79,7 +82,11 @@ impl Replica {
     /// A request of this server came to its end as a transaction.
     fn finish(&mut self, zxid: Zxid, txn: &Txn, results: &[OpResult<'_>]) {
         let Some(pending) = self.clients.get_pending(txn.request_id) else {
-            return self.clients.end_left_behind(txn.request_id);
+            let request = self.clients.end_left_behind(txn.request_id);
+            if let Some(request) = request.filter(|_| self.config.audits) {
+                self.audit_left_behind(&request, txn, results);
+            }
+            return;
         };
         let (op, body) = (pending.request.op, &pending.request.body);
         let outcome = match (&txn.body, &pending.kind) {
@@ -89,6 +96,12 @@ impl Replica {
             | (Some(Body::Ops(_)), Wanted::OldSession { .. }) => Some(Ok(Response::Empty)),
             (_, Wanted::NewSession { .. } | Wanted::OldSession { .. }) => None,
         };
+        if self.config.audits
+            && let Some(outcome) = &outcome
+        {
+            let request = pending.request.clone();
+            self.audit_request(&request, outcome);
+        }
         match self.clients.take(txn.request_id) {
             Some(Ok(pending)) => match outcome {
                 Some(outcome) => self.tell_applied(pending, zxid, txn.generation, outcome),
@@ -96,6 +109,17 @@ impl Replica {
             },
             Some(Err(conn)) => self.drop_conn(conn, "the outcome of an earlier request is not known"),
             None => {}
+        }
+    }
+
+    /// Whoever goes away before the answer has done it all the same.
+    fn audit_left_behind(&mut self, request: &ForwardedRequest, txn: &Txn, results: &[OpResult<'_>]) {
+        let outcome = match &txn.body {
+            Some(Body::Error(error)) => refusal(request.op, &request.body, error),
+            _ => response(request.op, &request.body, results).map(Ok),
+        };
+        if let Some(outcome) = outcome {
+            self.audit_request(request, &outcome);
         }
     }
 

@@ -237,6 +237,11 @@ impl Core {
                         self.with_outbox(&conns, conn, |outbox| outbox.push_event(&frame));
                     }
                 }
+                Output::Audit(audited) => {
+                    if let Some(audit) = &context.audit {
+                        audit.tell(&audited);
+                    }
+                }
                 Output::CloseConn { conn, reason } => {
                     self.with_outbox(&conns, conn, |outbox| outbox.close(Closing::Behind(reason)));
                 }

@@ -11,8 +11,10 @@
 //! | `disk_op` | disk | one operation of it |
 //! | `snapshots` | snapshots | snapshot files, purging, segments for the log |
 //! | `recover` | main | from the disk to the state |
+//! | `audit` | audit | the audit log |
 //! | `chance` | any | numbers that nobody can guess |
 
+mod audit;
 mod chance;
 mod client;
 mod clock;

@@ -442,6 +442,44 @@ def test_scram_proves_a_user_of_the_same_file(flavour, with_users):
     assert "GSSAPI (Kerberos), which is not offered" in with_users.servers[0].log_since(0)
 
 
+def test_secrets_are_nowhere_to_be_read(flavour, make_ensemble, tmp_path):
+    if not flavour.is_zabra:
+        pytest.skip("what ZooKeeper shows is its own matter")
+    secrets = ["hunter2", "secret", "second", "toor", "boss", SUPER_DIGEST.split(":")[1], "between"]
+    extra = {
+        **SASL_PROVIDER,
+        "DigestAuthenticationProvider.superDigest": SUPER_DIGEST,
+        "SASLAuthenticationProvider.superPassword": "hunter2",
+        "audit.enable": "true",
+    }
+    ensemble = make_ensemble(start=False, options=Options(extra=extra))
+    server = ensemble.servers[0]
+    server.launcher = ["env", "ZABRA_LOG=debug"]
+    jaas = tmp_path / "users.conf"
+    between = f'{PACKAGE}.DigestLoginModule required user_z="between" username="z" password="between";'
+    jaas.write_text(f"{JAAS}QuorumServer {{ {between} }};\nQuorumLearner {{ {between} }};\n", encoding="utf-8")
+    with (server.folder / "zoo.cfg").open("a") as config:
+        config.write(f"java.security.auth.login.config={jaas}\nquorum.auth.enableSasl=true\n")
+    ensemble.start()
+    for user, password in [("bob", "secret"), ("bob", "toor"), ("super", "hunter2"), ("eve", "second")]:
+        for prove in (sasl.digest_md5, sasl.scram):
+            with RawClient(*ensemble.endpoints[0]) as client:
+                prove(client, user, password)
+    with RawClient(*ensemble.endpoints[0]) as client:
+        client.call(jute.auth("digest", b"super:hunter2"))
+        client.call(jute.create("/s", b"", [digest_acl("super", "test")]))
+        client.call(jute.set_acl("/s", [digest_acl("super", "test")]))
+    words = ["conf", "cons", "dump", "envi", "mntr", "srvr", "stat", "wchs", "wchc", "wchp", "dirs", "hash"]
+    shown = {word: server.word(word) or "" for word in words}
+    server.stop()
+    shown["log"] = server.log_since(0)
+    shown["audit"] = (server.folder / "data" / "audit.log").read_text()
+    assert "serverStop" in shown["audit"] and "maxClientCnxns" in shown["conf"]
+    for where, text in shown.items():
+        for secret in secrets:
+            assert secret not in text.replace(str(tmp_path), ""), f"{secret} in {where}: {text}"
+
+
 # --- between servers -----------------------------------------------------------------------------------------------
 
 

@@ -33,6 +33,7 @@ pub use outbox::{Closing, Outbox};
 pub use requests::is_for_leader;
 pub use room::Room;
 
+use super::audit::AuditLog;
 use super::chance::nonce;
 use super::quiet::Quiet;
 use crate::admin::{ClientLine, Mode, Stats, View, Word, answer};
@@ -57,6 +58,8 @@ pub struct ClientContext {
     pub room: Room,
     /// who can authenticate by SASL
     pub sasl_users: Option<sasl::Users>,
+    /// told of what clients change
+    pub audit: Option<AuditLog>,
     /// the counters
     pub stats: Stats,
     /// for log lines that can come often
