@@ -560,3 +560,34 @@ def test_servers_begin_to_authenticate_one_another_without_an_outage(three, tmp_
                 written += 1
                 client.retry(client.set, "/count", b"%d" % written)
         assert client.get("/count")[0] == b"9"
+
+
+def test_no_identity_is_lost_on_the_way_to_the_leader(flavour, make_ensemble, tmp_path):
+    if not flavour.is_zabra:
+        pytest.skip("how many identities a connection may have is Zabra's own")
+    extra = {**SASL_PROVIDER, "DigestAuthenticationProvider.superDigest": SUPER_DIGEST}
+    ensemble = make_ensemble(3, start=False, options=Options(extra=extra))
+    launch_with_users(ensemble, JAAS, tmp_path)
+    ensemble.start()
+    for server in ensemble.servers:
+        path = f"/all-{server.server_id}"
+        with RawClient(server.address.host, server.address.client_port) as client:
+            assert sasl.digest_md5(client, "bob", "secret")[0] == jute.OK
+            for number in range(14):
+                client.value(jute.auth("digest", f"user{number}:x".encode()))
+            client.value(jute.create(path, b"", [Acl(jute.ALL, "auth", "")]))
+            granted = {acl.id.split(":")[0] for acl in client.value(jute.get_acl(path))[0]}
+            assert granted == {"bob", *(f"user{number}" for number in range(14))}
+            # With its address these are 16: one more is too many, and the client is told so.
+            assert client.call(jute.auth("digest", b"more:x")).error == jute.AUTH_FAILED
+            with pytest.raises(ConnectionClosed):
+                client.receive()
+        with RawClient(server.address.host, server.address.client_port) as client:
+            assert client.call(jute.delete(path)).error == jute.OK, "DELETE is asked of the parent"
+            client.value(jute.create("/locked", b"", [Acl(0, "world", "anyone")]))
+            assert client.call(jute.create("/locked/x")).error == jute.NO_AUTH
+            assert client.call(jute.set_acl("/locked", jute.OPEN_ACL)).error == jute.NO_AUTH
+            client.value(jute.auth("digest", b"super:test"))
+            client.value(jute.create("/locked/x"))
+            client.value(jute.set_acl("/locked", jute.OPEN_ACL))
+            client.value(jute.multi([jute.delete("/locked/x"), jute.delete("/locked")]))
