@@ -16,6 +16,7 @@ pub mod jute;
 pub mod mutants;
 pub mod prep;
 pub mod replica;
+pub mod sasl;
 pub mod server;
 pub mod session;
 pub mod storage;

@@ -25,14 +25,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("replica", &["jute", "txn", "tree", "session", "watch", "prep", "zab"]),
     ("storage", &["txn", "zab"]),
     ("config", &[]),
-    ("server", &["config", "jute", "replica", "storage", "zab", "admin"]),
+    ("sasl", &[]),
+    ("server", &["config", "jute", "replica", "sasl", "storage", "zab", "admin"]),
     ("admin", &["config", "jute", "session", "watch", "replica"]),
-    ("client", &["jute"]),
+    ("client", &["jute", "sasl"]),
     ("sim", &["jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "client"]),
     (
         "cli",
         &[
-            "jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "config",
+            "jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "config", "sasl",
             "server", "admin", "client", "sim",
         ],
     ),
@@ -46,7 +47,7 @@ const ZAB_TYPES_ONLY: [&str; 2] = ["storage", "server"];
 const ZAB_MADE_WITH: [&str; 2] = ["Config", "Recovered"];
 
 /// Same input, same output: no clock, no chance, no thread, no file, no socket.
-const PURE: [&str; 9] = ["ids", "jute", "txn", "tree", "session", "watch", "prep", "zab", "replica"];
+const PURE: [&str; 10] = ["ids", "jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "sasl"];
 
 /// What a pure room must not name, and what to do instead.
 const IMPURE: &[(&str, &str)] = &[

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use zabra::config::AuthSettings;
 use zabra::ids::{ConnId, SessionId, Xid, Zxid};
 use zabra::jute::{
     AuthId, OpCode, Reader, ReplyHeader, Request, RequestHeader, decode_connect_request, decode_request,
@@ -65,7 +66,8 @@ impl Clients {
     pub fn open(&mut self) -> ConnId {
         self.last_id += 1;
         let id = ConnId(self.last_id);
-        let identities = authenticated(&Arc::from([]), "ip", b"", IP).expect("an address proves itself");
+        let auth = AuthSettings::default();
+        let identities = authenticated(&Arc::from([]), "ip", b"", IP, &auth).expect("an address proves itself");
         let conn = Conn {
             input: BytesMut::new(),
             waiting: None,
@@ -292,13 +294,13 @@ impl Conn {
         let Ok(Request::Auth { scheme, auth }) = decode_request(OpCode::Auth as i32, body) else {
             return Served::Close;
         };
-        match authenticated(&self.identities, scheme, auth, IP) {
-            Some(identities) => {
+        match authenticated(&self.identities, scheme, auth, IP, &AuthSettings::default()) {
+            Ok(identities) => {
                 server.replica.identify(id, &identities);
                 self.identities = identities;
                 Served::Done
             }
-            None => Served::Close,
+            Err(_) => Served::Close,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use zabra::ids::{ServerId, Tick};
 use zabra::prep::Limits;
-use zabra::replica::{Config, Image, Input, LimitedConfig, Output, Replica, State, ZabConfig};
+use zabra::replica::{AclRules, Config, Image, Input, LimitedConfig, Output, Replica, State, ZabConfig};
 use zabra::server::{Carried, OnDamage, carry_out, recover_from};
 use zabra::storage::testing::{SimDisk, SimWorld};
 use zabra::storage::{Options, SnapshotEncoder, Storage, decode_snapshot};
@@ -244,6 +244,7 @@ fn config(id: u8, servers: u8) -> Config {
         park_ms_max: 1000,
         limits: Limits { frame_bytes_max: FRAME_BYTES_MAX, txn_bytes_max: 4 * FRAME_BYTES_MAX, has_ttls: true },
         local: Default::default(),
+        acl_rules: AclRules::default(), audits: false,
         limited: LimitedConfig { check_interval_ms: 500, deletions_per_minute_max: 60_000, unused_ms_max: 900 },
         snapshot_txns: 24,
         snapshot_log_bytes: 1 << 30,

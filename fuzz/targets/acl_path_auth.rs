@@ -7,9 +7,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use zabra::jute::{Acl, AuthId, Reader, perms};
+use zabra::config::AuthSettings;
+use zabra::jute::{Acl, AuthId, ErrorCode, Reader, perms};
 use zabra::server::{IDENTITIES_MAX, authenticated};
-use zabra::tree::acl::{fix_acl, permits};
+use zabra::tree::acl::{self, Rules};
 use zabra::tree::path;
 use zabra_fuzz::memory::{Bound, bounded};
 use zabra_fuzz::script::Script;
@@ -35,20 +36,24 @@ fuzz_target!(|data: &[u8]| {
     });
 });
 
-const SCHEMES: [&str; 6] = ["world", "auth", "digest", "ip", "super", ""];
+const SCHEMES: [&str; 7] = ["world", "auth", "digest", "ip", "super", "sasl", ""];
 
 fn scheme(number: u8) -> String {
     SCHEMES[usize::from(number) % SCHEMES.len()].to_owned()
 }
 
 fn identities(proofs: &[(u8, &[u8])], ip: IpAddr) -> Arc<[AuthId]> {
-    let mut identities = authenticated(&Arc::from([]), "ip", b"", ip).expect("an address proves itself");
+    let settings = AuthSettings::default();
+    let authenticated = |identities: &Arc<[AuthId]>, scheme: &str, proof: &[u8]| {
+        authenticated(identities, scheme, proof, ip, &settings)
+    };
+    let mut identities = authenticated(&Arc::from([]), "ip", b"").expect("an address proves itself");
     for (number, proof) in proofs {
         let scheme = scheme(*number);
-        if let Some(more) = authenticated(&identities, &scheme, proof, ip) {
+        if let Ok(more) = authenticated(&identities, &scheme, proof) {
             assert!(more.len() <= IDENTITIES_MAX && more.starts_with(&identities));
             assert!(scheme == "digest" || scheme == "ip", "nobody proves to be {scheme:?}");
-            let again = authenticated(&more, &scheme, proof, ip).expect("it was proved once");
+            let again = authenticated(&more, &scheme, proof).expect("it was proved once");
             assert!(Arc::ptr_eq(&again, &more), "the same proof is one identity");
             identities = more;
         }
@@ -56,7 +61,23 @@ fn identities(proofs: &[(u8, &[u8])], ip: IpAddr) -> Arc<[AuthId]> {
     identities
 }
 
+/// By every rule that a configuration can make.
+fn all_rules() -> impl Iterator<Item = Rules> {
+    (0..4).map(|bits| Rules {
+        has_digest: bits & 1 != 0,
+        has_sasl: bits & 2 != 0,
+        any_sasl_user: (bits & 2 != 0).then(|| "x".to_owned()),
+        skip: false,
+    })
+}
+
 fn judge_acl(acl: &[Acl], identities: &[AuthId]) {
+    all_rules().for_each(|rules| judge_acl_by(&rules, acl, identities));
+}
+
+fn judge_acl_by(rules: &Rules, acl: &[Acl], identities: &[AuthId]) {
+    let permits = |acl: &[Acl], perm, ids: &[AuthId]| acl::permits(acl, perm, ids, rules);
+    let fix_acl = |acl: &[Acl], ids: &[AuthId]| -> Result<Vec<Acl>, ErrorCode> { acl::fix_acl(acl, ids, rules) };
     let _ = permits(acl, perms::READ, identities);
     let Ok(fixed) = fix_acl(acl, identities) else { return };
     assert!(!fixed.is_empty() && fixed.iter().all(|entry| entry.id.scheme != "auth"));

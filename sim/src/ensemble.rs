@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use zabra::ids::{ServerId, Tick};
 use zabra::replica::{
-    Config, Image, Input, LimitedConfig, Limits, Output, PeerMessage, Replica, Status, ZabConfig,
+    AclRules, Config, Image, Input, LimitedConfig, Limits, Output, PeerMessage, Replica, Status, ZabConfig,
 };
 use zabra::server::OnDamage;
 use zabra::storage::SnapshotEncoder;
@@ -186,6 +186,8 @@ impl Ensemble {
             park_ms_max: 2_000,
             limits: Limits { frame_bytes_max: 1 << 20, txn_bytes_max: 2 << 20, has_ttls: true },
             local: Default::default(),
+            acl_rules: AclRules::default(),
+            audits: false,
             limited: LimitedConfig {
                 check_interval_ms: CONTAINER_CHECK_MS,
                 deletions_per_minute_max: 60_000,

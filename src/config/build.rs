@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ReadMyid;
 use super::address::{ListenAddr, checked_host, listen_host};
 use super::check;
 use super::given::{Given, Value, whole_number};
 use super::report::{Place, Severity};
 use super::settings::{FourLetterWords, Settings};
+use super::{ReadMyid, ReadText, audit, auth};
 use crate::ids::ServerId;
 
 const INT_MAX: u64 = i32::MAX as u64;
@@ -15,7 +15,12 @@ const HOUR_MS: u64 = 60 * 60 * 1000;
 const GIB: u64 = 1024 * 1024 * 1024;
 
 /// Reads every key. What is wrong is noted in `given`, and the settings returned are of no use then.
-pub(super) fn settings(given: &mut Given, myid: Option<u8>, read_myid: ReadMyid<'_>) -> Settings {
+pub(super) fn settings(
+    given: &mut Given,
+    myid: Option<u8>,
+    read_myid: ReadMyid<'_>,
+    read_text: ReadText<'_>,
+) -> Settings {
     let no_addr = ListenAddr { host: None, port: 0 };
     let mut settings = Settings::new(PathBuf::new(), no_addr);
     set_directories(given, &mut settings);
@@ -25,6 +30,8 @@ pub(super) fn settings(given: &mut Given, myid: Option<u8>, read_myid: ReadMyid<
     set_lifetimes(given, &mut settings);
     set_storage(given, &mut settings);
     set_peers(given, &mut settings);
+    settings.auth = auth::settings(given, read_text);
+    settings.audit = audit::settings(given, &settings.data_dir);
     let static_addr = static_client_addr(given);
     if let Some(id) = server_id(given, myid, read_myid, &settings.data_dir) {
         settings.server_id = id;

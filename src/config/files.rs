@@ -40,7 +40,8 @@ pub(super) fn read_myid(data_dir: &Path) -> io::Result<Option<String>> {
 
 /// Makes the directories independent of the current one. A path that cannot be resolved stays as it is.
 pub(super) fn make_absolute(settings: &mut Settings) {
-    for path in [&mut settings.data_dir, &mut settings.data_log_dir] {
+    let audit_file = settings.audit.as_mut().map(|audit| &mut audit.file);
+    for path in [&mut settings.data_dir, &mut settings.data_log_dir].into_iter().chain(audit_file) {
         if let Ok(absolute) = std::path::absolute(&*path) {
             *path = absolute;
         }

@@ -26,6 +26,8 @@ pub(super) struct Given {
     strict: bool,
     values: BTreeMap<&'static str, Value>,
     servers: BTreeMap<ServerId, (ServerAddr, u32)>,
+    /// Keys of which only the beginning is known.
+    families: BTreeMap<String, Value>,
     problems: Vec<Problem>,
     notices: Vec<Notice>,
 }
@@ -37,6 +39,7 @@ impl Given {
             strict,
             values: BTreeMap::new(),
             servers: BTreeMap::new(),
+            families: BTreeMap::new(),
             problems: Vec::new(),
             notices: Vec::new(),
         };
@@ -52,6 +55,10 @@ impl Given {
         }
         if let Some(key) = known_keys::used(&entry.key) {
             return self.add_value(key, entry);
+        }
+        if let Some(key) = known_keys::of_used_family(&entry.key) {
+            self.families.insert(key.to_owned(), Value { text: entry.value, line: entry.line });
+            return;
         }
         let Entry { key, value, line } = entry;
         match known_keys::known(&key) {
@@ -133,6 +140,12 @@ impl Given {
 
     pub fn value(&self, key: &'static str) -> Option<Value> {
         self.values.get(key).cloned()
+    }
+
+    /// The keys that begin with `prefix`, which ends with a dot, ordered by name.
+    pub fn family(&self, prefix: &str) -> Vec<(String, Value)> {
+        let of_family = self.families.iter().filter(|(key, _)| key.starts_with(prefix));
+        of_family.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// The server list, ordered by id, each with its line.

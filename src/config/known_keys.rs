@@ -21,6 +21,12 @@ pub(super) fn used(key: &str) -> Option<&'static str> {
     USED_PROPERTIES.iter().find(|name| **name == plain).copied()
 }
 
+/// The name under which the value of `key` is kept, if this server uses all keys that begin like it.
+pub(super) fn of_used_family(key: &str) -> Option<&str> {
+    let plain = key.strip_prefix("zookeeper.").unwrap_or(key);
+    USED_FAMILIES.iter().any(|family| plain.starts_with(family)).then_some(plain)
+}
+
 /// What is to be said about `key`, if ZooKeeper knows it.
 pub(super) fn known(key: &str) -> Option<Meaning> {
     let plain = key.strip_prefix("zookeeper.").unwrap_or(key);
@@ -54,6 +60,12 @@ const USED: &[&str] = &[
     "quorumListenOnAllIPs",
     "localSessionsEnabled",
     "localSessionsUpgradingEnabled",
+    "quorum.auth.enableSasl",
+    "quorum.auth.learnerRequireSasl",
+    "quorum.auth.serverRequireSasl",
+    "quorum.auth.learner.saslLoginContext",
+    "quorum.auth.server.saslLoginContext",
+    "java.security.auth.login.config",
     // Zabra's own.
     "peerHeartbeatMs",
     "peerTimeoutMs",
@@ -62,6 +74,9 @@ const USED: &[&str] = &[
     "recentTxnBytesMax",
     "logSegmentBytes",
     "snapshotBytesOfLogMax",
+    "auditFile",
+    "auditFileBytesMax",
+    "auditFilesKept",
 ];
 
 const USED_PROPERTIES: &[&str] = &[
@@ -77,7 +92,25 @@ const USED_PROPERTIES: &[&str] = &[
     "znode.container.checkIntervalMs",
     "znode.container.maxPerMinute",
     "znode.container.maxNeverUsedIntervalMs",
+    "DigestAuthenticationProvider.enabled",
+    "DigestAuthenticationProvider.digestAlg",
+    "DigestAuthenticationProvider.superDigest",
+    "SASLAuthenticationProvider.superPassword",
+    "skipACL",
+    "superUser",
+    "ensembleAuthName",
+    "sasl.serverconfig",
+    "allowSaslFailedClients",
+    "letAnySaslUserDoX",
+    "sessionRequireClientSASLAuth",
+    "enforce.auth.enabled",
+    "enforce.auth.schemes",
+    "audit.enable",
+    "audit.impl.class",
 ];
+
+/// Beginnings of keys that are used whatever their end is.
+const USED_FAMILIES: &[&str] = &["authProvider.", "superUser."];
 
 use Meaning::{None as NoMeaning, NotYet, Refused};
 
@@ -258,34 +291,14 @@ const KNOWN: &[(&[&str], Meaning)] = &[
     ),
     (&["ssl.*", "fips-mode"], NotYet("there is no TLS")),
     (
-        &["quorum.auth.*", "kerberos.*"],
-        NotYet("servers do not authenticate one another; keep their ports in a network of their own"),
+        &["quorum.auth.kerberos.servicePrincipal", "kerberos.*", "security.auth_to_local"],
+        NotYet("the mechanisms are DIGEST-MD5 and SCRAM-SHA-256, GSSAPI (Kerberos) is not offered"),
     ),
-    (
-        &["sasl.*", "allowSaslFailedClients", "letAnySaslUserDoX", "sessionRequireClientSASLAuth"],
-        NotYet("clients cannot authenticate by SASL"),
-    ),
-    (
-        &["enforce.auth.enabled", "enforce.auth.schemes"],
-        NotYet("clients are served without authentication, as far as ACLs let them"),
-    ),
-    (
-        &["authProvider.*", "ssl.authProvider", "X509AuthenticationProvider.*", "ensembleAuthName"],
-        NotYet("the schemes are world, auth, digest and ip"),
-    ),
-    (
-        &["DigestAuthenticationProvider.superDigest", "superUser*"],
-        NotYet("there is no super user, ACLs bind everybody"),
-    ),
-    (
-        &["DigestAuthenticationProvider.digestAlg", "DigestAuthenticationProvider.enabled"],
-        NotYet("the scheme digest is there, with SHA-1"),
-    ),
+    (&["ssl.authProvider", "X509AuthenticationProvider.*"], NotYet("there is no TLS")),
     (
         &["IPAuthenticationProvider.usexforwardedfor"],
         NoMeaning("the scheme ip takes the address from the connection, a header could say anything"),
     ),
-    (&["skipACL"], NotYet("ACLs are always checked")),
     (&["enableEagerACLCheck"], NoMeaning("the leader checks ACLs, in order with the writes before")),
     // What can be seen.
     (
@@ -293,7 +306,6 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NotYet("there is no HTTP server; the four-letter words srvr, stat, mntr and conf tell much"),
     ),
     (&["metricsProvider.*", "prometheusMetricsSummaryRotateIntervalSeconds"], NotYet("mntr has the metrics")),
-    (&["audit.enable", "audit.impl.class"], NotYet("there is no audit log")),
     (&["pathStats.*", "messageTracker.*"], NotYet("single paths and messages are not counted")),
 ];
 
@@ -314,10 +326,12 @@ mod tests {
 
     #[test]
     fn known_keys_are_found_by_name_by_prefix_and_with_the_property_prefix() {
-        for key in ["skipACL", "zookeeper.skipACL", "group.1", "ssl.keyStore.password", "admin.serverPort"] {
+        for key in
+            ["sslQuorum", "zookeeper.sslQuorum", "group.1", "ssl.keyStore.password", "admin.serverPort"]
+        {
             assert!(known(key).is_some(), "{key}");
         }
-        assert_eq!(known("skipAcl"), None);
+        assert_eq!(known("sslquorum"), None);
         assert_eq!(known("dataDir"), None);
     }
 

@@ -7,28 +7,36 @@
 //! | split | `properties`, `toml_file` | text -> key, value, line |
 //! | sort | `given` | entries -> keys we use, keys we only know, keys nobody knows |
 //! | build | `build` | values -> [`Settings`], every value checked against its range |
+//! | authentication | `auth`, `jaas` | its keys, and the file with users that one of them names |
 //! | cross-check | `check` | server list, ports, `myid` and limits against one another |
 //!
 //! Everything that is wrong is reported at once, each with file, line and what was expected; what is merely odd
 //! becomes a [`Notice`] for the log. Nothing is created or changed on disk: that is the server's work.
 
 mod address;
+mod audit;
+mod auth;
 mod build;
 mod check;
 mod conf_word;
 mod files;
 mod given;
+mod jaas;
 mod known_keys;
 mod nearest;
 mod properties;
 mod report;
+mod secret;
 mod settings;
 mod toml_file;
 
 use std::path::Path;
 
 pub use address::{ListenAddr, ServerAddr};
+pub use audit::AuditSettings;
+pub use auth::{AuthSettings, DigestAlg, QuorumAuth};
 pub use report::{ConfigError, Notice, Place, Problem, Severity};
+pub use secret::Secret;
 pub use settings::{FourLetterWords, Settings};
 
 /// Settings that can be used, and what the log should say about the file they came from.
@@ -80,26 +88,43 @@ pub fn load(path: &Path, myid: Option<u8>, strict: bool) -> Result<Loaded, Confi
     let name = path.display().to_string();
     let text = files::read_text(path).map_err(|error| ConfigError::unreadable(&name, &error))?;
     let source = Source { name: &name, text: &text, format: Format::of(path), myid, strict };
-    let mut loaded = parse_with(&source, &files::read_myid)?;
+    let mut loaded = parse_with(&source, &files::read_myid, &files::read_text)?;
     files::make_absolute(&mut loaded.settings);
     Ok(loaded)
 }
 
-/// Parses a text without touching the disk: the server's id is `source.myid`, as if there were no `myid` file.
+/// Parses a text without touching the disk: the server's id is `source.myid`, as if there were no `myid` file, and no
+/// other file can be read.
 pub fn parse_text(source: &Source<'_>) -> Result<Loaded, ConfigError> {
-    parse_with(source, &|_| Ok(None))
+    parse_text_with(source, "")
+}
+
+/// The same; whatever other file the text names has the content `other`.
+pub fn parse_text_with(source: &Source<'_>, other: &str) -> Result<Loaded, ConfigError> {
+    let read_text = |_: &Path| match other {
+        "" => Err(std::io::ErrorKind::NotFound.into()),
+        other => Ok(other.to_owned()),
+    };
+    parse_with(source, &|_| Ok(None), &read_text)
 }
 
 /// What `dataDir/myid` holds: `Ok(None)` if there is no such file.
 type ReadMyid<'a> = &'a dyn Fn(&Path) -> std::io::Result<Option<String>>;
 
-fn parse_with(source: &Source<'_>, read_myid: ReadMyid<'_>) -> Result<Loaded, ConfigError> {
+/// What another file holds that the configuration names.
+type ReadText<'a> = &'a dyn Fn(&Path) -> std::io::Result<String>;
+
+fn parse_with(
+    source: &Source<'_>,
+    read_myid: ReadMyid<'_>,
+    read_text: ReadText<'_>,
+) -> Result<Loaded, ConfigError> {
     let entries = match source.format {
         Format::Properties => properties::parse(source.name, source.text),
         Format::Toml => toml_file::parse(source.name, source.text),
     }?;
     let mut given = given::Given::sort(source.name, entries, source.strict);
-    let settings = build::settings(&mut given, source.myid, read_myid);
+    let settings = build::settings(&mut given, source.myid, read_myid, read_text);
     given.finish(settings)
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::address::{ListenAddr, ServerAddr};
+use super::audit::AuditSettings;
+use super::auth::AuthSettings;
 use crate::ids::ServerId;
 
 const MIB: u64 = 1024 * 1024;
@@ -142,6 +144,12 @@ pub struct Settings {
     /// `clientThreads`: threads that serve client connections. 0 by default: the core thread serves them, which saves
     /// each write two hops between threads and is best on few cores.
     pub client_threads: u32,
+
+    /// How clients and servers authenticate.
+    pub auth: AuthSettings,
+
+    /// `audit.enable`: where it is told who changed what. `None` by default, as in ZooKeeper.
+    pub audit: Option<AuditSettings>,
 }
 
 impl Settings {
@@ -184,6 +192,8 @@ impl Settings {
             peer_timeout_ms: 500,
             park_timeout_ms: 2000,
             client_threads: 0,
+            auth: AuthSettings::default(),
+            audit: None,
         }
     }
 

@@ -106,6 +106,8 @@ fn every_key_reaches_its_setting() {
         peer_timeout_ms: 200,
         park_timeout_ms: 300,
         client_threads: 4,
+        auth: AuthSettings::default(),
+        audit: None,
     };
     assert_eq!(settings, expected);
     assert_eq!(settings.voters(), [ServerId(1), ServerId(2)]);

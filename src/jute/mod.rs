@@ -40,7 +40,7 @@ pub use op_code::{AddWatchMode, CreateMode, OpCode, WatcherType, xid};
 pub use reader::{DecodeError, Reader};
 pub use reply::{
     ReplyHeader, encode_acl_reply, encode_children_reply, encode_data_reply, encode_empty_reply,
-    encode_error_reply, encode_reply, encode_stat_reply,
+    encode_error_reply, encode_reply, encode_sasl_reply, encode_stat_reply,
 };
 pub use request::{
     Create, CreateOp, Request, RequestHeader, SetWatches, decode_request, encode_request,

@@ -58,6 +58,14 @@ pub fn encode_empty_reply(out: &mut BytesMut, xid: Xid, zxid: Zxid) {
     reply(out, xid, zxid, |_| {});
 }
 
+/// Appends the reply to a sasl. A refusal has a record behind its header as well, as in ZooKeeper.
+pub fn encode_sasl_reply(out: &mut BytesMut, xid: Xid, code: ErrorCode, token: Option<&[u8]>) {
+    frame(out, |out| {
+        ReplyHeader { xid, zxid: Zxid::ZERO, err: code as i32 }.encode(out);
+        put_nullable_buffer(out, token);
+    });
+}
+
 /// Appends the reply to a getData; data may be null.
 pub fn encode_data_reply(out: &mut BytesMut, xid: Xid, zxid: Zxid, data: Option<&[u8]>, stat: &Stat) {
     out.reserve(4 + ReplyHeader::WIRE_BYTES + 4 + data.map_or(0, <[u8]>::len) + Stat::WIRE_BYTES);

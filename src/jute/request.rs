@@ -111,6 +111,11 @@ pub enum Request<'a> {
         /// credentials
         auth: &'a [u8],
     },
+    /// sasl
+    Sasl {
+        /// what the client's mechanism says
+        token: &'a [u8],
+    },
     /// setWatches, setWatches2
     SetWatches(SetWatches<'a>),
     /// addWatch
@@ -224,6 +229,7 @@ impl Request<'_> {
             Request::Check { .. } => OpCode::Check,
             Request::Multi(_) => OpCode::Multi,
             Request::Auth { .. } => OpCode::Auth,
+            Request::Sasl { .. } => OpCode::Sasl,
             Request::SetWatches(watches) => watches.op(),
             Request::AddWatch { .. } => OpCode::AddWatch,
             Request::CheckWatches { .. } => OpCode::CheckWatches,
@@ -368,6 +374,7 @@ pub fn decode_request(op: i32, body: &[u8]) -> Result<Request<'_>, DecodeError> 
             let _type = reader.i32()?;
             Request::Auth { scheme: reader.nullable_str()?.unwrap_or_default(), auth: reader.buffer()? }
         }
+        OpCode::Sasl => Request::Sasl { token: reader.nullable_buffer()?.ok_or(DecodeError::Null)? },
         OpCode::SetWatches | OpCode::SetWatches2 => {
             Request::SetWatches(SetWatches::decode(&mut reader, known)?)
         }
@@ -422,6 +429,7 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
             put_str(out, scheme);
             put_buffer(out, auth);
         }
+        Request::Sasl { token } => put_buffer(out, token),
         Request::SetWatches(watches) => watches.encode(out),
         Request::AddWatch { path, mode } => {
             put_str(out, path);

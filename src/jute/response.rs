@@ -61,6 +61,11 @@ pub enum Response {
     Ephemerals(Vec<String>),
     /// getAllChildrenNumber
     AllChildrenNumber(i32),
+    /// sasl; null where there is nothing to say
+    Sasl {
+        /// what the server's mechanism says
+        token: Option<Bytes>,
+    },
     /// whoAmI: schemes, and who the client is there
     WhoAmI(Vec<AuthId>),
 }
@@ -95,6 +100,7 @@ pub fn encode_response(response: &Response, out: &mut BytesMut) {
         Response::MultiRead(results) => encode_read_results(results, out),
         Response::Ephemerals(paths) => put_strs(out, paths),
         Response::AllChildrenNumber(number) => out.put_i32(*number),
+        Response::Sasl { token } => put_nullable_buffer(out, token.as_deref()),
         Response::WhoAmI(users) => {
             put_count(out, users.len());
             for user in users {
@@ -133,6 +139,7 @@ pub fn decode_response(op: i32, body: &[u8]) -> Result<Response, DecodeError> {
         OpCode::MultiRead => Response::MultiRead(decode_read_results(&mut reader)?),
         OpCode::GetEphemerals => Response::Ephemerals(reader.names()?),
         OpCode::GetAllChildrenNumber => Response::AllChildrenNumber(reader.i32()?),
+        OpCode::Sasl => Response::Sasl { token: reader.nullable_buffer()?.map(Bytes::copy_from_slice) },
         OpCode::WhoAmI => Response::WhoAmI(reader.vector(8, |reader| {
             Ok(AuthId { scheme: reader.str()?.to_owned(), id: reader.str()?.to_owned() })
         })?),

@@ -72,6 +72,7 @@ impl Words {
                 MultiOp::Unimplemented { op: 20 },
             ]),
             Request::Auth { scheme: path, auth: data.unwrap_or_default() },
+            Request::Sasl { token: data.unwrap_or_default() },
             Request::SetWatches(SetWatches {
                 relative_zxid: Zxid(self.zxid),
                 data: more.clone(),

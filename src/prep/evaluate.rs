@@ -9,6 +9,7 @@ use super::{Context, Limits};
 use crate::jute::{Acl, Create, CreateMode, CreateOp, ErrorCode, perms};
 use crate::mutants::{Mutant, has};
 use crate::session::Sessions;
+use crate::tree::acl::Rules;
 use crate::tree::{Lifetime, TTL_MS_MAX, Tree, acl, path};
 use crate::txn::{self, op};
 
@@ -29,6 +30,7 @@ pub(super) struct Evaluation<'a> {
     pub sessions: &'a Sessions,
     pub context: Context<'a>,
     pub limits: &'a Limits,
+    pub rules: &'a Rules,
 }
 
 impl Evaluation<'_> {
@@ -182,10 +184,10 @@ impl Evaluation<'_> {
 
     fn check_permission(&self, path: &str, node: &Node, perm: i32) -> Result<(), ErrorCode> {
         let permitted = match &node.acl {
-            Some(pending) => acl::permits(pending, perm, self.context.auth),
+            Some(pending) => acl::permits(pending, perm, self.context.auth, self.rules),
             None => {
                 let stored = self.tree.node(path).expect("what no pending change has made is in the tree");
-                acl::permits(stored.acl(), perm, self.context.auth)
+                acl::permits(stored.acl(), perm, self.context.auth, self.rules)
             }
         };
         if permitted { Ok(()) } else { Err(ErrorCode::NoAuth) }
@@ -195,7 +197,7 @@ impl Evaluation<'_> {
         if acl.len() > ACL_ENTRIES_MAX {
             return Err(ErrorCode::InvalidAcl);
         }
-        acl::fix_acl(acl, self.context.auth)
+        acl::fix_acl(acl, self.context.auth, self.rules)
     }
 
     /// The data must fit into the answer of a getData.

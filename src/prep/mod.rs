@@ -23,6 +23,7 @@ use crate::jute::{AuthId, Create, CreateMode, CreateOp, ErrorCode, MultiOp, Requ
 use crate::mutants::{Mutant, has};
 use crate::session::{PASSWORD_BYTES, Sessions};
 use crate::tree::Tree;
+use crate::tree::acl::Rules;
 use crate::txn::txn::Body;
 use crate::txn::{CloseSession, CreateSession, Delete, Op, Ops, op};
 
@@ -77,13 +78,14 @@ impl std::error::Error for PrepError {}
 /// Judges requests. Only a leader has use for it; [`Prep::reset`] it when the role changes.
 pub struct Prep {
     limits: Limits,
+    rules: Rules,
     overlay: Overlay,
 }
 
 impl Prep {
     /// Nothing is proposed yet.
-    pub fn new(limits: Limits, hash_seed: u64) -> Prep {
-        Prep { limits, overlay: Overlay::new(hash_seed) }
+    pub fn new(limits: Limits, rules: Rules, hash_seed: u64) -> Prep {
+        Prep { limits, rules, overlay: Overlay::new(hash_seed) }
     }
 
     /// Judges a request that would change something. With a transaction, the caller must propose it at
@@ -102,8 +104,14 @@ impl Prep {
             return self.close_session(tree, sessions, context.session_id, context.zxid);
         }
         self.overlay.begin(context.zxid);
-        let mut evaluation =
-            Evaluation { overlay: &mut self.overlay, tree, sessions, context, limits: &self.limits };
+        let mut evaluation = Evaluation {
+            overlay: &mut self.overlay,
+            tree,
+            sessions,
+            context,
+            limits: &self.limits,
+            rules: &self.rules,
+        };
         let ops = match request {
             Request::Multi(ops) => multi(&mut evaluation, ops),
             _ => single(&mut evaluation, request).map(|op| vec![op]).map_err(PrepError::from),

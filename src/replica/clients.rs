@@ -81,9 +81,9 @@ pub struct Clients {
     answered: VecDeque<u64>,
     /// Requests that no leader was given yet, oldest first.
     unsent: VecDeque<u64>,
-    /// Of requests that the leader may have and whose connections are gone: their bodies, until they come to their end.
-    /// Nobody here reads them; whoever handed them in sees by them what is still under way.
-    left_behind: BTreeMap<u64, Bytes>,
+    /// Requests that the leader may have and whose connections are gone, until they come to their end: whoever handed
+    /// their bodies in sees by them what is still under way, and the audit log tells what became of them.
+    left_behind: BTreeMap<u64, ForwardedRequest>,
     next_request_id: u64,
 }
 
@@ -166,7 +166,7 @@ impl Clients {
                 && pending.sent
                 && pending.answer.is_none()
             {
-                self.left_behind.insert(*request, pending.request.body);
+                self.left_behind.insert(*request, pending.request);
             }
         }
         self.forget_removed();
@@ -221,8 +221,8 @@ impl Clients {
     }
 
     /// A request came to its end that nobody waits for any more.
-    pub fn end_left_behind(&mut self, request_id: u64) {
-        self.left_behind.remove(&request_id);
+    pub fn end_left_behind(&mut self, request_id: u64) -> Option<ForwardedRequest> {
+        self.left_behind.remove(&request_id)
     }
 
     /// What waits for the end of a request, if it is this server's and still there.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Replica;
 use super::clients::{OpenSession, Pending, SessionKind, Wanted};
-use super::io::{Answer, Output};
+use super::io::{Answer, ForwardedRequest, Output};
 use super::local::Standing;
 use crate::ids::{ConnId, SessionId, Xid, Zxid};
 use crate::jute::{
@@ -43,7 +43,8 @@ impl Replica {
             // Whoever may not read the znode is told nothing about it (CVE-2024-23944).
             if !readers.are_everyone() {
                 let identities = |conn| self.clients.get(conn).map(|conn| &conn.identities);
-                conns.retain(|&conn| identities(conn).is_some_and(|identities| readers.include(identities)));
+                let rules = &self.config.acl_rules;
+                conns.retain(|&conn| identities(conn).is_some_and(|ids| readers.include(ids, rules)));
             }
             if !conns.is_empty() {
                 if has(Mutant::EventBehindReply) {
@@ -57,6 +58,9 @@ impl Replica {
         }
         self.digests.push(zxid, self.state.digest());
         self.compare_digest(Zxid(txn.digest_zxid), txn.digest);
+        if self.config.audits {
+            self.audit_session_end(&txn);
+        }
         if txn.request_id != 0 && txn.origin == u32::from(self.config.zab.id.0) {
             self.finish(zxid, &txn, &applied.results);
         }
@@ -79,7 +83,11 @@ impl Replica {
     /// A request of this server came to its end as a transaction.
     fn finish(&mut self, zxid: Zxid, txn: &Txn, results: &[OpResult<'_>]) {
         let Some(pending) = self.clients.get_pending(txn.request_id) else {
-            return self.clients.end_left_behind(txn.request_id);
+            let request = self.clients.end_left_behind(txn.request_id);
+            if let Some(request) = request.filter(|_| self.config.audits) {
+                self.audit_left_behind(&request, txn, results);
+            }
+            return;
         };
         let (op, body) = (pending.request.op, &pending.request.body);
         let outcome = match (&txn.body, &pending.kind) {
@@ -89,6 +97,12 @@ impl Replica {
             | (Some(Body::Ops(_)), Wanted::OldSession { .. }) => Some(Ok(Response::Empty)),
             (_, Wanted::NewSession { .. } | Wanted::OldSession { .. }) => None,
         };
+        if self.config.audits
+            && let Some(outcome) = &outcome
+        {
+            let request = pending.request.clone();
+            self.audit_request(&request, outcome);
+        }
         match self.clients.take(txn.request_id) {
             Some(Ok(pending)) => match outcome {
                 Some(outcome) => self.tell_applied(pending, zxid, txn.generation, outcome),
@@ -96,6 +110,17 @@ impl Replica {
             },
             Some(Err(conn)) => self.drop_conn(conn, "the outcome of an earlier request is not known"),
             None => {}
+        }
+    }
+
+    /// Whoever goes away before the answer has done it all the same.
+    fn audit_left_behind(&mut self, request: &ForwardedRequest, txn: &Txn, results: &[OpResult<'_>]) {
+        let outcome = match &txn.body {
+            Some(Body::Error(error)) => refusal(request.op, &request.body, error),
+            _ => response(request.op, &request.body, results).map(Ok),
+        };
+        if let Some(outcome) = outcome {
+            self.audit_request(request, &outcome);
         }
     }
 

@@ -42,6 +42,44 @@ pub struct Answer {
     pub moved: bool,
 }
 
+/// What an audit log is told of one client, or of a session's end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Audited {
+    /// of the client
+    pub session_id: SessionId,
+    /// who it has proved to be, its address among them; empty if the server did it
+    pub identities: Arc<[AuthId]>,
+    /// one line each
+    pub entries: Vec<AuditEntry>,
+}
+
+/// One line of an audit log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AuditEntry {
+    /// ZooKeeper's name for it
+    pub operation: &'static str,
+    /// the znode; none of a multi that failed
+    pub path: Option<String>,
+    /// of a create: what kind
+    pub znode_type: Option<&'static str>,
+    /// of a setACL: the list, without hashes
+    pub acl: Option<String>,
+    /// or it was refused
+    pub succeeded: bool,
+}
+
+impl AuditEntry {
+    /// An operation on nothing in particular.
+    pub fn of(operation: &'static str, succeeded: bool) -> AuditEntry {
+        AuditEntry { operation, path: None, znode_type: None, acl: None, succeeded }
+    }
+
+    /// The same on a znode.
+    pub fn on(self, path: &str) -> AuditEntry {
+        AuditEntry { path: Some(path.to_owned()), ..self }
+    }
+}
+
 /// A message on a connection between a learner and a leader.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PeerMessage {
@@ -222,6 +260,8 @@ pub enum Output {
         /// what to tell
         event: WatchEvent,
     },
+    /// for the audit log, if there is one (`Config::audits`)
+    Audit(Audited),
     /// close a client's connection once what was queued before is written
     CloseConn {
         /// which

@@ -74,7 +74,7 @@ impl Leading {
             expiry.reset_all(&state.sessions, now);
         }
         Leading {
-            prep: Prep::new(config.limits, config.hash_seed),
+            prep: Prep::new(config.limits, config.acl_rules.clone(), config.hash_seed),
             expiry,
             search: Search::new(config.limited, now),
             generations: BTreeMap::new(),

@@ -12,6 +12,7 @@
 //!
 //! It has two callers: the server and the simulator.
 
+mod audit;
 mod clients;
 mod connect;
 mod deliver;
@@ -33,7 +34,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-pub use io::{Answer, ForwardedRequest, Input, Output, PeerMessage};
+pub use io::{Answer, AuditEntry, Audited, ForwardedRequest, Input, Output, PeerMessage};
 pub use limited::LimitedConfig;
 pub use local::{LocalConfig, Standing};
 pub use replay::Replay;
@@ -41,6 +42,7 @@ pub use state::{Image, State, StateError, StateLoadError};
 pub use status::Status;
 
 pub use crate::prep::Limits;
+pub use crate::tree::acl::Rules as AclRules;
 pub use crate::zab::{Config as ZabConfig, Recovered as ZabRecovered};
 
 use clients::{Ask, Clients, SessionKind, Wanted};
@@ -76,6 +78,10 @@ pub struct Config {
     pub park_ms_max: u64,
     /// what a transaction may hold
     pub limits: Limits,
+    /// how ACLs are understood
+    pub acl_rules: AclRules,
+    /// there is an audit log to be told
+    pub audits: bool,
     /// how containers and znodes with a time to live end
     pub limited: LimitedConfig,
     /// which sessions only this server knows
@@ -356,6 +362,7 @@ mod tests {
         now: Tick,
         disk_stands_still: bool,
         asked_of_disk: Option<u64>,
+        audited: Vec<AuditEntry>,
     }
 
     impl Alone {
@@ -371,7 +378,13 @@ mod tests {
                 committed: Zxid::ZERO,
             };
             let replica = Replica::new(config(), recovered, State::new(1), Tick(1));
-            let mut alone = Alone { replica, now: Tick(1), disk_stands_still: false, asked_of_disk: None };
+            let mut alone = Alone {
+                replica,
+                now: Tick(1),
+                disk_stands_still: false,
+                asked_of_disk: None,
+                audited: Vec::new(),
+            };
             while !alone.replica.serves() {
                 alone.pass(HEARTBEAT_MS, []);
             }
@@ -398,8 +411,10 @@ mod tests {
             self.replica.flush(&mut outputs);
             loop {
                 for output in outputs.drain(..) {
-                    if let Output::Disk { seq, .. } = output {
-                        self.asked_of_disk = Some(seq);
+                    match output {
+                        Output::Disk { seq, .. } => self.asked_of_disk = Some(seq),
+                        Output::Audit(audited) => self.audited.extend(audited.entries),
+                        _ => {}
                     }
                 }
                 if self.disk_stands_still {
@@ -438,6 +453,8 @@ mod tests {
             expiry_bucket_ms: 1,
             park_ms_max: 1000,
             limits: Limits { frame_bytes_max: 1000, txn_bytes_max: 1000, has_ttls: false },
+            acl_rules: AclRules::default(),
+            audits: true,
             limited: LimitedConfig {
                 check_interval_ms: 60_000,
                 deletions_per_minute_max: 1,
@@ -490,5 +507,6 @@ mod tests {
         alone.pass(0, []);
         assert_eq!(alone.replica.state().zxid(), Zxid(before.0 + 2));
         assert!(!is_kept());
+        assert_eq!(alone.audited, [(); 2].map(|()| AuditEntry::of("setData", true).on("/")));
     }
 }

@@ -153,7 +153,7 @@ impl Replica {
             }
             Request::GetAcl { path } => {
                 let znode = self.readable(path, perms::READ | perms::ADMIN, auth)?;
-                let may_see = znode.permits(perms::ADMIN, auth);
+                let may_see = znode.permits(perms::ADMIN, auth, &self.config.acl_rules);
                 let acl: Vec<Acl> =
                     znode.acl().iter().map(|acl| if may_see { acl.clone() } else { masked(acl) }).collect();
                 encode_acl_reply(out, xid, zxid, &acl, &znode.stat());
@@ -171,7 +171,8 @@ impl Replica {
                 encode_reply(out, xid, zxid, &Response::Ephemerals(self.ephemerals(conn, *prefix)));
             }
             Request::WhoAmI => {
-                encode_reply(out, xid, zxid, &Response::WhoAmI(auth.iter().map(without_secret).collect()));
+                let users = auth.iter().map(|identity| self.without_secret(identity));
+                encode_reply(out, xid, zxid, &Response::WhoAmI(users.collect()));
             }
             Request::CheckWatches { path, watches } => {
                 let mut kinds = kinds_of(*watches).iter();
@@ -224,9 +225,22 @@ impl Replica {
         paths
     }
 
+    /// Who somebody is: of a digest the user, as elsewhere an identity is no secret. A user of SASL is nobody where the
+    /// scheme is not configured, as in ZooKeeper.
+    fn without_secret(&self, identity: &AuthId) -> AuthId {
+        let mut shown = identity.clone();
+        match &*shown.scheme {
+            "digest" => shown.id = shown.id.split(':').next().unwrap_or_default().to_owned(),
+            "sasl" if !self.config.acl_rules.has_sasl => shown.id.clear(),
+            _ => {}
+        }
+        shown
+    }
+
     fn readable(&self, path: &str, perm: i32, auth: &[AuthId]) -> Result<Znode<'_>, ErrorCode> {
         let znode = self.state.tree.node(path).ok_or(ErrorCode::NoNode)?;
-        if znode.permits(perm, auth) { Ok(znode) } else { Err(ErrorCode::NoAuth) }
+        let permitted = znode.permits(perm, auth, &self.config.acl_rules);
+        if permitted { Ok(znode) } else { Err(ErrorCode::NoAuth) }
     }
 
     /// Sets the watches that a client still had when it lost its connection; what it missed since is told at once
@@ -275,15 +289,6 @@ fn kinds_of(watches: WatcherType) -> &'static [WatchKind] {
 
 fn told_late(kind: EventKind, path: &str) -> WatchEvent {
     jute::WatchEvent { kind, path: path.to_string(), zxid: NO_ZXID }
-}
-
-/// Who somebody is: of a digest the user, as elsewhere an identity is no secret.
-fn without_secret(identity: &AuthId) -> AuthId {
-    let mut shown = identity.clone();
-    if shown.scheme == "digest" {
-        shown.id = shown.id.split(':').next().unwrap_or_default().to_owned();
-    }
-    shown
 }
 
 /// Whoever may not administer a znode sees whom a digest belongs to, and not the digest (CVE-2019-0201).

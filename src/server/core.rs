@@ -238,6 +238,11 @@ impl Core {
                         self.with_conn(&conns, conn, |conn| conn.outbox.push_event(&frame));
                     }
                 }
+                Output::Audit(audited) => {
+                    if let Some(audit) = &context.audit {
+                        audit.tell(&audited);
+                    }
+                }
                 Output::CloseConn { conn, reason } => {
                     self.with_conn(&conns, conn, |conn| conn.outbox.close(Closing::Behind(reason)));
                 }

@@ -11,7 +11,11 @@
 //! | `disk_op` | disk | one operation of it |
 //! | `snapshots` | snapshots | snapshot files, purging, segments for the log |
 //! | `recover` | main | from the disk to the state |
+//! | `audit` | audit | the audit log |
+//! | `chance` | any | numbers that nobody can guess |
 
+mod audit;
+mod chance;
 mod client;
 mod clock;
 mod core;
@@ -24,7 +28,7 @@ mod recover;
 mod run;
 mod snapshots;
 
-pub use client::{IDENTITIES_MAX, authenticated, is_for_leader};
+pub use client::{AuthError, IDENTITIES_MAX, authenticated, is_for_leader};
 pub use disk::EXIT_HALTED;
 pub use disk_op::{Carried, DiskFault, carry_out};
 pub use recover::{OnDamage, Recovered, StartFault, recover_from};

@@ -13,18 +13,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+use super::audit::AuditLog;
+use super::chance::secret;
 use super::client::{self, ClientContext, ClientThreads, Conns};
 use super::clock::Clock;
 use super::core::{Core, Outlets};
 use super::disk::{DiskQueue, DiskThread, Job};
 use super::net::BoundPort;
-use super::peer::{self, Electors, Identity, Links, LivePeers, PeerContext};
+use super::peer::{self, Electors, Identity, Links, LivePeers, PeerAuth, PeerContext};
 use super::quiet::Quiet;
 use super::recover::{self, Recovered};
 use super::snapshots::SnapshotThread;
 use crate::admin::Stats;
 use crate::config::Settings;
-use crate::replica::{self, Image, Input, LimitedConfig, Limits, LocalConfig, Replica, ZabConfig};
+use crate::replica::{self, AclRules, Image, Input, LimitedConfig, Limits, LocalConfig, Replica, ZabConfig};
+use crate::sasl;
 use crate::storage::TXN_BYTES_MAX;
 
 /// Inputs that wait for the core; who has more waits itself.
@@ -113,13 +116,11 @@ async fn serve(
         .await
         .with_context(|| format!("clientPort {client_addr} cannot be used"))?;
     let (inputs, inputs_of_core) = mpsc::channel(INPUTS_MAX);
-    let members = settings.servers.iter().map(|server| server.id).collect();
-    let identity = Arc::new(Identity::new(settings.server_id, members, &found.zab.epoch));
+    let identity = Arc::new(identity(&settings, &found)?);
     let disk = Arc::new(DiskQueue::default());
     let images = start_snapshots(&settings, &found, &inputs, &disk)?;
     let clock = Clock::start();
-    let config = replica_config(&settings, &chance);
-    let replica = Replica::new(config, found.zab, found.state, clock.now());
+    let replica = Replica::new(replica_config(&settings, &chance), found.zab, found.state, clock.now());
     let disk_thread = DiskThread {
         storage: found.storage,
         queue: Arc::clone(&disk),
@@ -138,6 +139,8 @@ async fn serve(
         quiet: Quiet::default(),
     });
     let clients = Arc::new(ClientContext {
+        sasl_users: sasl_users(&settings)?,
+        audit: start_audit(&settings)?,
         settings,
         replica: Arc::new(RwLock::new(replica)),
         inputs,
@@ -198,6 +201,13 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
         expiry_bucket_ms: EXPIRY_BUCKET_MS,
         park_ms_max: u64::from(settings.park_timeout_ms),
         limits: Limits { frame_bytes_max, txn_bytes_max, has_ttls: settings.extended_types },
+        acl_rules: AclRules {
+            skip: settings.auth.skip_acl,
+            has_digest: settings.auth.digest,
+            has_sasl: settings.auth.sasl,
+            any_sasl_user: settings.auth.any_sasl_user.clone(),
+        },
+        audits: settings.audit.is_some(),
         limited: LimitedConfig {
             check_interval_ms: u64::from(settings.container_check_interval_ms),
             deletions_per_minute_max: settings.container_deletions_per_minute_max,
@@ -212,6 +222,28 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
         snapshot_txns: u64::from(settings.snapshot_txns_max),
         snapshot_log_bytes: settings.snapshot_log_bytes_max,
     }
+}
+
+/// What this server is to others.
+fn identity(settings: &Settings, found: &Recovered) -> anyhow::Result<Identity> {
+    let members = settings.servers.iter().map(|server| server.id).collect();
+    let auth = settings.auth.quorum.clone().map(PeerAuth::new).transpose()?;
+    Ok(Identity::new(settings.server_id, members, &found.zab.epoch).with_auth(auth))
+}
+
+fn start_audit(settings: &Settings) -> anyhow::Result<Option<AuditLog>> {
+    let Some(audit) = &settings.audit else { return Ok(None) };
+    let log = AuditLog::start(audit)
+        .with_context(|| format!("the audit log {} cannot be written", audit.file.display()))?;
+    Ok(Some(log))
+}
+
+/// The users of clients, if there are any.
+fn sasl_users(settings: &Settings) -> anyhow::Result<Option<sasl::Users>> {
+    let Some(users) = &settings.auth.sasl_users else { return Ok(None) };
+    let users = users.iter().map(|(name, password)| (&**name, password.expose()));
+    let seed = secret().context("the system has no random numbers")?;
+    Ok(Some(sasl::Users::new(users, &seed)))
 }
 
 fn start_snapshots(
@@ -272,6 +304,9 @@ async fn let_clients_in(
         Err(_) => tracing::warn!("there is no leader yet, but clients can connect"),
     }
     tracing::info!("serving clients on {addr}");
+    if let Some(audit) = &context.audit {
+        audit.tell_server("serverStart", "success");
+    }
     client::listen(context, threads, listener).await;
     Ok(())
 }
@@ -290,6 +325,16 @@ async fn end(clients: &ClientContext, disk: &DiskQueue, disk_thread: JoinHandle<
     thread::spawn(move || done.send(disk_thread.join()));
     if timeout(SYNC_LIMIT, synced).await.is_err() {
         tracing::warn!("the disk is busy: the end of the log is not marked");
+    }
+    let Some(audit) = clients.audit.as_ref() else { return };
+    audit.tell_server("serverStop", "invoked");
+    audit.end();
+    let (done, written) = oneshot::channel();
+    if let Some(writing) = audit.take_thread() {
+        thread::spawn(move || done.send(writing.join()));
+    }
+    if !matches!(timeout(SYNC_LIMIT, written).await, Ok(Ok(Ok(())))) {
+        tracing::warn!("the end of the audit log could not be written");
     }
 }
 

@@ -1,25 +1,50 @@
-//! Who may do what: the schemes `world`, `auth`, `digest` and `ip`, as ZooKeeper's providers understand them.
+//! Who may do what: the schemes `world`, `auth`, `digest`, `ip` and `sasl`, as ZooKeeper's providers understand them.
 
 use crate::jute::{Acl, AuthId, ErrorCode};
 
 /// Bytes of an address, as many as its family has.
 type Address = Vec<u8>;
 
+/// What the configuration says about lists.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// everybody may do everything (`skipACL`); lists are kept all the same
+    pub skip: bool,
+    /// the scheme `digest` means something (`DigestAuthenticationProvider.enabled`)
+    pub has_digest: bool,
+    /// the scheme `sasl` means something (`authProvider.*`)
+    pub has_sasl: bool,
+    /// an entry of the scheme `sasl` with this name is for whoever has proved any name (`letAnySaslUserDoX`)
+    pub any_sasl_user: Option<String>,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules { skip: false, has_digest: true, has_sasl: false, any_sasl_user: None }
+    }
+}
+
 /// True if the list grants one of the permissions in `perm` to one of the identities of a connection.
 ///
 /// An empty list protects nothing, and the identity `super` may do everything, as in ZooKeeper.
-pub fn permits(acl: &[Acl], perm: i32, ids: &[AuthId]) -> bool {
+pub fn permits(acl: &[Acl], perm: i32, ids: &[AuthId], rules: &Rules) -> bool {
     acl.is_empty()
+        || rules.skip
         || ids.iter().any(|id| id.scheme == "super")
         || acl
             .iter()
-            .any(|entry| entry.perms & perm != 0 && (is_anyone(&entry.id) || is_one_of(&entry.id, ids)))
+            .any(|entry| entry.perms & perm != 0 && (is_anyone(&entry.id) || rules.is_one_of(&entry.id, ids)))
+}
+
+/// True if the list grants the permission to everybody, whatever the rules.
+pub(super) fn permits_everyone(acl: &[Acl], perm: i32) -> bool {
+    acl.is_empty() || acl.iter().any(|entry| entry.perms & perm != 0 && is_anyone(&entry.id))
 }
 
 /// The list as it is stored: without duplicates, and with `auth` replaced by who the client is.
 ///
 /// `InvalidAcl` if nothing is left, or an entry can never mean anyone.
-pub fn fix_acl(acl: &[Acl], ids: &[AuthId]) -> Result<Vec<Acl>, ErrorCode> {
+pub fn fix_acl(acl: &[Acl], ids: &[AuthId], rules: &Rules) -> Result<Vec<Acl>, ErrorCode> {
     let mut fixed: Vec<Acl> = Vec::with_capacity(acl.len());
     for (n, entry) in acl.iter().enumerate() {
         if acl[..n].contains(entry) {
@@ -29,12 +54,12 @@ pub fn fix_acl(acl: &[Acl], ids: &[AuthId]) -> Result<Vec<Acl>, ErrorCode> {
             fixed.push(entry.clone());
         } else if entry.id.scheme == "auth" {
             let before = fixed.len();
-            let authenticated = ids.iter().filter(|id| is_authenticated(id));
+            let authenticated = ids.iter().filter(|id| rules.is_authenticated(id));
             fixed.extend(authenticated.map(|id| Acl { perms: entry.perms, id: id.clone() }));
             if fixed.len() == before {
                 return Err(ErrorCode::InvalidAcl);
             }
-        } else if is_valid(&entry.id) {
+        } else if rules.is_valid(&entry.id) {
             fixed.push(entry.clone());
         } else {
             return Err(ErrorCode::InvalidAcl);
@@ -47,24 +72,45 @@ fn is_anyone(id: &AuthId) -> bool {
     id.scheme == "world" && id.id == "anyone"
 }
 
-fn is_one_of(granted: &AuthId, ids: &[AuthId]) -> bool {
-    ids.iter().filter(|id| id.scheme == granted.scheme).any(|id| match &*granted.scheme {
-        "digest" => id.id == granted.id,
-        "ip" => ip_matches(&id.id, &granted.id),
-        _ => false,
-    })
+impl Rules {
+    fn is_one_of(&self, granted: &AuthId, ids: &[AuthId]) -> bool {
+        ids.iter().filter(|id| id.scheme == granted.scheme).any(|id| match &*granted.scheme {
+            "digest" => self.has_digest && id.id == granted.id,
+            "ip" => ip_matches(&id.id, &granted.id),
+            "sasl" => self.has_sasl && self.sasl_matches(&id.id, &granted.id),
+            _ => false,
+        })
+    }
+
+    /// The user `super` is all of them, as in ZooKeeper.
+    fn sasl_matches(&self, user: &str, granted: &str) -> bool {
+        user == "super" || user == granted || self.any_sasl_user.as_deref() == Some(granted)
+    }
+
+    /// An identity that the client has proved. An address proves nothing, and `super` is not for lists.
+    fn is_authenticated(&self, id: &AuthId) -> bool {
+        match &*id.scheme {
+            "digest" => self.has_digest,
+            "sasl" => self.has_sasl,
+            _ => false,
+        }
+    }
+
+    fn is_valid(&self, id: &AuthId) -> bool {
+        match &*id.scheme {
+            "digest" => self.has_digest && is_valid_digest(&id.id),
+            "ip" => parse_network(&id.id).is_some(),
+            "sasl" => self.has_sasl && is_valid_principal(&id.id),
+            _ => false,
+        }
+    }
 }
 
-/// An identity that the client has proved. An address proves nothing, and `super` is not for lists.
-fn is_authenticated(id: &AuthId) -> bool {
-    id.scheme == "digest"
-}
-
-fn is_valid(id: &AuthId) -> bool {
-    match &*id.scheme {
-        "digest" => is_valid_digest(&id.id),
-        "ip" => parse_network(&id.id).is_some(),
-        _ => false,
+/// Any name, or `service/host@REALM` with each of its parts empty or not: ZooKeeper takes it for one of Kerberos.
+fn is_valid_principal(id: &str) -> bool {
+    match id.split_once('@') {
+        None => true,
+        Some((service, realm)) => !realm.contains(['/', '@']) && service.matches('/').count() <= 1,
     }
 }
 
@@ -155,6 +201,14 @@ fn masked(mut address: Address, bits: usize) -> Address {
 mod tests {
     use super::*;
     use crate::jute::perms::{ADMIN, ALL, CREATE, READ, WRITE};
+
+    fn permits(acl: &[Acl], perm: i32, ids: &[AuthId]) -> bool {
+        super::permits(acl, perm, ids, &Rules::default())
+    }
+
+    fn fix_acl(acl: &[Acl], ids: &[AuthId]) -> Result<Vec<Acl>, ErrorCode> {
+        super::fix_acl(acl, ids, &Rules::default())
+    }
 
     fn id(scheme: &str, id: &str) -> AuthId {
         AuthId { scheme: scheme.into(), id: id.into() }
@@ -288,5 +342,49 @@ mod tests {
         let fixed = fix_acl(&[acl(READ, "auth", "ignored")], &ids);
         assert_eq!(fixed, Ok(vec![acl(READ, "digest", "me:x"), acl(READ, "digest", "you:y")]));
         assert_eq!(fix_acl(&[acl(READ, "auth", "")], &ids[..1]), Err(ErrorCode::InvalidAcl));
+    }
+
+    #[test]
+    fn a_user_of_sasl_counts_only_where_the_scheme_is_configured() {
+        let rules = Rules { has_sasl: true, ..Rules::default() };
+        let (list, bob) = ([acl(READ, "sasl", "bob")], [id("sasl", "bob")]);
+        assert!(super::permits(&list, READ, &bob, &rules));
+        assert!(super::permits(&list, READ, &[id("sasl", "super")], &rules), "as in ZooKeeper");
+        assert!(!super::permits(&list, READ, &[id("sasl", "eve"), id("digest", "bob")], &rules));
+        assert!(!permits(&list, READ, &bob));
+        assert_eq!(super::fix_acl(&[acl(READ, "auth", "")], &bob, &rules), Ok(list.to_vec()));
+        assert_eq!(fix_acl(&[acl(READ, "auth", "")], &bob), Err(ErrorCode::InvalidAcl));
+        for name in ["", "bob", "a/b", "a/b/c", "bob@R", "a/b@R", "@", "/@", "a/@"] {
+            assert!(super::fix_acl(&[acl(READ, "sasl", name)], &[], &rules).is_ok(), "{name}");
+        }
+        for name in ["a@b@c", "a@b/c", "a/b/c@R"] {
+            assert!(super::fix_acl(&[acl(READ, "sasl", name)], &[], &rules).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_name_can_stand_for_all_users_of_sasl() {
+        let any_sasl_user = Some("everybody".to_owned());
+        let rules = Rules { has_sasl: true, any_sasl_user, ..Rules::default() };
+        let list = [acl(READ, "sasl", "everybody")];
+        assert!(super::permits(&list, READ, &[id("sasl", "eve")], &rules));
+        assert!(!super::permits(&list, READ, &[id("digest", "eve:x")], &rules));
+        assert!(!super::permits(&[acl(READ, "sasl", "bob")], READ, &[id("sasl", "eve")], &rules));
+    }
+
+    #[test]
+    fn a_scheme_that_is_switched_off_means_nobody() {
+        let rules = Rules { has_digest: false, ..Rules::default() };
+        let (list, me) = ([acl(READ, "digest", "me:x")], [id("digest", "me:x")]);
+        assert!(!super::permits(&list, READ, &me, &rules));
+        assert_eq!(super::fix_acl(&list, &me, &rules), Err(ErrorCode::InvalidAcl));
+        assert_eq!(super::fix_acl(&[acl(READ, "auth", "")], &me, &rules), Err(ErrorCode::InvalidAcl));
+    }
+
+    #[test]
+    fn with_lists_skipped_everybody_may_do_everything_and_lists_are_still_checked() {
+        let rules = Rules { skip: true, ..Rules::default() };
+        assert!(super::permits(&[acl(READ, "digest", "me:x")], CREATE, &[], &rules));
+        assert_eq!(super::fix_acl(&[acl(READ, "x", "y")], &[], &rules), Err(ErrorCode::InvalidAcl));
     }
 }

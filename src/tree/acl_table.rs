@@ -43,12 +43,12 @@ impl Readers {
     }
 
     /// True if a client with these identities is one of them.
-    pub fn include(&self, ids: &[AuthId]) -> bool {
-        self.some.as_ref().is_none_or(|access| acl::permits(&access.acl, perms::READ, ids))
+    pub fn include(&self, ids: &[AuthId], rules: &acl::Rules) -> bool {
+        self.some.as_ref().is_none_or(|access| acl::permits(&access.acl, perms::READ, ids, rules))
     }
 
     fn of(access: &Arc<Access>) -> Readers {
-        let everyone = acl::permits(&access.acl, perms::READ, &[]);
+        let everyone = acl::permits_everyone(&access.acl, perms::READ);
         Readers { some: (!everyone).then(|| access.clone()) }
     }
 

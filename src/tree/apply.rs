@@ -275,6 +275,7 @@ mod tests {
 
     use super::*;
     use crate::jute;
+    use crate::tree::acl::Rules;
     use crate::txn::{Acl, CloseSession, CreateSession, Op, Ops};
 
     const OWNER: SessionId = SessionId(0x01_0000_0000_0001);
@@ -410,7 +411,7 @@ mod tests {
             Op::delete("/a".into()),
         ]);
         let applied = tree.apply(Zxid(1), &txn).unwrap();
-        let secret = applied.changes.iter().filter(|change| !change.readers.include(&[]));
+        let secret = applied.changes.iter().filter(|change| !change.readers.include(&[], &Rules::default()));
         assert_eq!(
             secret.map(|change| (change.kind, change.path)).collect::<Vec<_>>(),
             [
@@ -420,7 +421,12 @@ mod tests {
                 (EventKind::NodeDeleted, "/a"),
             ]
         );
-        assert!(applied.changes.iter().all(|change| change.readers.include(std::slice::from_ref(&me))));
+        assert!(
+            applied
+                .changes
+                .iter()
+                .all(|change| change.readers.include(std::slice::from_ref(&me), &Rules::default()))
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Looking at the tree.
 
+use super::acl::Rules;
 use super::acl_table::Access;
 use super::blob::Blob;
 use super::image::Image;
@@ -138,8 +139,8 @@ impl<'a> Znode<'a> {
     }
 
     /// True if one of the identities has one of the permissions.
-    pub fn permits(&self, perm: i32, ids: &[AuthId]) -> bool {
-        super::acl::permits(self.acl(), perm, ids)
+    pub fn permits(&self, perm: i32, ids: &[AuthId], rules: &Rules) -> bool {
+        super::acl::permits(self.acl(), perm, ids, rules)
     }
 
     /// The last name of the path; empty for the root.

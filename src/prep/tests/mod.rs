@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use super::*;
 use crate::ids::Epoch;
 use crate::jute::{Acl, Create, CreateOp, perms};
+use crate::tree::acl::Rules;
 use crate::txn::Txn;
 
 mod model;
@@ -37,7 +38,7 @@ impl Leader {
         Leader {
             tree: Tree::new(7),
             sessions,
-            prep: Prep::new(LIMITS, 7),
+            prep: Prep::new(LIMITS, Rules::default(), 7),
             auth: Vec::new(),
             proposed: VecDeque::new(),
             last: Zxid::new(Epoch(1), 0),

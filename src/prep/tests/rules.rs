@@ -68,7 +68,7 @@ fn the_operation_says_how_long_a_znode_lives_and_the_flags_only_have_to_fit() {
         (ttl(-1), Persistent, Err(BadArguments)),
     ] {
         let limits = Limits { has_ttls: true, ..LIMITS };
-        let mut leader = Leader { prep: Prep::new(limits, 1), ..Leader::new() };
+        let mut leader = Leader { prep: Prep::new(limits, Rules::default(), 1), ..Leader::new() };
         let lifetime = leader.ask(ONE, &create_by(op, mode)).map_err(|error| error.code).map(|_| {
             leader.apply_all();
             leader.tree.node("/c").expect("it was created").lifetime()

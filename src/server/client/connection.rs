@@ -24,6 +24,7 @@ use super::{ClientContext, auth};
 use crate::admin::Counted;
 use crate::jute::{AuthId, FrameError};
 use crate::replica::Input;
+use crate::sasl::Exchange;
 
 /// The most that one read takes. It lands on the stack, so that a connection that waits holds no buffer.
 const READ_BYTES: usize = 64 << 10;
@@ -105,6 +106,10 @@ pub(super) struct Connection {
     /// the last of them is a `sync`
     pub is_syncing: bool,
     pub identities: Arc<[AuthId]>,
+    /// it is not served with these (`enforce.auth.*`)
+    pub must_authenticate: bool,
+    /// what it does to authenticate by SASL
+    pub sasl: Option<Box<Exchange>>,
     pub closing: Option<Closing>,
     stream: TcpStream,
 }
@@ -123,7 +128,9 @@ pub(super) async fn serve(context: Arc<ClientContext>, conn: Arc<Conn>, stream: 
         outstanding_bytes: 0,
         room: Share::new(&context.room),
         is_syncing: false,
+        must_authenticate: !auth::are_enough(&identities, &context.settings.auth),
         identities,
+        sasl: None,
         closing: None,
         stream,
     };

@@ -11,11 +11,13 @@
 //! | `conn` | all connections, who was heard of, who is overdue |
 //! | `tally` | what is told of one connection |
 //! | `auth` | who a client is |
+//! | `login` | how it proves that |
 
 mod auth;
 mod conn;
 mod connection;
 mod listener;
+mod login;
 mod outbox;
 mod requests;
 mod room;
@@ -26,18 +28,21 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::mpsc;
 
-pub use auth::{IDENTITIES_MAX, authenticated};
+pub use auth::{AuthError, IDENTITIES_MAX, authenticated};
 pub use conn::{Conn, Conns, SWEEP_MS, Table as ConnTable};
 pub use listener::{ClientThreads, listen};
 pub use outbox::Closing;
 pub use requests::is_for_leader;
 pub use room::Room;
 
+use super::audit::AuditLog;
+use super::chance::nonce;
 use super::quiet::Quiet;
 use crate::admin::{ClientLine, ClientSession, Lists, Mode, Stats, View, Word, answer};
 use crate::config::Settings;
 use crate::ids::SessionId;
 use crate::replica::{Input, Replica};
+use crate::sasl;
 use crate::zab::Role;
 
 /// What every client connection needs.
@@ -54,6 +59,10 @@ pub struct ClientContext {
     pub damaged_sets: usize,
     /// for big requests
     pub room: Room,
+    /// who can authenticate by SASL
+    pub sasl_users: Option<sasl::Users>,
+    /// told of what clients change
+    pub audit: Option<AuditLog>,
     /// the counters
     pub stats: Stats,
     /// for log lines that can come often

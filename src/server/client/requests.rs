@@ -7,11 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::ClientContext;
 use super::connection::{Connection, End, Outstanding, Stage};
 use super::outbox::Closing;
-use super::{ClientContext, auth};
 use crate::admin::{Counted, Word};
-use crate::ids::{Xid, Zxid};
+use crate::ids::Xid;
 use crate::jute::{
     ErrorCode, OpCode, Reader, Request, RequestHeader, decode_connect_request, decode_request,
     encode_empty_reply, encode_error_reply, next_frame, xid,
@@ -41,7 +41,7 @@ pub(super) enum Progress {
 }
 
 /// What became of one frame.
-enum Served {
+pub(super) enum Served {
     /// it is answered, or on its way
     Done,
     /// it has to wait for earlier ones
@@ -51,7 +51,7 @@ enum Served {
 }
 
 /// The state, locked from the first read of a batch to its last.
-enum Access<'a> {
+pub(super) enum Access<'a> {
     Unlocked,
     Shared(RwLockReadGuard<'a, Replica>),
     Exclusive(RwLockWriteGuard<'a, Replica>),
@@ -162,6 +162,9 @@ impl Connection {
             .map_err(|error| End::Malformed { what: "request header", error })?;
         self.conn.tally.asked(header.op, header.xid);
         let op = OpCode::try_from(header.op).ok();
+        if self.must_authenticate && !matches!(op, Some(OpCode::Auth | OpCode::Sasl)) {
+            return Ok(self.refuse_unknown(header.xid));
+        }
         match op {
             // A ping tells that both sides live: it does not wait for writes, which an election can hold up.
             Some(OpCode::Ping) => {
@@ -172,6 +175,10 @@ impl Connection {
             Some(OpCode::Auth) => {
                 let body = &frame[RequestHeader::WIRE_BYTES..];
                 return self.authenticate(context, access, header.xid, body);
+            }
+            Some(OpCode::Sasl) => {
+                let body = &frame[RequestHeader::WIRE_BYTES..];
+                return self.step_sasl(context, access, header.xid, body);
             }
             _ => {}
         }
@@ -243,7 +250,7 @@ impl Connection {
         replica
     }
 
-    fn lock_exclusive<'a, 'g>(
+    pub(super) fn lock_exclusive<'a, 'g>(
         &mut self,
         context: &'a ClientContext,
         access: &'g mut Access<'a>,
@@ -292,39 +299,6 @@ impl Connection {
         mine >= OUTSTANDING_MAX
             || self.outstanding_bytes >= OUTSTANDING_BYTES_MAX
             || (mine > 0 && self.context.stats.outstanding() > all_max)
-    }
-
-    /// A proof of identity counts for all requests behind it.
-    fn authenticate<'a>(
-        &mut self,
-        context: &'a ClientContext,
-        access: &mut Access<'a>,
-        xid: Xid,
-        body: &[u8],
-    ) -> Result<Served, End> {
-        let request = decode_request(OpCode::Auth as i32, body)
-            .map_err(|error| End::Malformed { what: "auth packet", error })?;
-        let Request::Auth { scheme, auth: proof } = request else {
-            unreachable!("the operation code says what is decoded");
-        };
-        let peer = self.conn.peer;
-        match auth::authenticated(&self.identities, scheme, proof, peer.ip()) {
-            Some(identities) => {
-                self.lock_exclusive(context, access).identify(self.conn.id, &identities);
-                self.identities = identities;
-                encode_empty_reply(&mut self.output, xid, Zxid::ZERO);
-            }
-            None => {
-                self.context.stats.count_auth_failed();
-                self.context.quiet.say(&format!("auth {}", peer.ip()), |more| {
-                    let scheme: String = scheme.chars().filter(|c| !c.is_control()).take(32).collect();
-                    tracing::warn!("client {peer} could not authenticate with scheme {scheme:?}{more}");
-                });
-                encode_error_reply(&mut self.output, xid, Zxid::ZERO, ErrorCode::AuthFailed);
-                self.closing = Some(Closing::Behind("it could not authenticate"));
-            }
-        }
-        Ok(Served::Done)
     }
 
     fn count_received(&self, packets: u64) {

@@ -19,6 +19,18 @@ pub struct Hello {
     /// Why the sender closes the connection at once; empty if it does not.
     #[prost(string, tag = "6")]
     pub refusal: ::prost::alloc::string::String,
+    /// From the side that dialled: it authenticates next, and expects the same. From the other side: it can.
+    #[prost(bool, tag = "7")]
+    pub authenticates: bool,
+}
+/// Behind the Hellos, while the side that dialled authenticates.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Token {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub token: ::prost::bytes::Bytes,
+    /// Why the sender closes the connection at once; empty if it does not.
+    #[prost(string, tag = "2")]
+    pub refusal: ::prost::alloc::string::String,
 }
 /// One frame after the Hello.
 #[derive(Clone, PartialEq, ::prost::Message)]

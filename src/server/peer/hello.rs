@@ -7,19 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::auth::PeerAuth;
 use super::codec::{self, CodecError, LENGTH_BYTES};
 use super::generated::Hello;
 use crate::ids::ServerId;
+use crate::sasl::SaslError;
 use crate::zab::EpochRecord;
 
 /// The version of the protocol between servers. Rises when a server could misread another.
 pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Nothing is known of the other side yet: its first frame is small.
-const HELLO_BYTES_MAX: usize = 4096;
+pub(super) const HELLO_BYTES_MAX: usize = 4096;
 
 /// The text of a refusal that another server sends is cut to this before it is logged.
 const REFUSAL_CHARS_MAX: usize = 300;
@@ -31,15 +32,21 @@ pub struct Identity {
     members: BTreeSet<ServerId>,
     ensemble_id: AtomicU64,
     data_dir_id: AtomicU64,
+    auth: Option<PeerAuth>,
 }
 
 impl Identity {
     /// `members` are the servers of the configuration.
     pub fn new(server_id: ServerId, members: BTreeSet<ServerId>, record: &EpochRecord) -> Identity {
-        let identity =
-            Identity { server_id, members, ensemble_id: AtomicU64::new(0), data_dir_id: AtomicU64::new(0) };
+        let (ensemble_id, data_dir_id) = (AtomicU64::new(0), AtomicU64::new(0));
+        let identity = Identity { server_id, members, ensemble_id, data_dir_id, auth: None };
         identity.update(record);
         identity
+    }
+
+    /// The same, and how it authenticates.
+    pub fn with_auth(self, auth: Option<PeerAuth>) -> Identity {
+        Identity { auth, ..self }
     }
 
     /// Takes note of what is in the epoch file now.
@@ -57,6 +64,10 @@ impl Identity {
             data_dir_id: self.data_dir_id.load(Ordering::Relaxed),
             expected_server_id: expected.map_or(0, |id| u32::from(id.0)),
             refusal,
+            authenticates: match expected {
+                Some(_) => self.auth.as_ref().is_some_and(PeerAuth::dials),
+                None => self.auth.is_some(),
+            },
         }
     }
 }
@@ -101,6 +112,16 @@ pub enum Refusal {
     /// A second server with the id of one that is connected.
     #[error("server {0} is connected already, with another data directory: two servers have the same myid")]
     OtherDataDir(ServerId),
+    /// Whoever connects has to authenticate.
+    #[error(
+        "it does not authenticate: expected quorum.auth.learnerRequireSasl=true there, as quorum.auth.serverRequireSasl here"
+    )]
+    Unauthenticated,
+    /// It cannot prove that it is what it says.
+    #[error(
+        "it cannot authenticate: expected quorum.auth.enableSasl=true there, as quorum.auth.learnerRequireSasl here"
+    )]
+    CannotAuthenticate,
 }
 
 /// Decides whether to talk to the server that sent `theirs`: `expected` is whom this server dialled (`None`: it was
@@ -199,11 +220,22 @@ pub enum HelloError {
     /// The other server refuses.
     #[error("refused by the other side: {0}")]
     RefusedByPeer(String),
+    /// One of the two does not know the password.
+    #[error("not authenticated: {}", without_name(.0))]
+    Unproved(SaslError),
+}
+
+/// Strangers choose the name, and with it could have a line of the log for each of them.
+fn without_name(error: &SaslError) -> String {
+    match error {
+        SaslError::Denied(_) => "no such user, or the wrong password".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 /// The exchange on the side that dialled.
 pub async fn greet(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     identity: &Identity,
     live: &Arc<LivePeers>,
     expected: ServerId,
@@ -215,20 +247,34 @@ pub async fn greet(
         return Err(HelloError::RefusedByPeer(printable(&theirs.refusal)));
     }
     let id = check_hello(&theirs, &ours, &identity.members, Some(expected), |id| live.data_dir(id))?;
+    if let Some(auth) = identity.auth.as_ref().filter(|auth| auth.dials()) {
+        if !theirs.authenticates {
+            return Err(Refusal::CannotAuthenticate.into());
+        }
+        auth.prove(stream, identity.server_id, id).await?;
+    }
     Ok((id, live.enter(id, theirs.data_dir_id)))
 }
 
 /// The exchange on the side that was dialled.
 pub async fn answer(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     identity: &Identity,
     live: &Arc<LivePeers>,
 ) -> Result<(ServerId, LivePeer), HelloError> {
     let theirs = read_hello(stream).await?;
     let ours = identity.hello(None, String::new());
-    match check_hello(&theirs, &ours, &identity.members, None, |id| live.data_dir(id)) {
+    let insists = identity.auth.as_ref().is_some_and(PeerAuth::insists);
+    let checked = match check_hello(&theirs, &ours, &identity.members, None, |id| live.data_dir(id)) {
+        Ok(_) if insists && !theirs.authenticates => Err(Refusal::Unauthenticated),
+        checked => checked,
+    };
+    match checked {
         Ok(id) => {
             write_hello(stream, &ours).await?;
+            if let Some(auth) = identity.auth.as_ref().filter(|_| theirs.authenticates) {
+                auth.demand(stream, identity.server_id, id).await?;
+            }
             Ok((id, live.enter(id, theirs.data_dir_id)))
         }
         Err(refusal) => {
@@ -238,13 +284,13 @@ pub async fn answer(
     }
 }
 
-async fn write_hello(stream: &mut TcpStream, hello: &Hello) -> io::Result<()> {
+async fn write_hello(stream: &mut (impl AsyncWrite + Unpin), hello: &Hello) -> io::Result<()> {
     let mut frame = BytesMut::new();
     codec::encode_hello(hello, &mut frame);
     stream.write_all(&frame).await
 }
 
-async fn read_hello(stream: &mut TcpStream) -> Result<Hello, HelloError> {
+async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<Hello, HelloError> {
     let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length).await?;
     let length = u32::from_be_bytes(length) as usize;
@@ -257,7 +303,7 @@ async fn read_hello(stream: &mut TcpStream) -> Result<Hello, HelloError> {
 }
 
 /// What another server sent, fit for a log line.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(REFUSAL_CHARS_MAX).collect()
 }
 
@@ -274,6 +320,7 @@ mod tests {
             data_dir_id: 22,
             expected_server_id: 1,
             refusal: String::new(),
+            authenticates: false,
         }
     }
 

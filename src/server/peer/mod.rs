@@ -5,10 +5,13 @@
 //! | election | everyone everyone | notifications, outward only; the newest replaces what was not sent yet |
 //! | quorum | a learner its leader | everything else, both ways: a *link* |
 //!
+//! Behind the `Hello` the two authenticate one another, if that is configured (`auth`).
+//!
 //! Dials are independent of one another, and a name is looked up again at every dial. Nothing here decides anything:
 //! what comes in becomes an [`Input`], and who counts as failed is told by the one clock of the core, except that a
 //! closed or silent connection to the election port is reported as such.
 
+mod auth;
 mod codec;
 mod election;
 mod frames;
@@ -26,6 +29,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+pub use auth::PeerAuth;
 pub use codec::{
     CodecError, approximate_bytes, decode, decode_hello, decode_notification, encode, encode_notification,
 };
