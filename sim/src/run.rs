@@ -239,7 +239,7 @@ impl Run {
                 return;
             }
             self.calm_down(2);
-            if self.ensemble.now - began >= 30_000 {
+            if self.ensemble.now - began >= 120_000 {
                 fail(limited::NAME, format!("a repaired ensemble does not end what is due: {due:?}"));
             }
         }
