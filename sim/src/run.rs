@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use zabra::ids::ServerId;
 use zabra::replica::LimitedConfig;
 
-use super::checkers::limited;
+use super::checkers::{limited, require, watches};
 use super::coverage::Coverage;
 use super::ensemble::{Ensemble, Settings};
 use super::failure::{Failure, catch, fail};
@@ -262,6 +262,11 @@ impl Run {
     fn judge(&mut self) {
         let Ensemble { clients, judge, servers, coverage, .. } = &mut self.ensemble;
         judge.finish(servers);
+        for client in clients.all.values().filter(|client| client.connected) {
+            let server = client.server.and_then(|id| servers[&id].replica.as_ref());
+            let kept = server.map(|replica| replica.watches().of_conn(client.conn)).unwrap_or_default();
+            require(watches::NAME, client.watches.are_kept(&kept));
+        }
         judge.witness.finish(clients.all.values_mut(), coverage);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zabra::ids::Zxid;
 use zabra::jute::{ErrorCode, EventKind, Response, WatchEvent, WatcherType};
+use zabra::watch::WatchKind;
 
 use super::{Verdict, unless};
 use crate::model::{Change, Model};
@@ -53,6 +54,16 @@ impl Watching {
             WatcherType::Persistent => &[Persistent],
             WatcherType::PersistentRecursive => &[Recursive],
             WatcherType::Any => &[Data, Absence, Children, Persistent, Recursive],
+        }
+    }
+
+    /// How a server keeps it.
+    fn kept_as(self) -> WatchKind {
+        match self {
+            Watching::Data | Watching::Absence => WatchKind::Data,
+            Watching::Children => WatchKind::Child,
+            Watching::Persistent => WatchKind::Persistent,
+            Watching::Recursive => WatchKind::PersistentRecursive,
         }
     }
 
@@ -138,6 +149,14 @@ impl Watches {
         let is_there = Watching::meant_by(which).iter().any(|watching| self.is_set(*watching, path));
         let due = if is_there { Ok(Response::Empty) } else { Err(ErrorCode::NoWatcher) };
         unless(*result == due, || format!("watches of {path} ({which:?}): {result:?} instead of {due:?}"))
+    }
+
+    /// What a server keeps for the client's connection is what the client has; nothing before it set them again.
+    pub fn are_kept(&self, kept: &[(&str, WatchKind)]) -> Verdict {
+        let due: BTreeSet<_> = self.all().map(|(watching, path)| (path, watching.kept_as())).collect();
+        let due = if self.away { BTreeSet::new() } else { due };
+        let kept: BTreeSet<_> = kept.iter().copied().collect();
+        unless(kept == due, || format!("a server keeps {kept:?} for a client that watches {due:?}"))
     }
 
     /// Those that wait for a change, each with the path that it is set on.
@@ -316,6 +335,11 @@ mod tests {
         watches.remove("/a", WatcherType::Data);
         assert_eq!(watches.answers("/a", WatcherType::Data, &not), Ok(()));
         assert_eq!(watches.answers("/a", WatcherType::Persistent, &there), Ok(()));
+        assert_eq!(watches.are_kept(&[("/a", WatchKind::Persistent)]), Ok(()));
+        watches.are_kept(&[]).expect_err("it is lost");
+        watches.lose();
+        assert_eq!(watches.are_kept(&[]), Ok(()));
+        watches.are_kept(&[("/a", WatchKind::Persistent)]).expect_err("it is not set again yet");
     }
 
     #[test]
