@@ -84,10 +84,30 @@ mutants! {
     PendingForgotten, "CH#48595", "a request is judged without what is proposed and not applied yet";
     MultiInParts, "ZOOKEEPER-3127", "a multi that fails carries out what comes before";
     SequenceByCount, "ZOOKEEPER-1046", "sequential names count the children that are there";
+    // Znodes that the leader ends.
+    SearchIgnoresPending, "ZOOKEEPER-2163", "a container is ended although a child of it is proposed";
+    EndNotRemembered, "CH#48595", "what the leader ends is there for requests until it is applied";
+    UnusedEndsAtOnce, "ZOOKEEPER-3546", "a container does not wait for its first child";
+    UnusedStays, "ZOOKEEPER-3546", "a container that never had a child stays for ever";
+    TtlSinceCreation, "ZOOKEEPER-2169", "a time to live counts from the creation, whoever sets the data";
+    EndsTooFast, "containers", "the leader ends at once all that it finds, however much that is";
+    EndByOwnClock, "containers", "a follower leaves what is not due yet by its own clock";
+    LimitedForgotten, "containers", "what was loaded from a snapshot is not looked at for its end";
+    CountDrifts, "getAllChildrenNumber", "a deletion is counted at the parent, and not above it";
     // Watches.
     EventBehindReply, "watches", "an event is told behind the reply that shows the change";
     WatchFiresTwice, "watches", "a watch stays when it fires";
     WatchNotResumed, "ZOOKEEPER-1412", "watches set again do not look at what was missed";
+    WatchResumedAndTold, "watches", "a watch set again is there although what it missed is told";
+    StayingNotResumed, "ZOOKEEPER-1416", "watches that stay are not set again";
+    PersistentGone, "ZOOKEEPER-1416", "a persistent watch is gone when it fires";
+    RecursiveOneLevel, "ZOOKEEPER-1416", "a recursive watch is told of the children, and of nothing below them";
+    RecursiveNotSelf, "ZOOKEEPER-1416", "a recursive watch is not told of the znode that it is on";
+    RecursiveToldOfChildren, "ZOOKEEPER-4475", "a recursive watch is told that children changed";
+    ToldPerWatch, "watches", "a connection is told of a change once for each of its watches";
+    OneModePerPath, "ZOOKEEPER-4466", "a watch that stays takes the place of the other kind on the path";
+    RemovesOtherKinds, "ZOOKEEPER-1910, 4472", "to remove watches of one kind removes all on the path";
+    RemovesOfOthers, "ZOOKEEPER-1910", "to remove a watch removes those of other sessions on the path";
 }
 
 impl Known {

@@ -136,16 +136,21 @@ impl Client {
         format!("{}.{}", self.index, self.knows.next_value)
     }
 
-    /// A read left a watch.
-    pub fn note_watch(&mut self, read: &Read, zxid: Zxid, result: &Result<Response, ErrorCode>) {
+    /// A read left a watch, or took some away.
+    pub fn note_watch(&mut self, read: &Read, result: &Result<Response, ErrorCode>) {
         match (read, result) {
             (Read::Data { path, watch: true } | Read::Exists { path, watch: true }, Ok(_)) => {
-                self.watches.set(Watching::Data, path, zxid);
+                self.watches.set(Watching::Data, path);
             }
-            (Read::Exists { path, watch: true }, Err(_)) => self.watches.set(Watching::Absence, path, zxid),
-            (Read::Children { path, watch: true }, Ok(_)) => {
-                self.watches.set(Watching::Children, path, zxid);
+            (Read::Exists { path, watch: true }, Err(_)) => self.watches.set(Watching::Absence, path),
+            (Read::Children { path, watch: true }, Ok(_)) => self.watches.set(Watching::Children, path),
+            (Read::AddWatch { path, is_recursive: false }, Ok(_)) => {
+                self.watches.set(Watching::Persistent, path);
             }
+            (Read::AddWatch { path, is_recursive: true }, Ok(_)) => {
+                self.watches.set(Watching::Recursive, path);
+            }
+            (Read::RemoveWatches { path, which }, Ok(_)) => self.watches.remove(path, *which),
             _ => {}
         }
     }

@@ -13,6 +13,7 @@ use zabra::server::OnDamage;
 use zabra::storage::SnapshotEncoder;
 use zabra::zab::{LinkId, Message, Role};
 
+use super::checkers::limited::Limited;
 use super::clients::Clients;
 use super::coverage::Coverage;
 use super::disk::{Disk, End, HASH_SEED, Part, Refusal, Started};
@@ -24,8 +25,11 @@ use super::trace::Trace;
 pub const HEARTBEAT_MS: u64 = 40;
 pub const PEER_TIMEOUT_MS: u64 = 240;
 const DISK_TIMEOUT_MS: u64 = 500;
-const CONTAINER_CHECK_MS: u64 = 100;
 const WALL_MS: i64 = 1_700_000_000_000;
+
+/// How containers and znodes with a time to live end where nothing is drawn.
+pub const LIMITED: LimitedConfig =
+    LimitedConfig { check_interval_ms: 100, deletions_per_minute_max: 60_000, unused_ms_max: 0 };
 
 /// How much of a snapshot travels in one message, bytes.
 const CHUNK_BYTES: usize = 300;
@@ -42,6 +46,8 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// how much is sent at once
     pub batch_bytes_max: usize,
+    /// how containers and znodes with a time to live end
+    pub limited: LimitedConfig,
 }
 
 /// When a process ends in the middle of a step.
@@ -115,13 +121,15 @@ impl Ensemble {
             };
             (id, server)
         });
+        let mut judge = Judge::new(usize::from(settings.servers));
+        judge.witness.limited = Limited::new(settings.limited);
         Ensemble {
             settings,
             now: 0,
             servers: servers.collect(),
             clients: Clients::default(),
             network: Network::default(),
-            judge: Judge::new(usize::from(settings.servers)),
+            judge,
             coverage: Coverage::default(),
             trace,
         }
@@ -188,11 +196,7 @@ impl Ensemble {
             local: Default::default(),
             acl_rules: AclRules::default(),
             audits: false,
-            limited: LimitedConfig {
-                check_interval_ms: CONTAINER_CHECK_MS,
-                deletions_per_minute_max: 60_000,
-                unused_ms_max: 0,
-            },
+            limited: self.settings.limited,
             snapshot_txns: self.settings.snapshot_txns,
             snapshot_log_bytes: 1 << 30,
         }

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use zabra::ids::ServerId;
 
 use super::coverage::Coverage;
-use super::ensemble::{Ensemble, Settings};
+use super::ensemble::{Ensemble, LIMITED, Settings};
 use super::failure::{Failure, catch, fail};
 use super::network::Arrival;
 use super::trace::Trace;
@@ -96,6 +96,7 @@ impl Walk {
             sync_timeout_ms: 2_000,
             segment_bytes: 8192,
             batch_bytes_max: 400,
+            limited: LIMITED,
         };
         let mut walk =
             Walk { ensemble: Ensemble::new(settings, trace), bounds, writes: 0, crashes: 0, breaks: 0 };

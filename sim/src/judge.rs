@@ -26,7 +26,7 @@ use super::checkers::resources::{self, Kept, Known};
 use super::checkers::total_order::{self, TotalOrder};
 use super::checkers::{
     ack_durable, committed_log_durability, ephemerals, global_primary_order, leader_log_completeness,
-    memory_durable, require, snapshots,
+    limited, memory_durable, require, snapshots,
 };
 use super::coverage::Coverage;
 use super::disk::Part;
@@ -358,6 +358,7 @@ impl Judge {
         self.local_order.broadcasts(proposal.zxid);
         require(primary_integrity::NAME, self.primary.broadcasts(id, epoch, delivered));
         let Ok(txn) = Txn::from_bytes(proposal.txn.clone()) else { return };
+        require(limited::NAME, self.witness.limited.proposed(epoch, &txn, now));
         if matches!(txn.body, Some(Body::CloseSession(_))) && txn.request_id == 0 {
             require(expiry::NAME, self.expiry.expires(id, SessionId(txn.session_id), now));
         }

@@ -15,6 +15,39 @@ pub struct Node {
     pub stat: Stat,
     /// how many children there ever were
     created: i32,
+    /// what ends it, besides its session and clients
+    pub limit: Option<Limit>,
+}
+
+/// What the leader ends a znode without children for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// that it had one
+    Container,
+    /// that its data is so old
+    Ttl { ms: u64 },
+}
+
+impl Node {
+    /// A container that waits for its first child.
+    pub fn is_unused(&self) -> bool {
+        self.limit == Some(Limit::Container) && self.created == 0
+    }
+
+    /// Whether its end has come when the leader's clock shows `wall_ms`; an unused container waits so long for a child,
+    /// and for ever with 0.
+    pub fn is_due(&self, wall_ms: i64, unused_ms_max: u64) -> bool {
+        let is_older_than = |ms: u64| wall_ms as i128 - self.stat.mtime_ms as i128 > i128::from(ms);
+        self.stat.num_children == 0
+            && match self.limit {
+                None => false,
+                Some(Limit::Container) if self.created == 0 => {
+                    unused_ms_max != 0 && is_older_than(unused_ms_max)
+                }
+                Some(Limit::Container) => true,
+                Some(Limit::Ttl { ms }) => is_older_than(ms),
+            }
+    }
 }
 
 /// A session, from a zxid to another.
@@ -25,10 +58,11 @@ struct Life {
 }
 
 /// Something that watches may wait for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
     pub zxid: Zxid,
     pub kind: EventKind,
+    pub path: String,
 }
 
 #[derive(Default)]
@@ -37,7 +71,8 @@ pub struct Model {
     nodes: BTreeMap<String, Vec<(Zxid, Option<Node>)>>,
     /// names that came and went below each path
     families: BTreeMap<String, Vec<(Zxid, String, bool)>>,
-    changes: BTreeMap<String, Vec<Change>>,
+    /// all that ever happened, in order
+    changes: Vec<Change>,
     sessions: BTreeMap<SessionId, Life>,
     ephemerals: BTreeMap<SessionId, BTreeSet<String>>,
     /// every transaction
@@ -110,11 +145,21 @@ impl Model {
         names
     }
 
-    /// The first change of a path behind a zxid that is of one of these kinds.
-    pub fn first_change(&self, path: &str, after: Zxid, kinds: &[EventKind]) -> Option<Change> {
-        let changes = self.changes.get(path)?;
-        let from = changes.partition_point(|change| change.zxid <= after);
-        changes[from..].iter().find(|change| kinds.contains(&change.kind)).copied()
+    /// How many znodes there are below a path; of the root only those that clients made.
+    pub fn descendants(&self, path: &str, at: Zxid) -> usize {
+        let above = if path == "/" { "/".to_string() } else { format!("{path}/") };
+        let below = self.nodes.range(above.clone()..).take_while(|(path, _)| path.starts_with(&above));
+        below.filter(|(path, _)| self.node(path, at).is_some()).count()
+    }
+
+    /// All that ever happened, in order.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// How much had happened then.
+    pub fn changes_through(&self, zxid: Zxid) -> usize {
+        self.changes.partition_point(|change| change.zxid <= zxid)
     }
 
     pub fn is_open(&self, session: SessionId, at: Zxid) -> bool {
@@ -129,6 +174,21 @@ impl Model {
 
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
         self.ephemerals.get(&session).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Those that a session had then, in order.
+    pub fn ephemerals_at(&self, session: SessionId, at: Zxid) -> Vec<&str> {
+        let is_owned = |node: &Node| node.stat.ephemeral_owner == session;
+        let paths = self.nodes.keys().filter(|path| self.node(path, at).is_some_and(is_owned));
+        paths.map(String::as_str).collect()
+    }
+
+    /// What it does at the end that the leader deletes a znode.
+    pub fn removal(&self, path: &str, zxid: Zxid) -> Effects {
+        let (at, session) = (self.end(), SessionId(0));
+        let mut draft = Draft { model: self, at, zxid, time_ms: 0, session, effects: Effects::default() };
+        draft.remove(path);
+        draft.effects
     }
 
     /// What becomes of a request at this state: the answer, and what it changes unless it fails.
@@ -190,7 +250,7 @@ impl Model {
             self.families.entry(parent).or_default().push((zxid, name, is_new));
         }
         for (path, kind) in effects.changes {
-            self.changes.entry(path).or_default().push(Change { zxid, kind });
+            self.changes.push(Change { zxid, kind, path });
         }
         self.zxids.insert(zxid);
     }
@@ -229,7 +289,7 @@ impl Draft<'_> {
 
     fn single(&mut self, op: &Op) -> Result<MultiResult, ErrorCode> {
         match op {
-            Op::Create { path, data, mode } => self.create(path, data, *mode),
+            Op::Create { path, data, mode, ttl_ms } => self.create(path, data, *mode, *ttl_ms),
             Op::Delete { path, version } => {
                 let node = self.node(path).ok_or(ErrorCode::NoNode)?;
                 check(node.stat.version, *version)?;
@@ -268,7 +328,13 @@ impl Draft<'_> {
         }
     }
 
-    fn create(&mut self, prefix: &str, data: &str, mode: CreateMode) -> Result<MultiResult, ErrorCode> {
+    fn create(
+        &mut self,
+        prefix: &str,
+        data: &str,
+        mode: CreateMode,
+        ttl_ms: u64,
+    ) -> Result<MultiResult, ErrorCode> {
         let parent_path = parent_of(prefix);
         let parent = self.node(parent_path).cloned();
         if parent.is_none() && parent_path != "/" {
@@ -293,13 +359,18 @@ impl Draft<'_> {
             data_length: data.len() as i32,
             ..Stat::default()
         };
-        let node = Node { data: Bytes::copy_from_slice(data.as_bytes()), stat, created: 0 };
+        let limit = match mode {
+            CreateMode::Container => Some(Limit::Container),
+            _ if mode.has_ttl() => Some(Limit::Ttl { ms: ttl_ms }),
+            _ => None,
+        };
+        let node = Node { data: Bytes::copy_from_slice(data.as_bytes()), stat, created: 0, limit };
         self.effects.nodes.insert(path.clone(), Some(node));
         self.effects.changes.push((path.clone(), EventKind::NodeCreated));
         self.change_family(&path, true);
-        Ok(match mode.is_sequential() {
-            true => MultiResult::Create { path },
-            false => MultiResult::Create2 { path, stat },
+        Ok(match Op::is_told_stat(mode) {
+            true => MultiResult::Create2 { path, stat },
+            false => MultiResult::Create { path },
         })
     }
 
@@ -374,8 +445,13 @@ mod tests {
         assert_eq!(model.children("/a", Zxid(5)), BTreeSet::new());
         let node = model.node("/a", Zxid(9)).expect("there");
         assert_eq!((node.stat.version, node.stat.cversion, node.stat.pzxid), (1, 2, Zxid(5)));
-        let change = model.first_change("/a", Zxid(2), &[EventKind::NodeDataChanged]);
-        assert_eq!(change.map(|change| change.zxid), Some(Zxid(4)));
+        let [change] = &model.changes()[model.changes_through(Zxid(3))..model.changes_through(Zxid(4))]
+        else {
+            panic!("one change at 4")
+        };
+        assert_eq!((change.kind, change.path.as_str()), (EventKind::NodeDataChanged, "/a"));
+        assert_eq!([3, 4, 5].map(|zxid| model.descendants("/", Zxid(zxid))), [2, 2, 1]);
+        assert_eq!([2, 3, 5].map(|zxid| model.descendants("/a", Zxid(zxid))), [0, 1, 0]);
     }
 
     #[test]
@@ -395,7 +471,7 @@ mod tests {
         let mut model = model();
         done(&mut model, &Op::create("/q", "")).expect("created");
         let mode = CreateMode::EphemeralSequential;
-        let next = Op::Create { path: "/q/n-".into(), data: String::new(), mode };
+        let next = Op::make("/q/n-", "", mode);
         for number in 0..2 {
             let path = format!("/q/n-{number:010}");
             assert_eq!(done(&mut model, &next), Ok(Response::Create { path }));
@@ -403,6 +479,36 @@ mod tests {
         model.close_session(Zxid(9), SESSION);
         assert!(model.children("/q", Zxid(9)).is_empty());
         assert_eq!(model.children("/q", Zxid(8)).len(), 2);
+        assert_eq!(model.ephemerals_at(SESSION, Zxid(8)), ["/q/n-0000000000", "/q/n-0000000001"]);
+        assert_eq!(model.ephemerals_at(SESSION, Zxid(9)), [""; 0]);
         assert_eq!(done(&mut model, &next), Err(ErrorCode::SessionExpired));
+    }
+
+    #[test]
+    fn the_end_of_a_limited_znode_comes_when_it_is_old_or_was_used_and_has_no_child() {
+        let mut model = model();
+        done(&mut model, &Op::make("/c", "", CreateMode::Container)).expect("created");
+        let mode = CreateMode::PersistentWithTtl;
+        let timed = Op::Create { path: "/t".into(), data: String::new(), mode, ttl_ms: 10 };
+        done(&mut model, &timed).expect("created");
+        let due = |model: &Model, wall_ms, unused_ms_max| {
+            ["/c", "/t"].map(|path| {
+                model.node(path, model.end()).is_some_and(|node| node.is_due(wall_ms, unused_ms_max))
+            })
+        };
+        assert_eq!([due(&model, 15, 0), due(&model, 16, 0)], [[false, false], [false, true]]);
+        assert_eq!([due(&model, 15, 9), due(&model, 15, 10)], [[true, false], [false, false]]);
+        for path in ["/c/x", "/t/x"] {
+            done(&mut model, &Op::create(path, "")).expect("created");
+        }
+        assert_eq!(due(&model, 99, 1), [false, false]);
+        for path in ["/c/x", "/t/x"] {
+            done(&mut model, &Op::Delete { path: path.into(), version: ANY }).expect("deleted");
+        }
+        assert_eq!([due(&model, 0, 0), due(&model, 16, 0)], [[true, false], [true, true]]);
+        let effects = model.removal("/c", Zxid(99));
+        model.apply(Zxid(99), effects);
+        assert_eq!((model.node("/c", Zxid(98)).is_some(), model.node("/c", Zxid(99))), (true, None));
+        assert_eq!(model.children("/", Zxid(99)), BTreeSet::from(["t"]));
     }
 }

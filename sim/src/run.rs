@@ -6,7 +6,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use zabra::ids::ServerId;
+use zabra::replica::LimitedConfig;
 
+use super::checkers::{limited, require, watches};
 use super::coverage::Coverage;
 use super::ensemble::{Ensemble, Settings};
 use super::failure::{Failure, catch, fail};
@@ -84,6 +86,11 @@ impl Run {
             sync_timeout_ms: 10_000,
             segment_bytes: pick(&mut chance, &[8192, 8192, 16_384, 65_536]),
             batch_bytes_max: pick(&mut chance, &[100, 400, 4_000]) as usize,
+            limited: LimitedConfig {
+                check_interval_ms: pick(&mut chance, &[20, 100, 500]),
+                deletions_per_minute_max: pick(&mut chance, &[120, 600, 6_000, 60_000, 60_000]) as u32,
+                unused_ms_max: pick(&mut chance, &[0, 50, 500]),
+            },
         };
         let mut ensemble = Ensemble::new(settings, trace);
         ensemble.note(format!("seed {}: {settings:?}", plan.seed));
@@ -108,6 +115,7 @@ impl Run {
         self.faults.end(&mut self.ensemble);
         let all: Vec<ServerId> = self.ensemble.ids().collect();
         self.settle(&all);
+        self.end_limited(&all);
         self.judge();
         if self.faults.lose_majority(&mut self.ensemble) {
             self.stay_still();
@@ -205,16 +213,43 @@ impl Run {
         }
         let began = self.ensemble.now;
         while !self.ensemble.is_quiet(repaired) {
-            self.ensemble.tick(1);
-            self.deliver_something();
-            for id in self.ensemble.ids() {
-                self.ensemble.do_disk(id, 1);
-                self.ensemble.flush(id);
-            }
+            self.calm_down(1);
             if self.ensemble.now - began >= 60_000 {
                 fail("liveness", "the servers of a repaired ensemble do not converge");
             }
         }
+    }
+
+    /// Time passes, and nobody asks for anything.
+    fn calm_down(&mut self, ms: u64) {
+        self.ensemble.tick(ms);
+        self.deliver_something();
+        for id in self.ensemble.ids() {
+            self.ensemble.do_disk(id, 1);
+            self.ensemble.flush(id);
+        }
+    }
+
+    /// All is well: what is due goes, and nothing that is due stays.
+    fn end_limited(&mut self, all: &[ServerId]) {
+        let began = self.ensemble.now;
+        loop {
+            let due = self.due();
+            if due.as_ref().is_some_and(Vec::is_empty) && self.ensemble.is_quiet(all) {
+                return;
+            }
+            self.calm_down(2);
+            if self.ensemble.now - began >= 120_000 {
+                fail(limited::NAME, format!("a repaired ensemble does not end what is due: {due:?}"));
+            }
+        }
+    }
+
+    /// What the leader's clock says is due, if there is a leader.
+    fn due(&self) -> Option<Vec<String>> {
+        let witness = &self.ensemble.judge.witness;
+        let wall_ms = self.ensemble.wall_ms(self.ensemble.leader()?);
+        Some(witness.limited.due(&witness.model, wall_ms).map(str::to_string).collect())
     }
 
     /// How many writes were done; in a tiny epoch there is room for few, and a refusal tells of a quorum as well.
@@ -227,6 +262,11 @@ impl Run {
     fn judge(&mut self) {
         let Ensemble { clients, judge, servers, coverage, .. } = &mut self.ensemble;
         judge.finish(servers);
-        judge.witness.finish(clients.all.values(), coverage);
+        for client in clients.all.values().filter(|client| client.connected) {
+            let server = client.server.and_then(|id| servers[&id].replica.as_ref());
+            let kept = server.map(|replica| replica.watches().of_conn(client.conn)).unwrap_or_default();
+            require(watches::NAME, client.watches.are_kept(&kept));
+        }
+        judge.witness.finish(clients.all.values_mut(), coverage);
     }
 }

@@ -1,14 +1,16 @@
 //! What clients see, and what it is judged by: a model that does every decided transaction, as it was asked for.
 
 use zabra::ids::{SessionId, Xid, Zxid};
-use zabra::jute::{ErrorCode, EventKind, Response, WatchEvent};
+use zabra::jute::{CreateMode, ErrorCode, EventKind, ReadResult, Response, WatchEvent};
 use zabra::tree::Tree;
 use zabra::txn::{Txn, txn::Body};
 
 use super::checkers::ephemerals::{self, Ephemerals};
 use super::checkers::generations::{self, Generations};
+use super::checkers::limited::{self, Gone, Limited};
 use super::checkers::require;
-use super::checkers::{client_history, client_order, linearizability, lock, real_time, watches};
+use super::checkers::watches::{self, Watching};
+use super::checkers::{client_history, client_order, linearizability, lock, real_time};
 use super::client::{Client, Waiting};
 use super::coverage::Coverage;
 use super::history::{History, Outcome, Seen};
@@ -20,6 +22,7 @@ use super::workload::SHARED;
 pub struct Witness {
     pub history: History,
     pub model: Model,
+    pub limited: Limited,
     ephemerals: Ephemerals,
     generations: Generations,
     /// who wrote under the lock last
@@ -51,7 +54,30 @@ impl Witness {
                 self.model.close_session(zxid, session);
             }
             Some(Body::Ops(_) | Body::Error(_)) | None => {
-                self.model.apply(zxid, response.unwrap_or_default())
+                let by_itself = || self.ended_by_leader(zxid, txn, coverage);
+                let effects = response.unwrap_or_else(by_itself);
+                self.model.apply(zxid, effects);
+            }
+        }
+    }
+
+    /// A transaction that no client asked for.
+    fn ended_by_leader(&self, zxid: Zxid, txn: &Txn, coverage: &mut Coverage) -> Effects {
+        if txn.ops().is_empty() {
+            return Effects::default();
+        }
+        match self.limited.decided(zxid, txn, &self.model) {
+            Ok((path, gone)) => {
+                coverage.count(match gone {
+                    Gone::Used => "container removed",
+                    Gone::Unused => "container removed that was never used",
+                    Gone::Old => "znode removed when its time to live was over",
+                });
+                self.model.removal(path, zxid)
+            }
+            Err(why) => {
+                require(limited::NAME, Err(why));
+                Effects::default()
             }
         }
     }
@@ -108,7 +134,7 @@ impl Witness {
     }
 
     /// A client is shown something of the state at a zxid.
-    fn shows(&self, client: &mut Client, zxid: Zxid) {
+    fn shows(&mut self, client: &mut Client, zxid: Zxid) {
         require(client_order::NAME, client_order::seen(client.last_zxid, zxid));
         require(watches::NAME, client.watches.sees(zxid, &self.model));
         client.last_zxid = zxid;
@@ -149,17 +175,24 @@ impl Witness {
         if let Read::Resume(resume) = read {
             coverage.count("watch set again");
             events.iter().for_each(|_| coverage.count("event told late"));
+            let staying = resume.persistent.len() + resume.recursive.len();
+            coverage.count_many("watch that stays set again", staying as u64);
             require(watches::NAME, client.watches.resumed(resume, events, zxid, &self.model));
         }
         self.shows(client, zxid);
-        require(client_history::NAME, client_history::read(read, zxid, result, &self.model));
+        if let Read::CheckWatches { path, which } | Read::RemoveWatches { path, which } = read {
+            require(watches::NAME, client.watches.answers(path, *which, result));
+        }
+        let is_right = client_history::read(read, client.session, zxid, result, &self.model);
+        require(client_history::NAME, is_right);
+        count_read(read, result, coverage);
         coverage.count(if zxid < self.model.end() { "read from a server that is behind" } else { "read" });
         if let Some((asked, floor)) = client.synced.filter(|_| !matches!(read, Read::Resume(_))) {
             client.synced = None;
             require(real_time::NAME, real_time::read_behind_sync(floor, zxid));
             self.note_seen(client.index, read, result, asked, coverage);
         }
-        client.note_watch(read, zxid, result);
+        client.note_watch(read, result);
     }
 
     /// What a read behind a `sync` says is true between the two.
@@ -192,11 +225,25 @@ impl Witness {
             EventKind::NodeDeleted => "watch fired: deleted",
             EventKind::NodeChildrenChanged => "watch fired: children",
         });
-        require(watches::NAME, client.watches.fired(event, client.last_zxid, &self.model));
+        let told = client.watches.fired(event, &self.model).unwrap_or_else(|why| {
+            require(watches::NAME, Err(why));
+            Vec::new()
+        });
+        if told.len() > 1 {
+            coverage.count("one event for several watches");
+        }
+        for (watching, path) in told {
+            match watching {
+                Watching::Persistent => coverage.count("event of a persistent watch"),
+                Watching::Recursive if path == event.path => coverage.count("event of a recursive watch"),
+                Watching::Recursive => coverage.count("event of a recursive watch above"),
+                Watching::Data | Watching::Absence | Watching::Children => {}
+            }
+        }
     }
 
     /// Nothing happens any more, and every server is at the end.
-    pub fn finish<'a>(&mut self, clients: impl IntoIterator<Item = &'a Client>, coverage: &mut Coverage) {
+    pub fn finish<'a>(&mut self, clients: impl IntoIterator<Item = &'a mut Client>, coverage: &mut Coverage) {
         for client in clients.into_iter().filter(|client| client.connected) {
             require(watches::NAME, client.watches.sees(self.model.end(), &self.model));
         }
@@ -239,6 +286,13 @@ fn count_answer(op: &Op, result: &Result<Response, ErrorCode>, coverage: &mut Co
         (Op::Multi(_), Ok(_)) if is_refused(result) => coverage.count("multi refused"),
         (Op::Multi(_), Ok(_)) => coverage.count("multi"),
         (Op::Sync, Ok(_)) => coverage.count("rule 17: a sync was confirmed by a quorum"),
+        (Op::Create { mode: CreateMode::Container, .. }, Ok(_)) => coverage.count("container create"),
+        (Op::Create { mode: CreateMode::PersistentWithTtl, .. }, Ok(_)) => {
+            coverage.count("create with a time to live");
+        }
+        (Op::Create { mode: CreateMode::PersistentSequentialWithTtl, .. }, Ok(_)) => {
+            coverage.count("sequential create with a time to live");
+        }
         (Op::Create { mode, .. }, Ok(_)) if mode.is_sequential() => coverage.count("sequential create"),
         (Op::Create { mode, .. }, Ok(_)) if mode.is_ephemeral() => coverage.count("ephemeral create"),
         (Op::Set { version, .. }, Ok(_)) if *version != super::op::ANY => {
@@ -248,6 +302,30 @@ fn count_answer(op: &Op, result: &Result<Response, ErrorCode>, coverage: &mut Co
         (_, Err(ErrorCode::NoNode)) => coverage.count("refused: no such znode"),
         (_, Err(ErrorCode::BadVersion)) => coverage.count("refused: another version"),
         (_, Err(ErrorCode::NotEmpty)) => coverage.count("refused: not empty"),
+        _ => {}
+    }
+}
+
+fn count_read(read: &Read, result: &Result<Response, ErrorCode>, coverage: &mut Coverage) {
+    match (read, result) {
+        (Read::Many(_), Ok(Response::MultiRead(results))) => {
+            let is_error = |result: &ReadResult| matches!(result, ReadResult::Error(_));
+            coverage.count(match results.iter().any(is_error) {
+                true => "multiRead with an error",
+                false => "multiRead",
+            });
+        }
+        (Read::Ephemerals { .. }, Ok(Response::Ephemerals(paths))) if !paths.is_empty() => {
+            coverage.count("ephemerals told");
+        }
+        (Read::Descendants { .. }, Ok(_)) => coverage.count("descendants counted"),
+        (Read::AddWatch { is_recursive: true, .. }, Ok(_)) => coverage.count("recursive watch added"),
+        (Read::AddWatch { .. }, Ok(_)) => coverage.count("persistent watch added"),
+        (Read::CheckWatches { .. }, Ok(_)) => coverage.count("watch found"),
+        (Read::RemoveWatches { .. }, Ok(_)) => coverage.count("watches removed"),
+        (Read::CheckWatches { .. } | Read::RemoveWatches { .. }, Err(_)) => {
+            coverage.count("refused: no such watch");
+        }
         _ => {}
     }
 }

@@ -4,20 +4,32 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use zabra::ids::ServerId;
-use zabra::jute::{CreateMode, ErrorCode, MultiResult, Response};
+use zabra::jute::{CreateMode, ErrorCode, MultiResult, Response, WatcherType};
 
 use super::checkers::lock::{GUARDED, QUEUE};
 use super::client::Client;
 use super::ensemble::Ensemble;
 use super::faults::{Fault, Faults};
 use super::model::is_refused;
-use super::op::{ANY, Op, Read};
+use super::op::{ANY, Op, Part, Read};
 
 /// Znodes that all clients create, change and delete.
 pub const SHARED: [&str; 4] = ["/s0", "/s1", "/s2", "/s3"];
 
 /// Ephemeral znodes that all clients want to have made.
 const WANTED: [&str; 2] = ["/eph/x", "/eph/y"];
+
+/// Containers that all clients make, use and delete.
+const CONTAINERS: [&str; 2] = ["/k0", "/k1"];
+
+/// Znodes that all clients make with a time to live.
+const TIMED: [&str; 2] = ["/t0", "/t1"];
+
+/// Children that both of these may have.
+const CHILDREN: [&str; 2] = ["a", "b"];
+
+/// Where clients leave watches that stay.
+const WATCHED: [&str; 10] = ["/", "/s0", "/s1", "/eph", "/seq", QUEUE, "/k0", "/k1", "/t0", "/k0/a"];
 
 /// What must be there before anything else.
 const READY: [&str; 4] = ["/seq", "/eph", QUEUE, GUARDED];
@@ -66,8 +78,29 @@ pub fn act(ensemble: &mut Ensemble, chance: &mut StdRng, faults: &mut Faults, cl
     }
 }
 
+fn one_of(paths: &[&str], chance: &mut StdRng) -> String {
+    paths.choose(chance).expect("there are some").to_string()
+}
+
 fn shared(chance: &mut StdRng) -> String {
-    SHARED.choose(chance).expect("there are some").to_string()
+    one_of(&SHARED, chance)
+}
+
+/// A container, or a znode with a time to live.
+fn limited(chance: &mut StdRng) -> String {
+    if chance.random_bool(0.7) { one_of(&CONTAINERS, chance) } else { one_of(&TIMED, chance) }
+}
+
+/// A child of one of them.
+fn child(chance: &mut StdRng) -> String {
+    format!("{}/{}", limited(chance), one_of(&CHILDREN, chance))
+}
+
+fn part(chance: &mut StdRng) -> Part {
+    match chance.random_bool(0.5) {
+        true => Part::Data(shared(chance)),
+        false => Part::Children(["/seq", "/eph", "/k0"].choose(chance).expect("there are some").to_string()),
+    }
 }
 
 impl Client {
@@ -76,13 +109,9 @@ impl Client {
         if let Some(path) = READY.get(self.knows.ready) {
             return Op::create(*path, "");
         }
-        match chance.random_range(0..100) {
+        match chance.random_range(0..122) {
             0..9 => Op::Sync,
-            9..14 => Op::Create {
-                path: "/seq/n-".into(),
-                data: self.next_value(),
-                mode: CreateMode::PersistentSequential,
-            },
+            9..14 => Op::make("/seq/n-", self.next_value(), CreateMode::PersistentSequential),
             14..19 if !self.knows.numbered.is_empty() => {
                 Op::Delete { path: self.knows.numbered.swap_remove(0), version: 0 }
             }
@@ -97,6 +126,10 @@ impl Client {
             }
             96 => Op::Close,
             97 => Op::Delete { path: "/seq".into(), version: ANY },
+            98..116 => self.change_limited(chance),
+            116..119 => {
+                Op::Multi((0..chance.random_range(2..4)).map(|_| self.change_limited(chance)).collect())
+            }
             _ => Op::Delete { path: "/seq/nothing".into(), version: ANY },
         }
     }
@@ -121,11 +154,33 @@ impl Client {
     }
 
     fn ephemeral(&mut self, chance: &mut StdRng) -> Op {
-        let path = WANTED.choose(chance).expect("there are some").to_string();
+        let path = one_of(&WANTED, chance);
         if self.knows.ephemerals.contains(&path) {
             return Op::Delete { path, version: ANY };
         }
-        Op::Create { path, data: self.next_value(), mode: CreateMode::Ephemeral }
+        Op::make(path, self.next_value(), CreateMode::Ephemeral)
+    }
+
+    /// Makes, uses or deletes something that the leader may end.
+    fn change_limited(&mut self, chance: &mut StdRng) -> Op {
+        let timed = |path: String, data, mode, chance: &mut StdRng| {
+            let ttl_ms = *[1, 20, 100, 300].choose(chance).expect("there are some");
+            Op::Create { path, data, mode, ttl_ms }
+        };
+        match chance.random_range(0..16) {
+            0..3 => Op::make(one_of(&CONTAINERS, chance), self.next_value(), CreateMode::Container),
+            3..6 => Op::create(child(chance), self.next_value()),
+            6 => Op::make(child(chance), self.next_value(), CreateMode::Ephemeral),
+            7..10 => Op::Delete { path: child(chance), version: ANY },
+            10 => Op::Delete { path: limited(chance), version: ANY },
+            11 => Op::set(limited(chance), self.next_value()),
+            12 => Op::set(one_of(&TIMED, chance), self.next_value()),
+            13..15 => timed(one_of(&TIMED, chance), self.next_value(), CreateMode::PersistentWithTtl, chance),
+            _ => {
+                let mode = CreateMode::PersistentSequentialWithTtl;
+                timed("/seq/t-".into(), self.next_value(), mode, chance)
+            }
+        }
     }
 
     /// Several znodes at once; often something in it fails.
@@ -137,11 +192,7 @@ impl Client {
                 let path = shared(chance);
                 Op::Check { version: self.version(&path, chance), path }
             }
-            3 => Op::Create {
-                path: "/seq/m-".into(),
-                data: self.next_value(),
-                mode: CreateMode::PersistentSequential,
-            },
+            3 => Op::make("/seq/m-", self.next_value(), CreateMode::PersistentSequential),
             _ => self.set(chance),
         });
         Op::Multi(ops.collect())
@@ -151,7 +202,7 @@ impl Client {
     fn lock_step(&mut self) -> Op {
         let Some(place) = self.knows.place.clone() else {
             let mode = CreateMode::EphemeralSequential;
-            return Op::Create { path: format!("{QUEUE}/n-"), data: String::new(), mode };
+            return Op::make(format!("{QUEUE}/n-"), "", mode);
         };
         if !self.knows.is_first {
             return Op::Sync;
@@ -173,14 +224,46 @@ impl Client {
         if self.knows.place.is_some() && !self.knows.is_first && chance.random_bool(0.5) {
             return Read::Children { path: QUEUE.into(), watch };
         }
-        match chance.random_range(0..10) {
+        match chance.random_range(0..18) {
             0..3 => Read::Data { path: shared(chance), watch },
             3..5 => Read::Exists { path: shared(chance), watch },
             5 => Read::Children { path: "/eph".into(), watch },
-            6 => Read::Exists { path: WANTED.choose(chance).expect("some").to_string(), watch },
+            6 => Read::Exists { path: one_of(&WANTED, chance), watch },
             7 => Read::Children { path: "/seq".into(), watch },
             8 => Read::Data { path: GUARDED.into(), watch },
+            9 => Read::Exists { path: limited(chance), watch },
+            10 => Read::Children { path: limited(chance), watch },
+            11..13 => {
+                Read::AddWatch { path: one_of(&WATCHED, chance), is_recursive: chance.random_bool(0.5) }
+            }
+            13..15 => self.ask_about_watches(chance),
+            15 => Read::Many((0..chance.random_range(1..4)).map(|_| part(chance)).collect()),
+            16 => match chance.random_bool(0.5) {
+                true => Read::Descendants { path: one_of(&WATCHED, chance) },
+                false => {
+                    let prefix = ["/eph", "/lock/n-", "/k"].choose(chance).map(|prefix| prefix.to_string());
+                    Read::Ephemerals { prefix: prefix.filter(|_| chance.random_bool(0.5)) }
+                }
+            },
             _ => Read::Children { path: QUEUE.into(), watch },
+        }
+    }
+
+    /// Looks for watches or takes them away, mostly some that are there.
+    fn ask_about_watches(&self, chance: &mut StdRng) -> Read {
+        use WatcherType::*;
+        let set: Vec<_> = self.watches.all().collect();
+        let (path, which) = match set.choose(chance).filter(|_| chance.random_bool(0.8)) {
+            Some((watching, path)) => (path.to_string(), watching.which()),
+            None => {
+                let all = [Data, Children, Persistent, PersistentRecursive];
+                (one_of(&WATCHED, chance), *all.choose(chance).expect("there are some"))
+            }
+        };
+        let which = if chance.random_bool(0.2) { Any } else { which };
+        match chance.random_bool(0.5) {
+            true => Read::CheckWatches { path, which },
+            false => Read::RemoveWatches { path, which },
         }
     }
 

@@ -24,7 +24,7 @@ use zabra::ids::ServerId;
 use zabra::replica::Input;
 
 use zabra_sim::disk::{Disk, Part};
-use zabra_sim::ensemble::{Ensemble, Settings};
+use zabra_sim::ensemble::{Ensemble, LIMITED, Settings};
 use zabra_sim::op::{Op, Read};
 use zabra_sim::trace::Trace;
 
@@ -49,6 +49,7 @@ fn ensemble(words: &[&str]) -> Result<Ensemble, String> {
         sync_timeout_ms: 2_000,
         segment_bytes: 8192,
         batch_bytes_max: 400,
+        limited: LIMITED,
     };
     let mut is_new = true;
     for word in words {

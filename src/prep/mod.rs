@@ -182,11 +182,14 @@ impl Prep {
     /// about to change: it is looked at again later. With a transaction, the caller must propose it at `zxid`.
     pub fn delete_limited(&mut self, tree: &Tree, path: &str, zxid: Zxid) -> Option<Body> {
         let znode = tree.node(path).filter(|znode| znode.lifetime().is_watched())?;
-        if znode.num_children() > 0 || self.overlay.is_changing(path) {
+        let is_changing = self.overlay.is_changing(path) && !has(Mutant::SearchIgnoresPending);
+        if znode.num_children() > 0 || is_changing {
             return None;
         }
         self.overlay.begin(zxid);
-        self.overlay.delete(tree, path);
+        if !has(Mutant::EndNotRemembered) {
+            self.overlay.delete(tree, path);
+        }
         let op = Op { op: Some(op::Op::Delete(Delete { path: path.to_owned() })) };
         Some(Body::Ops(Ops { ops: vec![op] }))
     }

@@ -13,7 +13,7 @@ use crate::jute::{
 use crate::mutants::{Mutant, has};
 use crate::session::PASSWORD_BYTES;
 use crate::tree::{Change, OpResult};
-use crate::txn::{ErrorTxn, Txn, txn::Body};
+use crate::txn::{ErrorTxn, Ops, Txn, txn::Body};
 use crate::zab::Proposal;
 
 impl Replica {
@@ -35,7 +35,10 @@ impl Replica {
     }
 
     fn apply(&mut self, zxid: Zxid, bytes: Bytes) -> Result<(), String> {
-        let txn = Txn::from_bytes(bytes).map_err(|error| format!("transaction {zxid}: {error}"))?;
+        let mut txn = Txn::from_bytes(bytes).map_err(|error| format!("transaction {zxid}: {error}"))?;
+        if has(Mutant::EndByOwnClock) {
+            self.keep_by_own_clock(&mut txn);
+        }
         let applied = self.state.apply(zxid, &txn).map_err(|error| error.to_string())?;
         let mut late = Vec::new();
         for Change { kind, path, readers } in &applied.changes {
@@ -69,6 +72,14 @@ impl Replica {
             self.on_session_closed(SessionId(txn.session_id));
         }
         Ok(())
+    }
+
+    /// A bug that can be put back.
+    fn keep_by_own_clock(&self, txn: &mut Txn) {
+        let is_end = txn.session_id == 0 && matches!(txn.body, Some(Body::Ops(_)));
+        if is_end && self.leading.is_none() && self.wall_ms < txn.time_ms {
+            txn.body = Some(Body::Ops(Ops { ops: Vec::new() }));
+        }
     }
 
     fn on_session_closed(&mut self, session: SessionId) {

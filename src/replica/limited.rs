@@ -2,6 +2,7 @@
 //! `ContainerManager`).
 
 use crate::ids::Tick;
+use crate::mutants::{Mutant, has};
 use crate::tree::{Lifetime, LimitedPlace, Tree, Znode};
 
 /// Such znodes that are looked at in one turn: a fraction of a millisecond.
@@ -57,7 +58,7 @@ impl Search {
             }
             self.at = Some(Some(place));
             if self.is_due(&znode, wall_ms) {
-                self.allowance -= DELETION_COST;
+                self.allowance -= if has(Mutant::EndsTooFast) { 0 } else { DELETION_COST };
                 due.push(znode.path());
             }
         }
@@ -77,10 +78,13 @@ impl Search {
         if znode.num_children() > 0 {
             return false;
         }
-        let age_ms = u64::try_from(wall_ms.saturating_sub(znode.mtime_ms())).unwrap_or(0);
+        let since_ms = if has(Mutant::TtlSinceCreation) { znode.stat().ctime_ms } else { znode.mtime_ms() };
+        let age_ms = u64::try_from(wall_ms.saturating_sub(since_ms)).unwrap_or(0);
         match znode.lifetime() {
+            Lifetime::Container if has(Mutant::UnusedEndsAtOnce) => true,
             Lifetime::Container if znode.created_children() == 0 => {
-                self.config.unused_ms_max > 0 && age_ms > self.config.unused_ms_max
+                let is_too_old = self.config.unused_ms_max > 0 && age_ms > self.config.unused_ms_max;
+                is_too_old && !has(Mutant::UnusedStays)
             }
             Lifetime::Container => true,
             Lifetime::Ttl { ms } => age_ms > ms,

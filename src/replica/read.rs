@@ -12,6 +12,7 @@ use crate::jute::{
     WatchEvent, WatcherType, encode_acl_reply, encode_children_reply, encode_data_reply, encode_empty_reply,
     encode_error_reply, encode_event, encode_reply, encode_stat_reply, perms,
 };
+use crate::mutants::{Mutant, has};
 use crate::tree::Znode;
 use crate::watch::{SetWatch, WatchKind, missed};
 
@@ -86,8 +87,12 @@ impl Replica {
                 Ok(())
             }
             Request::RemoveWatches { path, watches } => {
-                let kinds = kinds_of(*watches).iter();
-                let removed = kinds.filter(|kind| self.watches.remove(**kind, path, conn)).count();
+                let is_any = has(Mutant::RemovesOtherKinds);
+                let kinds = if is_any { &WatchKind::ALL } else { kinds_of(*watches) };
+                if has(Mutant::RemovesOfOthers) {
+                    self.watches.remove_of_others(kinds, path, conn);
+                }
+                let removed = kinds.iter().filter(|kind| self.watches.remove(**kind, path, conn)).count();
                 if removed > 0 {
                     encode_empty_reply(out, xid, zxid);
                     Ok(())
@@ -255,10 +260,18 @@ impl Replica {
             for path in paths {
                 let stat = self.state.tree.node(path).map(|znode| znode.stat());
                 match missed(set_watch, stat.as_ref(), watches.relative_zxid) {
-                    Some(event) => encode_event(out, &told_late(event, path)),
+                    Some(event) => {
+                        encode_event(out, &told_late(event, path));
+                        if has(Mutant::WatchResumedAndTold) {
+                            self.watches.add(kind, path, conn);
+                        }
+                    }
                     None => self.watches.add(kind, path, conn),
                 }
             }
+        }
+        if has(Mutant::StayingNotResumed) {
+            return;
         }
         // Of these nothing is told late: whoever has one reads for itself what it missed.
         for path in &watches.persistent {

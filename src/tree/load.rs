@@ -11,6 +11,7 @@ use super::nodes::Place;
 use super::path::{self, PathError};
 use super::slab::{Family, Node, NodeId};
 use crate::ids::{SessionId, Zxid};
+use crate::mutants::{Mutant, has};
 use crate::txn::Acl;
 
 /// Room is made beforehand for no more than this, whatever the header promises.
@@ -186,6 +187,9 @@ impl Loader {
         let content = Content { name, owner, change, data };
         let node = Node::new(access, czxid, ctime_ms);
         let id = self.tree.insert(place, node, &self.path, content).ok_or(Damage::Full)?;
+        if has(Mutant::LimitedForgotten) {
+            self.tree.limited.remove(&id);
+        }
         if (pzxid, created_children) != (czxid, 0) {
             let came = |family: &mut Family| {
                 (family.pzxid, family.created_children) = (pzxid, created_children);

@@ -14,10 +14,15 @@ use crate::txn::{self, CloseSession, Op, Ops, Txn, op, txn::Body};
 #[derive(Clone, Debug)]
 struct TwinNode {
     stat: Stat,
+    /// what its field holds: a session, or the mark of what the leader ends
+    owner: u64,
     created_children: i32,
     data: Option<Vec<u8>>,
     acl: Vec<Acl>,
 }
+
+/// In the field for the owner: a container, and a time to live of 5 ms.
+const LIMITED: [u64; 2] = [0x8000_0000_0000_0000, 0xff00_0000_0000_0005];
 
 /// What the tree should be.
 #[derive(Clone)]
@@ -28,6 +33,7 @@ impl Twin {
         let anyone = |perms| Acl { perms, id: AuthId { scheme: "world".into(), id: "anyone".into() } };
         let node = |perms, aversion| TwinNode {
             stat: Stat { aversion, ..Stat::default() },
+            owner: 0,
             created_children: 0,
             data: Some(Vec::new()),
             acl: vec![anyone(perms)],
@@ -105,18 +111,21 @@ impl Twin {
                 let up = self.0.get_mut(parent).expect("no objection");
                 up.created_children = create.parent_cversion;
                 up.stat.pzxid = zxid;
+                let owner = create.ephemeral_owner;
                 let stat = Stat {
                     czxid: zxid,
                     mzxid: zxid,
                     pzxid: zxid,
                     ctime_ms: time_ms,
                     mtime_ms: time_ms,
-                    ephemeral_owner: SessionId(create.ephemeral_owner),
+                    // As in ZooKeeper, that is no other owner than a session.
+                    ephemeral_owner: SessionId(if LIMITED.contains(&owner) { 0 } else { owner }),
                     ..Stat::default()
                 };
                 let acl = create.acl.iter().map(Acl::from).collect();
                 let node = TwinNode {
                     stat,
+                    owner,
                     created_children: 0,
                     data: create.data.as_deref().map(<[u8]>::to_vec),
                     acl,
@@ -169,7 +178,7 @@ impl Twin {
             content.extend(stat.mzxid.0.to_le_bytes());
             content.extend(stat.mtime_ms.to_le_bytes());
             content.extend(stat.version.to_le_bytes());
-            content.extend(stat.ephemeral_owner.0.to_le_bytes());
+            content.extend(node.owner.to_le_bytes());
             content.extend(node.data.as_ref().map_or(u64::MAX, |data| data.len() as u64).to_le_bytes());
             content.extend(xxh3_64(node.data.as_deref().unwrap_or_default()).to_le_bytes());
             content.extend(path.as_bytes());
@@ -213,6 +222,10 @@ impl Twin {
         for session in owners {
             assert_eq!(tree.ephemerals(session), self.ephemerals(session));
         }
+        let limited = self.0.iter().filter(|(_, node)| LIMITED.contains(&node.owner));
+        let mut found: Vec<_> = tree.limited(None).map(|(_, node)| node.path()).collect();
+        found.sort_unstable();
+        assert!(found.iter().eq(limited.map(|(path, _)| path)), "the leader looks at {found:?}");
         let bytes: usize =
             self.0.iter().map(|(path, node)| path.len() + node.data.as_ref().map_or(0, Vec::len)).sum();
         assert_eq!(tree.approximate_data_size(), bytes as u64);
@@ -247,7 +260,8 @@ fn any_acl() -> impl Strategy<Value = Vec<txn::Acl>> {
 
 fn any_op() -> impl Strategy<Value = Op> {
     let data = || prop::option::of(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from));
-    let owner = prop_oneof![2 => Just(0), 1 => 1u64..4].prop_map(SessionId);
+    let limited = prop::sample::select(LIMITED.to_vec());
+    let owner = prop_oneof![4 => Just(0), 2 => 1u64..4, 1 => limited].prop_map(SessionId);
     prop_oneof![
         4 => (any_path(), data(), any_acl(), owner, 0..1000)
             .prop_map(|(path, data, acl, owner, count)| Op::create(path, data, acl, owner, count)),

@@ -7,6 +7,7 @@ use super::index::PathHash;
 use super::lifetime::Lifetime;
 use super::slab::{Family, Node, NodeId, Slab};
 use super::{Tree, digest};
+use crate::mutants::{Mutant, has};
 
 /// Where a node goes.
 pub(super) struct Place {
@@ -103,6 +104,9 @@ impl Tree {
             self.slab.change_family(id, |family| {
                 family.descendants = family.descendants.wrapping_add_signed(by);
             });
+            if has(Mutant::CountDrifts) && by < 0 {
+                return;
+            }
             id = self.slab.get(id).parent;
         }
     }

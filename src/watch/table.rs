@@ -107,6 +107,10 @@ impl Watches {
 
     /// Watches a path. To do so twice makes one watch.
     pub fn add(&mut self, kind: WatchKind, path: &str, conn: ConnId) {
+        if has(Mutant::OneModePerPath) && kind.stays() {
+            self.remove(WatchKind::Persistent, path, conn);
+            self.remove(WatchKind::PersistentRecursive, path, conn);
+        }
         let slot = self.slot_or_new(kind, path);
         if self.slots[slot as usize].conns.insert(conn) {
             let watches = self.conns.entry(conn).or_default();
@@ -135,6 +139,16 @@ impl Watches {
         is_removed
     }
 
+    /// A bug that can be put back.
+    pub(crate) fn remove_of_others(&mut self, kinds: &[WatchKind], path: &str, conn: ConnId) {
+        let others: Vec<ConnId> = self.conns().filter(|other| *other != conn).collect();
+        for other in others {
+            for kind in kinds {
+                self.remove(*kind, path, other);
+            }
+        }
+    }
+
     /// Something happened to a znode: gives the connections to be told, in the order of their ids, each once. The
     /// watches among theirs that do not stay are gone with that.
     pub fn fire(&mut self, event: EventKind, path: &str) -> Vec<ConnId> {
@@ -156,6 +170,11 @@ impl Watches {
         if self.staying > 0 {
             self.add_staying(event, path, &mut conns);
         }
+        if has(Mutant::PersistentGone) {
+            for conn in &conns {
+                self.remove(WatchKind::Persistent, path, *conn);
+            }
+        }
         conns
     }
 
@@ -163,8 +182,16 @@ impl Watches {
     fn add_staying(&self, event: EventKind, path: &str, conns: &mut Vec<ConnId>) {
         join(conns, self.at(WatchKind::Persistent, path).to_vec());
         // A watch on all below is told of each child itself.
-        if event != EventKind::NodeChildrenChanged {
-            for watched in lineage(path) {
+        if event != EventKind::NodeChildrenChanged || has(Mutant::RecursiveToldOfChildren) {
+            for (above, watched) in lineage(path).enumerate() {
+                let is_missed = match above {
+                    0 => has(Mutant::RecursiveNotSelf),
+                    1 => false,
+                    _ => has(Mutant::RecursiveOneLevel),
+                };
+                if is_missed {
+                    continue;
+                }
                 join(conns, self.at(WatchKind::PersistentRecursive, watched).to_vec());
             }
         }
@@ -310,7 +337,9 @@ fn join(conns: &mut Vec<ConnId>, more: Vec<ConnId>) {
     } else if !more.is_empty() {
         conns.extend(more);
         conns.sort_unstable();
-        conns.dedup();
+        if !has(Mutant::ToldPerWatch) {
+            conns.dedup();
+        }
     }
 }
 

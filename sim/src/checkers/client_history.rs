@@ -2,14 +2,14 @@
 //! Stats, errors, reads; nothing is done twice, and nothing that nobody asked for.
 
 use bytes::Bytes;
-use zabra::ids::Zxid;
-use zabra::jute::{ErrorCode, MultiResult, Response, Stat};
+use zabra::ids::{SessionId, Zxid};
+use zabra::jute::{ErrorCode, MultiResult, ReadResult, Response, Stat};
 use zabra::txn::{ErrorTxn, Txn, op, txn::Body};
 
 use super::{Verdict, unless};
 use crate::history::Entry;
 use crate::model::{Author, Model, is_refused};
-use crate::op::{Op, Read};
+use crate::op::{Op, Part, Read};
 
 pub const NAME: &str = "client history";
 
@@ -102,29 +102,82 @@ pub fn replied(entry: &Entry, zxid: Zxid, result: &Result<Response, ErrorCode>, 
     })
 }
 
-/// A client reads, from a server that is at this zxid.
-pub fn read(read: &Read, zxid: Zxid, result: &Result<Response, ErrorCode>, model: &Model) -> Verdict {
-    let (path, expected) = match read {
-        Read::Resume(_) => return unless(result.is_ok(), || format!("setWatches is refused: {result:?}")),
-        Read::Data { path, .. } | Read::Exists { path, .. } | Read::Children { path, .. } => {
-            (path, model.node(path, zxid).map(|node| (node.data.clone(), node.stat)))
+/// A session reads, from a server that is at this zxid.
+pub fn read(
+    read: &Read,
+    session: SessionId,
+    zxid: Zxid,
+    result: &Result<Response, ErrorCode>,
+    model: &Model,
+) -> Verdict {
+    let is_right = match (read, result) {
+        (Read::Data { path, .. }, Ok(Response::Data { data, stat })) => {
+            model.node(path, zxid).is_some_and(|node| (Some(&node.data), node.stat) == (data.as_ref(), *stat))
         }
-    };
-    let is_right = match (read, result, &expected) {
-        (Read::Data { .. }, Ok(Response::Data { data, stat }), Some((held, known))) => {
-            data.as_ref() == Some(held) && stat == known
+        (Read::Exists { path, .. }, Ok(Response::Stat(stat))) => {
+            model.node(path, zxid).is_some_and(|node| node.stat == *stat)
         }
-        (Read::Exists { .. }, Ok(Response::Stat(stat)), Some((_, known))) => stat == known,
-        (Read::Children { .. }, Ok(Response::Children { children, stat: Some(stat) }), Some((_, known))) => {
-            let names = model.children(path, zxid);
-            children.len() == names.len()
-                && children.iter().all(|name| names.contains(name.as_str()))
-                && stat == known
+        (Read::Children { path, .. }, Ok(Response::Children { children, stat: Some(stat) })) => {
+            model.node(path, zxid).is_some_and(|node| node.stat == *stat)
+                && are_children(children, path, zxid, model)
         }
-        (_, Err(ErrorCode::NoNode), None) => true,
+        (Read::Many(parts), Ok(Response::MultiRead(results))) => {
+            let are_right =
+                || parts.iter().zip(results).all(|(part, result)| is_part_read(part, zxid, result, model));
+            parts.len() == results.len() && are_right()
+        }
+        (Read::Ephemerals { prefix }, Ok(Response::Ephemerals(paths))) => {
+            let begins = |path: &&str| prefix.as_ref().is_none_or(|prefix| path.starts_with(prefix));
+            let mut told: Vec<&str> = paths.iter().map(String::as_str).collect();
+            told.sort_unstable();
+            told.into_iter().eq(model.ephemerals_at(session, zxid).into_iter().filter(begins))
+        }
+        (Read::Descendants { path }, Ok(Response::AllChildrenNumber(number))) => {
+            let fixed = if path == "/" { FIXED - 1 } else { 0 };
+            let is_there = path == "/" || model.node(path, zxid).is_some();
+            is_there && usize::try_from(*number) == Ok(model.descendants(path, zxid) + fixed)
+        }
+        (Read::AddWatch { .. }, _) => *result == Ok(Response::WatchAdded),
+        (Read::Resume(_), _) => *result == Ok(Response::Empty),
+        // Which watches there are is known elsewhere.
+        (Read::CheckWatches { .. } | Read::RemoveWatches { .. }, _) => true,
+        (
+            Read::Data { path, .. }
+            | Read::Exists { path, .. }
+            | Read::Children { path, .. }
+            | Read::Descendants { path },
+            Err(ErrorCode::NoNode),
+        ) => path != "/" && model.node(path, zxid).is_none(),
         _ => false,
     };
-    unless(is_right, || format!("{read:?} at {zxid} is answered with {result:?}, not {expected:?}"))
+    unless(is_right, || {
+        let at = |path: &String| model.node(path, zxid);
+        let held = match read {
+            Read::Data { path, .. } | Read::Exists { path, .. } | Read::Children { path, .. } => at(path),
+            _ => None,
+        };
+        format!("{read:?} of {session} at {zxid} is answered with {result:?}; there is {held:?}")
+    })
+}
+
+fn are_children(children: &[String], path: &str, zxid: Zxid, model: &Model) -> bool {
+    let names = model.children(path, zxid);
+    children.len() == names.len() && children.iter().all(|name| names.contains(name.as_str()))
+}
+
+/// One of several reads.
+fn is_part_read(part: &Part, zxid: Zxid, result: &ReadResult, model: &Model) -> bool {
+    let (Part::Data(path) | Part::Children(path)) = part;
+    match (part, result, model.node(path, zxid)) {
+        (Part::Data(_), ReadResult::Data { data, stat }, Some(node)) => {
+            (Some(&node.data), node.stat) == (data.as_ref(), *stat)
+        }
+        (Part::Children(_), ReadResult::Children(children), Some(_)) => {
+            are_children(children, path, zxid, model)
+        }
+        (_, ReadResult::Error(ErrorCode::NoNode), None) => true,
+        _ => false,
+    }
 }
 
 /// Znodes that every tree has: the root, and what the ensemble tells of itself.
@@ -145,7 +198,7 @@ pub fn tree_is(model: &Model, len: usize, held: impl Fn(&str) -> Option<(Option<
 
 #[cfg(test)]
 mod tests {
-    use zabra::ids::SessionId;
+    use zabra::jute::CreateMode;
     use zabra::txn::Ops;
 
     use super::*;
@@ -214,10 +267,44 @@ mod tests {
         let data =
             |data: &'static str| Ok(Response::Data { data: Some(Bytes::from_static(data.as_bytes())), stat });
         let of = Read::Data { path: "/a".into(), watch: false };
-        assert_eq!(read(&of, Zxid(2), &data("x"), &model), Ok(()));
-        read(&of, Zxid(2), &data("y"), &model).expect_err("other data");
-        read(&of, Zxid(1), &data("x"), &model).expect_err("too early");
-        read(&of, Zxid(2), &Err(ErrorCode::NoNode), &model).expect_err("it is there");
+        let read = |of: &Read, zxid, result| read(of, SESSION, Zxid(zxid), &result, &model);
+        assert_eq!(read(&of, 2, data("x")), Ok(()));
+        read(&of, 2, data("y")).expect_err("other data");
+        read(&of, 1, data("x")).expect_err("too early");
+        read(&of, 2, Err(ErrorCode::NoNode)).expect_err("it is there");
+    }
+
+    #[test]
+    fn several_reads_ephemerals_and_numbers_are_those_of_the_model() {
+        let mut model = model();
+        for (zxid, path) in [(3, "/e"), (4, "/a/b")] {
+            let mode = if zxid == 3 { CreateMode::Ephemeral } else { CreateMode::Persistent };
+            let author = Author { session: SESSION, zxid: Zxid(zxid), time_ms: 0 };
+            let (_, effects) = model.judge(&Op::make(path, "", mode), model.end(), author);
+            model.apply(Zxid(zxid), effects);
+        }
+        let is_right = |of: &Read, session, response| {
+            read(of, SessionId(session), Zxid(4), &Ok(response), &model).is_ok()
+        };
+        let many = Read::Many(vec![Part::Children("/a".into()), Part::Data("/x".into())]);
+        let missing = ReadResult::Error(ErrorCode::NoNode);
+        let names =
+            |names: &[&str]| ReadResult::Children(names.iter().map(|name| name.to_string()).collect());
+        assert!(is_right(&many, 1, Response::MultiRead(vec![names(&["b"]), missing.clone()])));
+        assert!(!is_right(&many, 1, Response::MultiRead(vec![names(&[]), missing])));
+        assert!(!is_right(&many, 1, Response::MultiRead(vec![names(&["b"])])));
+        let ephemerals = |prefix: Option<&str>| Read::Ephemerals { prefix: prefix.map(str::to_string) };
+        let paths =
+            |paths: &[&str]| Response::Ephemerals(paths.iter().map(|path| path.to_string()).collect());
+        assert!(is_right(&ephemerals(None), 1, paths(&["/e"])));
+        assert!(is_right(&ephemerals(Some("/x")), 1, paths(&[])));
+        assert!(!is_right(&ephemerals(None), 1, paths(&["/a", "/e"])));
+        assert!(!is_right(&ephemerals(None), 2, paths(&["/e"])), "of another session");
+        for (path, number) in [("/a", 1), ("/", 3 + 3), ("/e", 0)] {
+            let of = Read::Descendants { path: path.into() };
+            assert!(is_right(&of, 1, Response::AllChildrenNumber(number)), "{path}");
+            assert!(!is_right(&of, 1, Response::AllChildrenNumber(number + 1)), "{path}");
+        }
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn told_of_part(result: &MultiResult) -> Told {
 fn act_of(op: &Op, at: &str) -> Option<Act> {
     let bytes = |data: &str| Bytes::copy_from_slice(data.as_bytes());
     match op {
-        Op::Create { path, data, mode: CreateMode::Persistent } if path == at => {
+        Op::Create { path, data, mode: CreateMode::Persistent, .. } if path == at => {
             Some(Act::Create(bytes(data)))
         }
         Op::Delete { path, version } if path == at => Some(Act::Delete(*version)),

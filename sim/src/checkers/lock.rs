@@ -45,7 +45,7 @@ mod tests {
         let sessions = [SessionId(1), SessionId(2)];
         sessions.iter().for_each(|session| model.open_session(Zxid(1), *session));
         let mode = CreateMode::EphemeralSequential;
-        let wait = Op::Create { path: format!("{QUEUE}/n-"), data: String::new(), mode };
+        let wait = Op::make(format!("{QUEUE}/n-"), "", mode);
         let ops = [(Op::create(QUEUE, ""), 1), (wait.clone(), 1), (wait, 2)];
         for (zxid, (op, session)) in (2..).zip(ops) {
             let author = Author { session: SessionId(session), zxid: Zxid(zxid), time_ms: 0 };

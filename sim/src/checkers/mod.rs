@@ -16,6 +16,7 @@ pub mod global_primary_order;
 pub mod integrity;
 pub mod leader_log_completeness;
 pub mod leadership;
+pub mod limited;
 pub mod linearizability;
 pub mod local_primary_order;
 pub mod lock;
