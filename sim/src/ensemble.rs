@@ -11,7 +11,7 @@ use zabra::replica::{
 };
 use zabra::server::OnDamage;
 use zabra::storage::SnapshotEncoder;
-use zabra::zab::{LinkId, Message, Role};
+use zabra::zab::{self, LinkId, Message, Role};
 
 use super::clients::Clients;
 use super::coverage::Coverage;
@@ -165,7 +165,7 @@ impl Ensemble {
         Config {
             zab: ZabConfig {
                 id,
-                voters: self.ids().collect(),
+                ensemble: zab::Ensemble::of_equals(self.ids()),
                 heartbeat_ms: HEARTBEAT_MS,
                 peer_timeout_ms: PEER_TIMEOUT_MS,
                 sync_timeout_ms: self.settings.sync_timeout_ms,

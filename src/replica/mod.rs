@@ -380,7 +380,7 @@ mod tests {
         let id = ServerId(1);
         let zab = zab::Config {
             id,
-            voters: BTreeSet::from([id]),
+            ensemble: zab::Ensemble::of_equals([id]),
             heartbeat_ms: HEARTBEAT_MS,
             peer_timeout_ms: 5 * HEARTBEAT_MS,
             sync_timeout_ms: 10_000,

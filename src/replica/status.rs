@@ -59,7 +59,7 @@ impl Replica {
         let (voters_without_vote, voters_unheard) = self.zab.missing_votes();
         Status {
             role: self.role,
-            standalone: self.config.zab.voters.len() == 1,
+            standalone: self.config.zab.ensemble.is_alone(self.config.zab.id),
             accepted_epoch: self.zab.epoch_record().accepted_epoch,
             zxid: self.state.zxid(),
             last_logged: self.zab.last_logged(),

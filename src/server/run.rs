@@ -26,6 +26,7 @@ use crate::admin::Stats;
 use crate::config::Settings;
 use crate::replica::{self, Image, Input, LimitedConfig, Limits, Replica, ZabConfig};
 use crate::storage::TXN_BYTES_MAX;
+use crate::zab::Ensemble;
 
 /// Inputs that wait for the core; who has more waits itself.
 const INPUTS_MAX: usize = 8192;
@@ -178,7 +179,7 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
     replica::Config {
         zab: ZabConfig {
             id: settings.server_id,
-            voters: settings.voters().into_iter().collect(),
+            ensemble: Ensemble::of_equals(settings.voters()),
             heartbeat_ms: u64::from(settings.peer_heartbeat_ms),
             peer_timeout_ms: u64::from(settings.peer_timeout_ms),
             sync_timeout_ms: settings.init_limit_ms(),

@@ -6,7 +6,7 @@ use super::Config;
 use super::history::History;
 use super::io::{DiskDone, DiskOp, EpochRecord, LinkId, Output};
 use super::message::{HistorySummary, Message, Proposal, Vote};
-use super::quorum::Quorum;
+use super::quorum::Ensemble;
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
 use crate::mutants::{Mutant, has};
 
@@ -50,7 +50,7 @@ pub enum Milestone {
 #[derive(Debug)]
 pub struct Core {
     pub config: Config,
-    pub quorum: Quorum,
+    pub ensemble: Ensemble,
     pub now: Tick,
     /// Everything appended.
     pub history: History,
@@ -93,7 +93,7 @@ impl Core {
         assert!(history.before_recent() <= committed, "what is not decided must be at hand");
         assert!(epoch.accepted_epoch >= epoch.current_epoch, "an epoch is promised before it is held");
         Core {
-            quorum: Quorum::new(config.voters.clone()),
+            ensemble: config.ensemble.clone(),
             now: Tick::default(),
             synced: last,
             committed,
@@ -148,7 +148,7 @@ impl Core {
     /// to leave it to.
     pub fn disk_is_silent(&self) -> bool {
         let installs = |(_, pending): &(u64, Pending)| matches!(pending, Pending::Install { .. });
-        self.quorum.voter_count() > 1
+        !self.ensemble.is_only_voter(self.config.id)
             && !self.pending.is_empty()
             && self.now.ms_since(self.disk_heard) > self.config.disk_timeout_ms
             && !self.pending.iter().any(installs)
@@ -194,7 +194,7 @@ impl Core {
     /// True if nobody can count on a promise that this server lost, and that stands against following in `epoch`: every
     /// other voter was heard since this process began, and none leads in a newer epoch (rule 4 of docs/zab.md).
     pub fn has_no_promise_against(&self, epoch: Epoch) -> bool {
-        let mut others = self.quorum.voters().filter(|voter| *voter != self.config.id);
+        let mut others = self.ensemble.voters().filter(|voter| *voter != self.config.id);
         !self.epoch.promises_lost || others.all(|voter| self.led.get(&voter).is_some_and(|led| *led <= epoch))
     }
 

@@ -26,7 +26,7 @@ impl Peers {
 
     /// True if those that can be heard make a quorum with this server.
     pub fn are_enough(&self, core: &Core) -> bool {
-        core.quorum.has(self.latest.keys().copied().chain([core.config.id]))
+        core.ensemble.is_quorum(self.latest.keys().copied().chain([core.config.id]))
     }
 
     /// It was heard, and could lead: its vote counts, and it is not against being elected.
@@ -38,7 +38,7 @@ impl Peers {
     pub fn missing_votes(&self, core: &Core) -> (Vec<ServerId>, Vec<ServerId>) {
         let own = core.config.id;
         let is_heard = |voter: &ServerId| *voter == own || self.latest.contains_key(voter);
-        let (heard, unheard): (Vec<ServerId>, Vec<ServerId>) = core.quorum.voters().partition(is_heard);
+        let (heard, unheard): (Vec<ServerId>, Vec<ServerId>) = core.ensemble.voters().partition(is_heard);
         let counts = |voter: &ServerId| match self.latest.get(voter) {
             // Before its disk is at rest a server that looks has no vote for anybody yet.
             Some(peer) => peer.may_vote || peer.abstains,
@@ -146,7 +146,7 @@ impl Election {
         }
         let own = core.config.id;
         let all_empty = core
-            .quorum
+            .ensemble
             .voters()
             .all(|voter| voter == own || peers.latest.get(&voter).is_some_and(|peer| peer.empty));
         if all_empty {
@@ -200,7 +200,7 @@ impl Election {
     /// not noticed. And none that abstains. For this server itself only its own vote is one: others may still vote for
     /// what it had before its disk was lost.
     fn is_candidate(&self, core: &Core, peers: &Peers, vote: &Vote) -> bool {
-        core.quorum.is_voter(vote.server_id)
+        core.ensemble.is_voter(vote.server_id)
             && match vote.server_id == core.config.id {
                 true => !self.abstains && *vote == core.own_vote(),
                 false => peers.is_willing(vote.server_id),
@@ -217,7 +217,7 @@ impl Election {
         let is_wanted = self.is_wanted(core, peers);
         let supporters =
             peers.latest.iter().filter(|(_, peer)| self.supports(peer)).map(|(server, _)| *server);
-        if !core.quorum.has(supporters.chain([own])) {
+        if !core.ensemble.is_quorum(supporters.chain([own])) {
             self.agreed_since = None;
             if !is_wanted {
                 return None;
@@ -227,7 +227,7 @@ impl Election {
         }
         let since = *self.agreed_since.get_or_insert(core.now);
         let voters_heard =
-            peers.latest.iter().filter(|(server, peer)| core.quorum.is_voter(**server) && peer.may_vote);
+            peers.latest.iter().filter(|(server, peer)| core.ensemble.is_voter(**server) && peer.may_vote);
         let unanimous = voters_heard.clone().all(|(_, peer)| self.supports(peer));
         if !unanimous && core.now.ms_since(since) < core.config.settle_ms {
             return None;
@@ -243,7 +243,7 @@ impl Election {
             peer.may_vote && peer.round == self.round && peer.vote == own_vote && self.may_lead(core)
         };
         let wanting = peers.latest.iter().filter(|(_, peer)| wants_it(peer)).map(|(server, _)| *server);
-        if !core.quorum.has(wanting.chain([core.config.id])) {
+        if !core.ensemble.is_quorum(wanting.chain([core.config.id])) {
             self.wanted_since = None;
             return false;
         }
@@ -274,7 +274,7 @@ impl Election {
 
 /// Tells every other voter the state of this server.
 pub fn announce(core: &mut Core, notification: &Notification) {
-    let others: Vec<ServerId> = core.quorum.voters().filter(|voter| *voter != core.config.id).collect();
+    let others: Vec<ServerId> = core.ensemble.voters().filter(|voter| *voter != core.config.id).collect();
     for to in others {
         core.output(Output::Notify { to, notification: notification.clone() });
     }
@@ -284,14 +284,16 @@ pub fn announce(core: &mut Core, notification: &Notification) {
 /// (rule 3 of docs/zab.md).
 fn established_leader(core: &Core, peers: &Peers) -> Option<ServerId> {
     let leaders = peers.latest.iter().filter(|(server, peer)| {
-        peer.state == PeerState::Leading && peer.vote.server_id == **server && core.quorum.is_voter(**server)
+        peer.state == PeerState::Leading
+            && peer.vote.server_id == **server
+            && core.ensemble.is_voter(**server)
     });
     leaders.map(|(leader, _)| *leader).find(|leader| {
         let behind_it = peers.latest.iter().filter(|(_, peer)| {
             peer.may_vote && peer.state != PeerState::Looking && peer.vote.server_id == *leader
         });
         let own = core.may_vote().then_some(core.config.id);
-        core.quorum.has(behind_it.map(|(server, _)| *server).chain(own))
+        core.ensemble.is_quorum(behind_it.map(|(server, _)| *server).chain(own))
     })
 }
 
@@ -305,7 +307,7 @@ mod tests {
     fn core() -> Core {
         let config = crate::zab::Config {
             id: ServerId(1),
-            voters: (1..=3).map(ServerId).collect(),
+            ensemble: crate::zab::Ensemble::of_equals((1..=3).map(ServerId)),
             heartbeat_ms: 40,
             peer_timeout_ms: 240,
             sync_timeout_ms: 1000,

@@ -1,10 +1,9 @@
 //! What goes into and comes out of the atomic broadcast.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 
 use super::message::{HistorySummary, Message, Notification, Proposal};
+use super::quorum::Ensemble;
 use crate::ids::{Epoch, ServerId, Zxid};
 
 /// A connection between a learner and a leader; never used twice while the process lives.
@@ -16,8 +15,8 @@ pub struct LinkId(pub u64);
 pub struct Config {
     /// this server
     pub id: ServerId,
-    /// the servers that vote
-    pub voters: BTreeSet<ServerId>,
+    /// all servers, and what they are
+    pub ensemble: Ensemble,
     /// between two pings of a leader, ms
     pub heartbeat_ms: u64,
     /// silence after which a server is taken for dead, ms

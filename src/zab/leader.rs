@@ -192,7 +192,8 @@ impl Leader {
         let introduced =
             self.learners.values().filter(|learner| learner.may_vote && learner.stage != Stage::Connected);
         let servers = introduced.clone().map(|learner| learner.server);
-        if self.phase != Phase::CollectingEpochs || !core.quorum.has(servers.chain([core.config.id])) {
+        if self.phase != Phase::CollectingEpochs || !core.ensemble.is_quorum(servers.chain([core.config.id]))
+        {
             return Ok(());
         }
         let newest = introduced.map(|learner| learner.accepted_epoch).max().unwrap_or_default();
@@ -260,7 +261,7 @@ impl Leader {
             .learners
             .values()
             .filter(|learner| learner.may_vote && learner.promised && learner.stage == Stage::Promised);
-        if !core.quorum.has(promised.map(|learner| learner.server).chain([core.config.id])) {
+        if !core.ensemble.is_quorum(promised.map(|learner| learner.server).chain([core.config.id])) {
             return;
         }
         self.phase = Phase::SavingCurrentEpoch;
@@ -304,7 +305,7 @@ impl Leader {
     /// Rule 12 of docs/zab.md: a quorum has the history, so all of it is decided, and the leader is the only one of its epoch.
     fn maybe_establish(&mut self, core: &mut Core) {
         let synced = self.learners.values().filter(|learner| learner.counts()).map(|learner| learner.server);
-        if self.phase != Phase::Synchronizing || !core.quorum.has(synced.chain([core.config.id])) {
+        if self.phase != Phase::Synchronizing || !core.ensemble.is_quorum(synced.chain([core.config.id])) {
             return;
         }
         self.phase = Phase::Established;
@@ -386,7 +387,7 @@ impl Leader {
     fn decided(&self, core: &Core, on_disk: impl Fn(&Learner) -> Zxid) -> Option<Zxid> {
         let learners = self.learners.values().filter(|learner| learner.counts());
         let on_disks = learners.map(|learner| (learner.server, on_disk(learner)));
-        let through = core.quorum.reached_by_quorum(on_disks.chain([(core.config.id, core.synced)]))?;
+        let through = core.ensemble.reached_by_quorum(on_disks.chain([(core.config.id, core.synced)]))?;
         (through.epoch() == self.epoch).then_some(through)
     }
 
@@ -411,7 +412,7 @@ impl Leader {
         let answered = self.learners.values().filter(|learner| learner.counts());
         let answered =
             answered.map(|learner| (learner.server, learner.pong)).chain([(core.config.id, self.ping)]);
-        let Some(mut through) = core.quorum.reached_by_quorum(answered) else { return };
+        let Some(mut through) = core.ensemble.reached_by_quorum(answered) else { return };
         if has(Mutant::SyncWithoutQuorum) {
             through = self.ping;
         }
@@ -461,7 +462,7 @@ impl Leader {
         let established = self.phase == Phase::Established;
         let heard = self.learners.values().filter(|learner| learner.counts() || !established);
         let heard = heard.map(|learner| (learner.server, learner.heard)).chain([(core.config.id, core.now)]);
-        if let Some(heard) = core.quorum.reached_by_quorum(heard) {
+        if let Some(heard) = core.ensemble.reached_by_quorum(heard) {
             self.quorum_heard = self.quorum_heard.max(heard);
         }
     }

@@ -27,6 +27,7 @@ use bytes::Bytes;
 
 pub use io::{Config, DiskDone, DiskOp, EpochRecord, Input, LinkId, Output, Recovered, Role};
 pub use message::{HistorySummary, Message, Notification, PeerState, Proposal, Vote};
+pub use quorum::{Ensemble, Member};
 
 use self::core::{Core, Milestone};
 use election::{Decision, Election, Peers};
@@ -175,7 +176,7 @@ impl Zab {
     /// The state that was delivered differs from the leader's: it must be replaced by a leader's snapshot. Until then
     /// this server cannot lead. Halts if there is no other server to take it from.
     pub fn distrust_state(&mut self) {
-        if self.core.quorum.voter_count() == 1 || matches!(self.state, State::Leading(_)) {
+        if self.core.ensemble.is_only_voter(self.core.config.id) || matches!(self.state, State::Leading(_)) {
             return self.core.halt("the state differs from what the log says it must be".to_string());
         }
         self.core.distrusted = true;
@@ -236,7 +237,7 @@ impl Zab {
     /// True if there can be a leader: the voters that are not known to be without a vote make a quorum.
     pub fn quorum_is_left(&self) -> bool {
         let (voteless, _) = self.missing_votes();
-        self.core.quorum.has(self.core.quorum.voters().filter(|voter| !voteless.contains(voter)))
+        self.core.ensemble.is_quorum(self.core.ensemble.voters().filter(|voter| !voteless.contains(voter)))
     }
 
     /// The epoch this server serves in; `None` while it may not.
@@ -250,7 +251,7 @@ impl Zab {
 
     fn on_notification(&mut self, from: ServerId, notification: Notification) {
         let plausible = notification.round <= ROUND_MAX;
-        if from == self.core.config.id || !self.core.quorum.is_voter(from) || !plausible {
+        if from == self.core.config.id || !self.core.ensemble.is_voter(from) || !plausible {
             return;
         }
         let abstains = notification.abstains;
