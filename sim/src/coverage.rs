@@ -38,6 +38,9 @@ pub const EXPECTED: &[&str] = &[
     "rule 17: a sync was confirmed by a quorum",
     "rule 18: an epoch was used up",
     "rule 19: a leader with a silent disk stepped down",
+    "rule 20: a leader left its place to another",
+    "rule 20: a leader had nobody to leave its place to",
+    "rule 20: whom the last leader named leads",
     // disks
     "recovery of a server with data",
     "snapshot written",

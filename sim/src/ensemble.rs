@@ -62,6 +62,8 @@ pub struct Server {
     /// A stopped process: it does nothing, and what comes in waits.
     pub paused: bool,
     pub doom: Option<Doom>,
+    /// It ends as soon as it has left the lead to another, or could not; what its disk keeps is drawn from this.
+    pub leaves: Option<u64>,
     /// How far its wall clock is off.
     pub wall_offset_ms: i64,
     /// How fast its monotonic clock goes: 1000 is right.
@@ -106,6 +108,7 @@ impl Ensemble {
                 role: Role::Looking,
                 paused: false,
                 doom: None,
+                leaves: None,
                 wall_offset_ms: 0,
                 clock_per_mille: 1000,
                 is_refused: false,
@@ -276,6 +279,7 @@ impl Ensemble {
         server.replica = None;
         server.paused = false;
         server.doom = None;
+        server.leaves = None;
         server.incarnation += 1;
         server.inbox.clear();
         for link in self.network.links_of(id) {
@@ -379,7 +383,11 @@ impl Ensemble {
                 }
                 doom.outputs_left -= 1;
             }
+            let has_left = matches!(output, Output::HandedOver { .. });
             self.carry_out(id, output);
+            if let Some(seed) = self.server(id).leaves.filter(|_| has_left) {
+                return self.kill(id, End::Process, &mut StdRng::seed_from_u64(seed));
+            }
         }
     }
 
@@ -404,6 +412,7 @@ impl Ensemble {
                 drop(state);
             }
             Output::Role(role) => self.server(id).role = role,
+            Output::HandedOver { .. } => {}
             Output::Halt { reason } => fail("no halt", format!("server {id} halts: {reason}")),
             for_clients => self.tell_clients(id, for_clients),
         }

@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use zabra::ids::ServerId;
+use zabra::replica::Input;
 use zabra::zab::Role;
 
 use super::disk::{End, Part};
@@ -42,6 +43,8 @@ faults! {
     Kill 70,
     /// a process ends between two things that a step does
     MidStep 50,
+    /// a leader leaves its place to another, and ends or not
+    HandOver 50,
     /// the power of all servers fails at once
     PowerCut 40,
     /// a dead server comes back with an empty disk
@@ -259,7 +262,7 @@ impl Faults {
         }
         let leader = ensemble.leader().filter(|_| self.chance.random_bool(0.3));
         let id = leader.unwrap_or_else(|| self.any_server(ensemble));
-        match self.chance.random_range(0..104) {
+        match self.chance.random_range(0..110) {
             0..10 => self.kill(ensemble, id),
             10..14 => self.mid_step(ensemble, id),
             14..33 => self.restart(ensemble, id),
@@ -285,7 +288,8 @@ impl Faults {
             93..96 => self.link_fails(ensemble),
             96..98 => self.want_damage(),
             98 => self.wall_jump(ensemble, id),
-            99.. => self.usurp(ensemble),
+            99..104 => self.usurp(ensemble),
+            104.. => self.hand_over(ensemble),
             _ => {}
         }
     }
@@ -311,6 +315,22 @@ impl Faults {
             let parts = parts.into_iter().filter(|part| *part != Part::Tail || disk.has_noted_end());
             let part = parts.collect::<Vec<_>>().choose(&mut chance).copied();
             ensemble.spoil(id, part.expect("there are some"));
+        }
+    }
+
+    /// A planned stop of the leader, or an operator who wants another one to lead.
+    fn hand_over(&mut self, ensemble: &mut Ensemble) {
+        let Some(leader) = ensemble.leader() else { return };
+        let seed = self.chance.random();
+        let ends = self.chance.random_bool(0.6);
+        if self.strikes(Fault::HandOver) {
+            ensemble.note(format!(
+                "server {leader} is to lead no longer{}",
+                if ends { ", and ends" } else { "" }
+            ));
+            ensemble.server(leader).leaves = ends.then_some(seed);
+            ensemble.input(leader, Input::HandOver);
+            ensemble.flush(leader);
         }
     }
 
@@ -592,6 +612,7 @@ impl Faults {
         for id in ensemble.ids() {
             ensemble.server(id).disk.repair();
             ensemble.server(id).doom = None;
+            ensemble.server(id).leaves = None;
             if ensemble.servers[&id].paused {
                 ensemble.resume(id);
             }

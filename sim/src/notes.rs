@@ -15,6 +15,8 @@ pub struct Notes {
     /// The newest request that each server sent to a leader.
     newest_request: BTreeMap<ServerId, u64>,
     links: BTreeMap<LinkId, Link>,
+    /// Who is to lead, as the last leader said when it left.
+    named: Option<ServerId>,
 }
 
 /// What was said between a learner and its leader.
@@ -70,7 +72,19 @@ impl Notes {
             {
                 coverage.count("rule 4: a server took up its vote");
             }
-            Output::Role(Role::Leading { .. }) => coverage.count("rule 12: a leader was established"),
+            Output::Role(Role::Leading { .. }) => {
+                coverage.count("rule 12: a leader was established");
+                if self.named.take() == Some(server.id) {
+                    coverage.count("rule 20: whom the last leader named leads");
+                }
+            }
+            Output::HandedOver { to: Some(to) } => {
+                self.named = Some(*to);
+                coverage.count("rule 20: a leader left its place to another");
+            }
+            Output::HandedOver { to: None } => {
+                coverage.count("rule 20: a leader had nobody to leave its place to")
+            }
             Output::CloseConn { reason, .. } => note_close(reason, coverage),
             Output::CloseLink { link, reason } => {
                 self.links.remove(link);

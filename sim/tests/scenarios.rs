@@ -8,6 +8,7 @@
 //! | `start 1 2`, `kill 1`, `kill 1 keeping 2` | the power fails after so many operations of the disk |
 //! | `wipe 1`, `stop 1`, `continue 1` | a lost disk, a stopped process |
 //! | `spoil 1 log`, `spoil 1 tail`, `spoil 1 epoch`, `initialize 1` | what a dead server has decays; the operator lets it vote |
+//! | `hand over 1` | it is to leave the lead to another |
 //! | `cut 1 2`, `cut 1->2`, `close port 1`, `heal` | nothing arrives any more; nobody can connect to the quorum port |
 //! | `hold 1->2`, `hold disk 1`, `release ...` | `run` leaves these to `deliver` and `disk` |
 //! | `deliver 1->2`, `deliver 1->2 3`, `disk 1`, `disk 1 2` | messages arrive, operations are done |
@@ -84,6 +85,10 @@ impl Scenario {
             ["spoil", id, "log"] => self.ensemble.spoil(server(id)?, Part::Log),
             ["spoil", id, "tail"] => self.ensemble.spoil(server(id)?, Part::Tail),
             ["spoil", id, "epoch"] => self.ensemble.spoil(server(id)?, Part::Epoch),
+            ["hand", "over", id] => {
+                self.ensemble.input(server(id)?, Input::HandOver);
+                self.ensemble.flush(server(id)?);
+            }
             ["initialize", id] => self.ensemble.server(server(id)?).disk.initialize(),
             ["stop", id] => self.ensemble.pause(server(id)?),
             ["continue", id] => self.ensemble.resume(server(id)?),

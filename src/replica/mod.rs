@@ -193,6 +193,7 @@ impl Replica {
                 self.installed = Some(state);
                 self.tell_zab(zab::Input::Disk(DiskDone::Synced { seq }));
             }
+            Input::HandOver => self.tell_zab(zab::Input::HandOver),
             Input::SnapshotWritten { zxid } => {
                 tracing::debug!(%zxid, "snapshot done");
                 self.snapshots.in_progress = false;
@@ -261,6 +262,7 @@ impl Replica {
             zab::Output::Installed { zxid } => self.on_installed(zxid),
             zab::Output::Role(role) => self.on_role(role),
             zab::Output::Barrier { token } => self.on_barrier(token),
+            zab::Output::HandedOver { to } => self.output(Output::HandedOver { to }),
             zab::Output::Halt { reason } => self.output(Output::Halt { reason }),
         }
     }

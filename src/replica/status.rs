@@ -82,6 +82,11 @@ impl Replica {
         }
     }
 
+    /// True if the servers that are heard make a quorum with this one.
+    pub fn hears_quorum(&self) -> bool {
+        self.zab.hears_quorum()
+    }
+
     /// The watches set on this server.
     pub fn watches(&self) -> &Watches {
         &self.watches

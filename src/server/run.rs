@@ -17,6 +17,7 @@ use super::client::{self, ClientContext, ClientThreads, Conns};
 use super::clock::Clock;
 use super::core::{Core, Outlets};
 use super::disk::{DiskQueue, DiskThread, Job};
+use super::hand_over;
 use super::net::BoundPort;
 use super::peer::{self, Electors, Identity, Links, LivePeers, PeerContext};
 use super::quiet::Quiet;
@@ -26,7 +27,7 @@ use crate::admin::Stats;
 use crate::config::Settings;
 use crate::replica::{self, Image, Input, LimitedConfig, Limits, Replica, ZabConfig};
 use crate::storage::TXN_BYTES_MAX;
-use crate::zab::Ensemble;
+use crate::zab::{Ensemble, Role};
 
 /// Inputs that wait for the core; who has more waits itself.
 const INPUTS_MAX: usize = 8192;
@@ -39,6 +40,9 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(300);
 
 /// How long the log may take to be marked when the server ends.
 const SYNC_LIMIT: Duration = Duration::from_millis(500);
+
+/// The reason of a planned end.
+const SIGTERM: &str = "SIGTERM";
 
 /// How long a quorum that agrees waits for others to bring a better vote: a round trip between machines of one site.
 const SETTLE_MS: u64 = 10;
@@ -149,7 +153,8 @@ async fn serve(
         quiet: Quiet::default(),
     });
     let (follow, target) = watch::channel(None);
-    let (serving, is_serving) = watch::channel(false);
+    let (role, roles) = watch::channel(Role::Looking);
+    let (handed_over, handed_over_to) = watch::channel(None);
     start_peers(&peers, target).await?;
     let outlets = Outlets {
         disk: Arc::clone(&disk),
@@ -157,17 +162,24 @@ async fn serve(
         electors: Electors::start(&peers),
         links: Arc::clone(&peers.links),
         follow,
-        serving,
+        role,
+        handed_over,
     };
     // A task, not this future: the runtime looks at the sockets before it goes on with its main future.
     let mut core = tokio::spawn(Core::new(Arc::clone(&clients), clock, inputs_of_core, outlets).run());
-    let letting_in = let_clients_in(Arc::clone(&clients), client_port, is_serving);
-    let why = tokio::select! {
-        _ = &mut core => "the core ended",
-        result = letting_in => return result,
-        why = ended => why.unwrap_or("the signals are gone"),
+    let letting_in = let_clients_in(Arc::clone(&clients), client_port, roles.clone());
+    let ending = async {
+        let why = ended.await.unwrap_or("the signals are gone");
+        tracing::info!("ending: {why}");
+        if why == SIGTERM {
+            hand_over::before_the_end(&clients, handed_over_to, roles).await;
+        }
     };
-    tracing::info!("ending: {why}");
+    tokio::select! {
+        _ = &mut core => tracing::error!("ending: the core ended"),
+        result = letting_in => return result,
+        () = ending => {}
+    };
     core.abort();
     end(&clients, &disk, disk_thread).await;
     Ok(())
@@ -246,6 +258,7 @@ async fn start_peers(context: &Arc<PeerContext>, target: peer::FollowTarget) -> 
     }
     let quorum = listeners.pop().context("two ports were opened")?;
     let election = listeners.pop().context("two ports were opened")?;
+    hand_over::when_asked(context.inputs.clone())?;
     tokio::spawn(peer::listen_for_notifications(Arc::clone(context), election));
     tokio::spawn(peer::listen_for_learners(Arc::clone(context), quorum));
     tokio::spawn(peer::follow(Arc::clone(context), target));
@@ -256,10 +269,10 @@ async fn start_peers(context: &Arc<PeerContext>, target: peer::FollowTarget) -> 
 async fn let_clients_in(
     context: Arc<ClientContext>,
     port: BoundPort,
-    mut is_serving: watch::Receiver<bool>,
+    mut roles: watch::Receiver<Role>,
 ) -> anyhow::Result<()> {
     let threads = ClientThreads::start(context.settings.client_threads)?;
-    let serving = timeout(CLOSED_LIMIT, is_serving.wait_for(|serving| *serving)).await;
+    let serving = timeout(CLOSED_LIMIT, roles.wait_for(|role| *role != Role::Looking)).await;
     let addr = port.addr();
     let listener = port.listen().with_context(|| format!("clientPort {addr} cannot be used"))?;
     match serving {
@@ -303,7 +316,7 @@ fn end_signal(options: RunOptions) -> anyhow::Result<oneshot::Receiver<&'static 
     }
     tokio::spawn(async move {
         let why = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
+            _ = terminate.recv() => SIGTERM,
             _ = interrupt.recv() => "SIGINT",
             _ = stdin_ended, if options.exit_with_stdin => "the standard input ended",
         };

@@ -70,6 +70,8 @@ pub struct Core {
     pub wanted_after: Zxid,
     /// The delivered state is not what it should be: a leader's snapshot must replace it.
     pub distrusted: bool,
+    /// With which vote the next election is to begin, as a leader that leaves says (rule 20 of docs/zab.md).
+    pub suggested: Option<Vote>,
     /// Until then this server does not want to lead.
     abstains_until: Tick,
     /// How often it was elected, and did not come to lead, since it last did.
@@ -102,6 +104,7 @@ impl Core {
             led: BTreeMap::new(),
             wanted_after: Zxid(u64::MAX),
             distrusted: false,
+            suggested: None,
             abstains_until: Tick::default(),
             elected_in_vain: 0,
             appended: last,
@@ -159,6 +162,11 @@ impl Core {
         let doublings = self.elected_in_vain.min(ABSTENTION_DOUBLINGS_MAX);
         self.elected_in_vain = doublings + 1;
         self.abstains_until = self.now.after_ms(self.config.discovery_timeout_ms() << doublings);
+    }
+
+    /// This server left its place to another, which is to have the time to take it (rule 20 of docs/zab.md).
+    pub fn step_aside(&mut self) {
+        self.abstains_until = self.now.after_ms(self.config.discovery_timeout_ms());
     }
 
     /// True while this server does not want to lead.

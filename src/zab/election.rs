@@ -78,11 +78,13 @@ pub struct Election {
     /// A quorum wants this server since, which wants another.
     wanted_since: Option<Tick>,
     saving_may_vote: bool,
+    /// With which vote to begin, as the last leader said when it left (rule 20 of docs/zab.md).
+    suggested: Option<Vote>,
 }
 
 impl Election {
-    /// Begins a new round after `previous_round`.
-    pub fn new(core: &Core, previous_round: u64) -> Election {
+    /// Begins a new round after `previous_round`, with the vote that was suggested if it is a good one.
+    pub fn new(core: &Core, previous_round: u64, suggested: Option<Vote>) -> Election {
         Election {
             round: previous_round + 1,
             vote: core.own_vote(),
@@ -91,6 +93,7 @@ impl Election {
             agreed_since: None,
             wanted_since: None,
             saving_may_vote: false,
+            suggested,
         }
     }
 
@@ -115,7 +118,7 @@ impl Election {
                 core.synced == core.history.last() || has(Mutant::VoteBeforeDrained),
                 "with an idle disk the whole log is durable"
             );
-            self.vote = core.own_vote();
+            self.vote = self.first_vote(core, peers);
             self.announce(core);
         }
         self.maybe_become_voter(core, peers);
@@ -161,7 +164,7 @@ impl Election {
         let mut changed = false;
         if peers.newest_round() > self.round {
             self.round = peers.newest_round();
-            self.vote = core.own_vote();
+            self.vote = self.first_vote(core, peers);
             changed = true;
         }
         let has_own_vote = self.vote.server_id == core.config.id;
@@ -170,6 +173,7 @@ impl Election {
         self.abstains = core.abstains();
         if candidate_is_gone || wants_to_lead_again {
             self.round += 1;
+            self.suggested = None;
             self.vote = core.own_vote();
             changed = true;
         }
@@ -184,6 +188,16 @@ impl Election {
             (self.agreed_since, self.wanted_since) = (None, None);
             self.announce(core);
         }
+    }
+
+    /// The vote to begin a round with: the one that was suggested, unless this server has more itself, or does not hear
+    /// whom it is for.
+    fn first_vote(&self, core: &Core, peers: &Peers) -> Vote {
+        let own = core.own_vote();
+        let has_less =
+            |vote: &Vote| (vote.current_epoch, vote.last_zxid) < (own.current_epoch, own.last_zxid);
+        let is_good = |vote: &Vote| !has_less(vote) && self.is_candidate(core, peers, vote);
+        self.suggested.filter(is_good).unwrap_or(own)
     }
 
     fn votes_of_round<'a>(&'a self, peers: &'a Peers) -> impl Iterator<Item = Vote> + 'a {
@@ -342,7 +356,7 @@ mod tests {
         for peer in [2, 3].map(ServerId) {
             peers.on_notification(peer, notification.clone());
         }
-        let mut election = Election::new(&core, 0);
+        let mut election = Election::new(&core, 0, None);
         assert_eq!(election.advance(&mut core, &peers), None, "nobody wants what it has");
         assert_eq!(election.vote(), core.own_vote());
     }

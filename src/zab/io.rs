@@ -177,6 +177,8 @@ pub enum Input {
     },
     /// the disk has done something
     Disk(DiskDone),
+    /// this server is to lead no longer, if it does: it is to end, for example. `Output::HandedOver` answers
+    HandOver,
 }
 
 /// Something to do, in the order given.
@@ -232,6 +234,12 @@ pub enum Output {
     Barrier {
         /// as asked for
         token: u64,
+    },
+    /// the answer to `Input::HandOver`: this server does not lead, or not any more
+    HandedOver {
+        /// who was named to the others; `None`: nobody, since this server did not lead, or since nobody had everything in
+        /// time
+        to: Option<ServerId>,
     },
     /// the server must stop: going on could harm
     Halt {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::core::{Core, Milestone, SavePurpose};
 use super::io::{EpochRecord, LinkId, Output, Role};
 use super::learner::{Learner, Stage};
-use super::message::{HistorySummary, Message, Proposal};
+use super::message::{HistorySummary, Message, Proposal, Vote};
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
 use crate::mutants::{Mutant, has};
 
@@ -51,6 +51,16 @@ pub struct Leader {
     /// Barriers that were asked for, each with the ping whose answers prove it.
     barriers: VecDeque<(u64, u64)>,
     role_told: bool,
+    leaving: Option<Leaving>,
+}
+
+/// A leader that is to lead no longer (rule 20 of docs/zab.md).
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    /// When it does not wait for anybody any more.
+    until: Tick,
+    /// Who was named to the others.
+    to: Option<ServerId>,
 }
 
 impl Leader {
@@ -71,6 +81,7 @@ impl Leader {
             ping_due: true,
             barriers: VecDeque::new(),
             role_told: false,
+            leaving: None,
         }
     }
 
@@ -147,7 +158,7 @@ impl Leader {
             (Message::Ack { through }, _) if through <= learner.sent => {
                 learner.on_ack(through);
                 self.maybe_commit(core);
-                Ok(())
+                self.maybe_hand_over(core)
             }
             (Message::Pong { sequence }, _) if sequence <= self.ping => {
                 learner.pong = learner.pong.max(sequence);
@@ -353,7 +364,7 @@ impl Leader {
     /// The zxid that the next transaction will get.
     pub fn next_zxid(&self, core: &Core) -> Option<Zxid> {
         let last = core.history.last();
-        if self.phase != Phase::Established || !self.role_told {
+        if self.phase != Phase::Established || !self.role_told || self.leaving.is_some() {
             None
         } else if has(Mutant::EpochRollsOver) && last.counter() == core.config.epoch_txns_max {
             Some(Zxid::new(Epoch(last.epoch().0 + 1), 1))
@@ -425,6 +436,59 @@ impl Leader {
         }
     }
 
+    /// Proposes nothing more, and names the learner that has everything to the others as soon as there is one (rule 20
+    /// of docs/zab.md). Goes on as before if no learner can lead.
+    pub fn begin_hand_over(&mut self, core: &mut Core) -> Result<(), StepDown> {
+        if self.leaving.is_some() {
+            return Ok(());
+        }
+        if !self.role_told || self.successors(core).next().is_none() {
+            core.output(Output::HandedOver { to: None });
+            return Ok(());
+        }
+        tracing::info!("leaving the lead to another server");
+        core.flush_appends();
+        let until = core.now.after_ms(core.config.peer_timeout_ms);
+        self.leaving = Some(Leaving { until, to: None });
+        // Requests wait from here on, as they do in an election.
+        core.output(Output::Role(Role::Looking));
+        self.maybe_hand_over(core)
+    }
+
+    /// Who could lead next.
+    fn successors<'a>(&'a self, core: &'a Core) -> impl Iterator<Item = &'a Learner> {
+        let may_lead = |learner: &&Learner| learner.counts() && core.ensemble.is_voter(learner.server);
+        self.learners.values().filter(|learner| learner.stage == Stage::Active).filter(may_lead)
+    }
+
+    fn maybe_hand_over(&mut self, core: &mut Core) -> Result<(), StepDown> {
+        let Some(leaving) = self.leaving else { return Ok(()) };
+        let best = self.successors(core).max_by_key(|learner| (learner.acked, learner.server));
+        let Some((acked, to)) = best.map(|learner| (learner.acked, learner.server)) else {
+            return Err("there is nobody to leave the lead to".to_string());
+        };
+        let last_zxid = core.history.last();
+        if acked < last_zxid {
+            return match core.now >= leaving.until {
+                true => Err("nobody had everything in time to take over the lead".to_string()),
+                false => Ok(()),
+            };
+        }
+        self.leaving = Some(Leaving { to: Some(to), ..leaving });
+        self.flush(core);
+        for link in self.active_links() {
+            core.send(link, Message::HandOver { to, last_zxid });
+        }
+        core.suggested = Some(Vote { current_epoch: self.epoch, last_zxid, server_id: to });
+        core.step_aside();
+        Err(format!("it is left to server {to}"))
+    }
+
+    /// The leader is to lead no longer: whom it named to the others.
+    pub fn leaves_to(&self) -> Option<Option<ServerId>> {
+        self.leaving.map(|leaving| leaving.to)
+    }
+
     /// Time has passed: the learners are pinged, silent ones dropped, and a leader without a quorum or a disk steps down
     /// (rules 16 and 19 of docs/zab.md).
     pub fn on_tick(&mut self, core: &mut Core) -> Result<(), StepDown> {
@@ -437,7 +501,8 @@ impl Leader {
         if core.now.ms_since(self.last_ping) >= core.config.heartbeat_ms {
             self.ping_due = true;
         }
-        self.check_patience(core)
+        self.check_patience(core)?;
+        self.maybe_hand_over(core)
     }
 
     fn check_patience(&self, core: &Core) -> Result<(), StepDown> {

@@ -84,7 +84,7 @@ impl Zab {
         );
         let mut core = Core::new(config, recovered.epoch, history, recovered.committed);
         core.now = now;
-        let election = Election::new(&core, 0);
+        let election = Election::new(&core, 0, None);
         let round = election.round();
         let mut zab = Zab {
             core,
@@ -116,6 +116,7 @@ impl Zab {
             },
             Input::Message { link, message } => self.on_message(link, message),
             Input::Disk(done) => self.on_disk(done),
+            Input::HandOver => self.on_hand_over(),
         }
         self.check_invariants();
     }
@@ -240,12 +241,27 @@ impl Zab {
         self.core.ensemble.is_quorum(self.core.ensemble.voters().filter(|voter| !voteless.contains(voter)))
     }
 
+    /// True if the servers that are heard make a quorum with this one.
+    pub fn hears_quorum(&self) -> bool {
+        self.peers.are_enough(&self.core)
+    }
+
     /// The epoch this server serves in; `None` while it may not.
     pub fn serving_epoch(&self) -> Option<Epoch> {
         match &self.state {
             State::Looking(_) => None,
             State::Leading(leader) => leader.established_epoch(),
             State::Following(follower) => follower.active_epoch(),
+        }
+    }
+
+    fn on_hand_over(&mut self) {
+        match &mut self.state {
+            State::Leading(leader) => {
+                let result = leader.begin_hand_over(&mut self.core);
+                self.look_if(result);
+            }
+            State::Looking(_) | State::Following(_) => self.core.output(Output::HandedOver { to: None }),
         }
     }
 
@@ -468,6 +484,9 @@ impl Zab {
                         reason: format!("no longer the leader: {reason}"),
                     });
                 }
+                if let Some(to) = leader.leaves_to() {
+                    self.core.output(Output::HandedOver { to });
+                }
             }
             State::Following(follower) => {
                 // Whatever it said last is not believed any more: a stopped process still looks like a leader.
@@ -477,7 +496,8 @@ impl Zab {
         }
         self.core.output(Output::Role(Role::Looking));
         self.announced = None;
-        let election = Election::new(&self.core, self.round);
+        let suggested = self.core.suggested.take();
+        let election = Election::new(&self.core, self.round, suggested);
         self.round = election.round();
         if !self.core.disk_is_idle() {
             // It may take long. Nobody should take this server for what it was meanwhile.
