@@ -228,6 +228,7 @@ fn config(id: u8, servers: u8) -> Config {
             peer_timeout_ms: PEER_TIMEOUT_MS,
             sync_timeout_ms: 2000,
             disk_timeout_ms: 500,
+            observer_delay_ms: 0,
             settle_ms: 5,
             recent_bytes_max: 4096,
             batch_bytes_max: 400,

@@ -41,6 +41,11 @@ pub const EXPECTED: &[&str] = &[
     "rule 20: a leader left its place to another",
     "rule 20: a leader had nobody to leave its place to",
     "rule 20: whom the last leader named leads",
+    // the kinds of ensembles
+    "an observer followed a leader",
+    "an observer passed on what clients asked for",
+    "ensemble with groups or weights",
+    "ensemble with observers",
     // disks
     "recovery of a server with data",
     "snapshot written",

@@ -396,12 +396,11 @@ impl Faults {
     /// What was durable may only be lost of a minority, and only while all others vote and hold all that this server
     /// may have acknowledged: more is not promised.
     fn may_damage(&self, ensemble: &Ensemble, id: ServerId) -> bool {
-        let is_bad = |server: &&super::ensemble::Server| {
-            server.id != id && (server.disk.damaged || !server.disk.epoch.may_vote)
-        };
-        let bad = ensemble.servers.values().filter(is_bad).count();
+        let is_bad = |server: &&super::ensemble::Server| server.disk.damaged || !server.disk.epoch.may_vote;
+        let shape = ensemble.settings.shape();
+        let left = shape.voters().filter(|voter| *voter != id && !is_bad(&&ensemble.servers[voter]));
         ensemble.runs(id)
-            && bad < usize::from(ensemble.settings.servers.saturating_sub(1) / 2)
+            && shape.is_quorum(left)
             && ensemble.servers[&id].disk.synced == ensemble.judge.end()
             && ensemble.all_vote_but(id)
             && ensemble.all_hold_all_but(id)
@@ -548,10 +547,10 @@ impl Faults {
     pub fn repair_core(&mut self, ensemble: &mut Ensemble) -> Option<Vec<ServerId>> {
         let mut core: Vec<ServerId> = ensemble.ids().collect();
         core.shuffle(&mut self.chance);
-        let quorum = core.len() / 2 + 1;
+        let shape = ensemble.settings.shape();
         let fates = [Fate::Dead, Fate::CutOff, Fate::Restarts, Fate::Flaps, Fate::FlapsOneWay];
         let mut drawn = StdRng::seed_from_u64(self.chance.random());
-        if core.len() == 1 || !self.strikes(Fault::Core) {
+        if shape.voters().count() == 1 || !self.strikes(Fault::Core) {
             return None;
         }
         // A server that may not vote is no part of a majority, and one with a damaged disk may have to become such a one.
@@ -560,9 +559,8 @@ impl Faults {
             disk.epoch.may_vote && !disk.damaged
         };
         core.sort_by_key(|id| !counts(id));
-        if core[..quorum].iter().any(|id| !counts(id)) {
-            return None;
-        }
+        let counted = core.iter().take_while(|id| counts(id)).count();
+        let quorum = (1..=counted).find(|count| shape.is_quorum(core[..*count].iter().copied()))?;
         let outsiders = core.split_off(quorum);
         self.repair(ensemble);
         self.outsiders = outsiders.iter().map(|id| (*id, *fates.choose(&mut drawn).expect("some"))).collect();
@@ -634,12 +632,14 @@ impl Faults {
     pub fn lose_majority(&mut self, ensemble: &mut Ensemble) -> bool {
         let mut ids: Vec<ServerId> = ensemble.ids().collect();
         ids.shuffle(&mut self.chance);
-        if ids.len() == 1 || !self.strikes(Fault::LostMajority) {
+        let shape = ensemble.settings.shape();
+        if shape.voters().count() == 1 || !self.strikes(Fault::LostMajority) {
             return false;
         }
-        for (place, id) in ids.iter().enumerate() {
+        let mut left: BTreeSet<ServerId> = shape.voters().collect();
+        for id in &ids {
             ensemble.kill(*id, End::Process, &mut self.chance);
-            if place < ids.len() / 2 + 1 {
+            if shape.is_quorum(left.iter().copied()) && left.remove(id) {
                 ensemble.wipe(*id);
             }
         }

@@ -35,7 +35,7 @@ pub(super) fn known(key: &str) -> Option<Meaning> {
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let used = USED.iter().chain(USED_PROPERTIES).copied();
     let known = KNOWN.iter().flat_map(|(names, _)| names.iter().copied()).filter(|name| !name.ends_with('*'));
-    used.chain(["server.N"]).chain(known)
+    used.chain(["server.N", "group.N", "weight.N"]).chain(known)
 }
 
 const USED: &[&str] = &[
@@ -52,6 +52,8 @@ const USED: &[&str] = &[
     "autopurge.snapRetainCount",
     "autopurge.purgeInterval",
     "quorumListenOnAllIPs",
+    "peerType",
+    "syncEnabled",
     // Zabra's own.
     "peerHeartbeatMs",
     "peerTimeoutMs",
@@ -70,6 +72,8 @@ const USED_PROPERTIES: &[&str] = &[
     "jute.maxbuffer",
     "4lw.commands.whitelist",
     "cnxTimeout",
+    "observer.reconnectDelayMs",
+    "observer.syncEnabled",
     "extendedTypesEnabled",
     "znode.container.checkIntervalMs",
     "znode.container.maxPerMinute",
@@ -85,7 +89,6 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         &["dynamicConfigFile"],
         Refused("move its server lines into this file, without them this would be a server of its own"),
     ),
-    (&["group.*", "weight.*"], NotYet("every majority of the voting servers is a quorum")),
     (&["oraclePath"], NotYet("a majority of the voting servers decides, also between two")),
     (&["reconfigEnabled"], NotYet("the server list changes by a restart with another file")),
     (
@@ -93,10 +96,11 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NoMeaning("a single server is an ensemble of one voter, and runs the same code"),
     ),
     (&["electionAlg"], NoMeaning("there is one election, the fast one (3)")),
-    (&["peerType"], NoMeaning("every server of the list is a participant")),
-    (&["observerMasterPort", "observerMaster.sizeLimit"], NotYet("there are no observers")),
-    (&["syncEnabled"], NoMeaning("there are no observers")),
-    (&["observer.reconnectDelayMs", "observer.election.DelayMs"], NoMeaning("there are no observers")),
+    (&["observerMasterPort", "observerMaster.sizeLimit"], NotYet("observers connect to the leader")),
+    (
+        &["observer.election.DelayMs"],
+        NoMeaning("observers take no part in elections, they hear who leads; see observer.reconnectDelayMs"),
+    ),
     (
         &[
             "multiAddress.enabled",
@@ -316,7 +320,8 @@ mod tests {
 
     #[test]
     fn known_keys_are_found_by_name_by_prefix_and_with_the_property_prefix() {
-        for key in ["skipACL", "zookeeper.skipACL", "group.1", "ssl.keyStore.password", "admin.serverPort"] {
+        for key in ["skipACL", "zookeeper.skipACL", "oraclePath", "ssl.keyStore.password", "admin.serverPort"]
+        {
             assert!(known(key).is_some(), "{key}");
         }
         assert_eq!(known("skipAcl"), None);

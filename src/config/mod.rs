@@ -7,6 +7,7 @@
 //! | split | `properties`, `toml_file` | text -> key, value, line |
 //! | sort | `given` | entries -> keys we use, keys we only know, keys nobody knows |
 //! | build | `build` | values -> [`Settings`], every value checked against its range |
+//! | group | `groups` | `group.N`, `weight.N` -> what each participant counts for |
 //! | cross-check | `check` | server list, ports, `myid` and limits against one another |
 //!
 //! Everything that is wrong is reported at once, each with file, line and what was expected; what is merely odd
@@ -18,6 +19,7 @@ mod check;
 mod conf_word;
 mod files;
 mod given;
+mod groups;
 mod known_keys;
 mod nearest;
 mod properties;
@@ -27,7 +29,7 @@ mod toml_file;
 
 use std::path::Path;
 
-pub use address::{ListenAddr, ServerAddr};
+pub use address::{ListenAddr, PeerRole, ServerAddr};
 pub use report::{ConfigError, Notice, Place, Problem, Severity};
 pub use settings::{FourLetterWords, Settings};
 

@@ -387,6 +387,7 @@ mod tests {
             peer_timeout_ms: 5 * HEARTBEAT_MS,
             sync_timeout_ms: 10_000,
             disk_timeout_ms: 10_000,
+            observer_delay_ms: 0,
             settle_ms: 10,
             recent_bytes_max: 1 << 20,
             batch_bytes_max: 1 << 20,

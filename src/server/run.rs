@@ -24,10 +24,10 @@ use super::quiet::Quiet;
 use super::recover::{self, Recovered};
 use super::snapshots::SnapshotThread;
 use crate::admin::Stats;
-use crate::config::Settings;
+use crate::config::{PeerRole, ServerAddr, Settings};
 use crate::replica::{self, Image, Input, LimitedConfig, Limits, Replica, ZabConfig};
 use crate::storage::TXN_BYTES_MAX;
-use crate::zab::{Ensemble, Role};
+use crate::zab::{Ensemble, Member, Role};
 
 /// Inputs that wait for the core; who has more waits itself.
 const INPUTS_MAX: usize = 8192;
@@ -94,7 +94,7 @@ pub fn run(settings: Settings, options: RunOptions) -> anyhow::Result<()> {
         "zabra {}, server {} of {}: data in {}, log in {}, {} znodes at {}",
         env!("CARGO_PKG_VERSION"),
         settings.server_id,
-        settings.voters().len(),
+        settings.servers.len().max(1),
         settings.data_dir.display(),
         settings.data_log_dir.display(),
         found.state.tree.len(),
@@ -113,10 +113,7 @@ async fn serve(
     found: Recovered,
 ) -> anyhow::Result<()> {
     let ended = end_signal(options)?;
-    let client_addr = &settings.client_addr;
-    let client_port = BoundPort::bind(client_addr.host.as_deref(), client_addr.port)
-        .await
-        .with_context(|| format!("clientPort {client_addr} cannot be used"))?;
+    let client_port = bind_client_port(&settings).await?;
     let (inputs, inputs_of_core) = mpsc::channel(INPUTS_MAX);
     let members = settings.servers.iter().map(|server| server.id).collect();
     let identity = Arc::new(Identity::new(settings.server_id, members, &found.zab.epoch));
@@ -133,15 +130,7 @@ async fn serve(
         hash_seed: chance.hash_seed,
     };
     let disk_thread = spawn("disk", move || disk_thread.run())?;
-    let peers = Arc::new(PeerContext {
-        settings: settings.clone(),
-        identity,
-        live: Arc::new(LivePeers::default()),
-        inputs: inputs.clone(),
-        links: Arc::new(Links::default()),
-        disk_room: disk.room(),
-        quiet: Quiet::default(),
-    });
+    let peers = peer_context(&settings, identity, &inputs, &disk);
     let clients = Arc::new(ClientContext {
         settings,
         replica: Arc::new(RwLock::new(replica)),
@@ -191,11 +180,12 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
     replica::Config {
         zab: ZabConfig {
             id: settings.server_id,
-            ensemble: Ensemble::of_equals(settings.voters()),
+            ensemble: ensemble(settings),
             heartbeat_ms: u64::from(settings.peer_heartbeat_ms),
             peer_timeout_ms: u64::from(settings.peer_timeout_ms),
             sync_timeout_ms: settings.init_limit_ms(),
             disk_timeout_ms: settings.sync_limit_ms().max(DISK_TIMEOUT_MS_MIN),
+            observer_delay_ms: u64::from(settings.observer_reconnect_delay_ms),
             settle_ms: SETTLE_MS,
             recent_bytes_max: settings.recent_bytes_max(),
             batch_bytes_max: BATCH_BYTES_MAX,
@@ -221,6 +211,19 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
     }
 }
 
+/// The servers of the configuration; one that has no list is alone.
+fn ensemble(settings: &Settings) -> Ensemble {
+    let member = |server: &ServerAddr| match server.role {
+        PeerRole::Participant { group, weight } => Member::Participant { group, weight },
+        PeerRole::Observer => Member::Observer,
+    };
+    match settings.servers.as_slice() {
+        [] => Ensemble::of_equals([settings.server_id]),
+        // A server list of a file is the first one; nothing changes it while servers run.
+        servers => Ensemble::new(0, servers.iter().map(|server| (server.id, member(server))).collect()),
+    }
+}
+
 fn start_snapshots(
     settings: &Settings,
     found: &Recovered,
@@ -239,6 +242,29 @@ fn start_snapshots(
     };
     spawn("snapshots", move || snapshots.run())?;
     Ok(sender)
+}
+
+async fn bind_client_port(settings: &Settings) -> anyhow::Result<BoundPort> {
+    let addr = &settings.client_addr;
+    let bound = BoundPort::bind(addr.host.as_deref(), addr.port).await;
+    bound.with_context(|| format!("clientPort {addr} cannot be used"))
+}
+
+fn peer_context(
+    settings: &Settings,
+    identity: Arc<Identity>,
+    inputs: &mpsc::Sender<Input>,
+    disk: &DiskQueue,
+) -> Arc<PeerContext> {
+    Arc::new(PeerContext {
+        settings: settings.clone(),
+        identity,
+        live: Arc::new(LivePeers::default()),
+        inputs: inputs.clone(),
+        links: Arc::new(Links::default()),
+        disk_room: disk.room(),
+        quiet: Quiet::default(),
+    })
 }
 
 /// Opens the two ports for other servers, if there are any.

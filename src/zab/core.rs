@@ -72,6 +72,8 @@ pub struct Core {
     pub distrusted: bool,
     /// With which vote the next election is to begin, as a leader that leaves says (rule 20 of docs/zab.md).
     pub suggested: Option<Vote>,
+    /// Until then this server, which does not vote, looks for no leader.
+    pub looks_after: Tick,
     /// Until then this server does not want to lead.
     abstains_until: Tick,
     /// How often it was elected, and did not come to lead, since it last did.
@@ -105,6 +107,7 @@ impl Core {
             wanted_after: Zxid(u64::MAX),
             distrusted: false,
             suggested: None,
+            looks_after: Tick::default(),
             abstains_until: Tick::default(),
             elected_in_vain: 0,
             appended: last,
@@ -193,10 +196,15 @@ impl Core {
         self.history.last() == Zxid::ZERO && self.epoch.accepted_epoch.0 == 0
     }
 
-    /// True if what this server says is to be counted: its disk is no unexpectedly empty one, and its state is what the
-    /// log says.
+    /// True if what this server says is to be counted: it is a voter of the ensemble, its disk is no unexpectedly empty
+    /// one, and its state is what the log says.
     pub fn may_vote(&self) -> bool {
-        (self.epoch.may_vote || has(Mutant::EmptyDiskVotes)) && !self.distrusted
+        self.is_voter() && (self.epoch.may_vote || has(Mutant::EmptyDiskVotes)) && !self.distrusted
+    }
+
+    /// True if this server is a voter of the ensemble: no observer, and not without weight.
+    pub fn is_voter(&self) -> bool {
+        self.ensemble.is_voter(self.config.id)
     }
 
     /// True if nobody can count on a promise that this server lost, and that stands against following in `epoch`: every

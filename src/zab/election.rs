@@ -122,11 +122,14 @@ impl Election {
             self.announce(core);
         }
         self.maybe_become_voter(core, peers);
-        if self.saving_may_vote {
+        if self.saving_may_vote || core.now < core.looks_after {
             return None;
         }
         if let Some(leader) = established_leader(core, peers) {
             return Some(Decision::Follow(leader));
+        }
+        if !core.is_voter() {
+            return None;
         }
         self.revise_vote(core, peers);
         self.decide(core, peers)
@@ -144,7 +147,7 @@ impl Election {
 
     /// An empty disk may be a lost disk. It is a new one if every voter is empty (rule 4 of docs/zab.md).
     fn maybe_become_voter(&mut self, core: &mut Core, peers: &Peers) {
-        if core.epoch.may_vote || self.saving_may_vote || !core.is_empty() {
+        if core.epoch.may_vote || self.saving_may_vote || !core.is_empty() || !core.is_voter() {
             return;
         }
         let own = core.config.id;
@@ -286,9 +289,11 @@ impl Election {
     }
 }
 
-/// Tells every other voter the state of this server.
+/// A voter tells every other server its state. Who does not vote hears of leaders by this, and has nothing to tell.
 pub fn announce(core: &mut Core, notification: &Notification) {
-    let others: Vec<ServerId> = core.ensemble.voters().filter(|voter| *voter != core.config.id).collect();
+    let own = core.config.id;
+    let members = core.ensemble.members().map(|(server, _)| server);
+    let others: Vec<ServerId> = members.filter(|server| core.is_voter() && *server != own).collect();
     for to in others {
         core.output(Output::Notify { to, notification: notification.clone() });
     }
@@ -316,7 +321,8 @@ mod tests {
     use super::*;
     use crate::zab::history::History;
     use crate::zab::io::EpochRecord;
-    use crate::zab::message::HistorySummary;
+    use crate::zab::message::{HistorySummary, Proposal};
+    use crate::zab::{Ensemble, Member};
 
     fn core() -> Core {
         let config = crate::zab::Config {
@@ -326,6 +332,7 @@ mod tests {
             peer_timeout_ms: 240,
             sync_timeout_ms: 1000,
             disk_timeout_ms: 1000,
+            observer_delay_ms: 0,
             settle_ms: 20,
             recent_bytes_max: 1 << 20,
             batch_bytes_max: 1 << 20,
@@ -336,6 +343,50 @@ mod tests {
         let record = EpochRecord { may_vote: true, ..EpochRecord::default() };
         let history = History::new(HistorySummary::default(), Vec::new(), Zxid::ZERO, 1 << 20);
         Core::new(config, record, history, Zxid::ZERO)
+    }
+
+    #[test]
+    fn who_does_not_vote_tells_nothing_and_joins_whom_a_quorum_follows_when_its_delay_is_over() {
+        let (mut core, mut peers) = (core(), Peers::default());
+        let members = [(1, Member::Observer), (2, Member::EQUAL), (3, Member::EQUAL), (4, Member::EQUAL)];
+        core.ensemble = Ensemble::new(0, members.map(|(id, member)| (ServerId(id), member)).into());
+        core.looks_after = Tick(100);
+        let vote = Vote { current_epoch: Epoch(0), last_zxid: Zxid::ZERO, server_id: ServerId(2) };
+        for (peer, state) in [(2, PeerState::Leading), (3, PeerState::Following)] {
+            let (round, epoch) = (1, Epoch(1));
+            let (may_vote, abstains, empty) = (true, false, false);
+            let notification = Notification { state, round, vote, may_vote, abstains, empty, epoch };
+            peers.on_notification(ServerId(peer), notification);
+        }
+        let mut election = Election::new(&core, 0, None);
+        core.now = Tick(99);
+        assert_eq!(election.advance(&mut core, &peers), None, "its delay is not over");
+        core.now = Tick(100);
+        assert_eq!(election.advance(&mut core, &peers), Some(Decision::Follow(ServerId(2))));
+        peers.on_peer_gone(ServerId(3));
+        assert_eq!(election.advance(&mut core, &peers), None, "with it, one follower less is no quorum");
+        assert!(core.take_outputs().is_empty());
+    }
+
+    #[test]
+    fn a_vote_that_was_suggested_is_taken_unless_it_is_for_one_with_less_or_unheard() {
+        let (mut core, mut peers) = (core(), Peers::default());
+        core.append(Proposal { zxid: Zxid::new(Epoch(1), 1), txn: bytes::Bytes::new() });
+        let first_vote = |core: &Core, peers: &Peers, counter| {
+            let last_zxid = Zxid::new(Epoch(1), counter);
+            let vote = Vote { current_epoch: Epoch(0), last_zxid, server_id: ServerId(2) };
+            Election::new(core, 0, Some(vote)).first_vote(core, peers).server_id
+        };
+        assert_eq!(first_vote(&core, &peers, 1), ServerId(1), "it is not heard");
+        let vote = core.own_vote();
+        let (round, epoch, state) = (1, Epoch(1), PeerState::Following);
+        let (may_vote, abstains, empty) = (true, false, false);
+        peers.on_notification(
+            ServerId(2),
+            Notification { state, round, vote, may_vote, abstains, empty, epoch },
+        );
+        assert_eq!(first_vote(&core, &peers, 1), ServerId(2));
+        assert_eq!(first_vote(&core, &peers, 0), ServerId(1), "it has less");
     }
 
     #[test]

@@ -311,7 +311,7 @@ impl Follower {
 
     /// A leader that was elected without this server has given it everything, and no promise that was lost is in the way.
     fn may_take_vote(&self, core: &Core) -> bool {
-        !self.counted && core.has_no_promise_against(self.epoch)
+        core.is_voter() && !self.counted && core.has_no_promise_against(self.epoch)
     }
 
     fn take_vote(&mut self, core: &mut Core) {

@@ -25,6 +25,8 @@ pub struct Config {
     pub sync_timeout_ms: u64,
     /// how long a disk may do nothing of what it was asked for before the server leaves its role to others, ms
     pub disk_timeout_ms: u64,
+    /// how long a server that does not vote waits, when it has lost its leader, before it looks for one, ms
+    pub observer_delay_ms: u64,
     /// how long a quorum that agrees waits for others to bring a better vote, ms
     pub settle_ms: u64,
     /// bytes of memory for recent transactions, from which learners are synchronized

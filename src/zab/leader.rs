@@ -104,6 +104,11 @@ impl Leader {
             .collect()
     }
 
+    /// The learners that are up to date.
+    pub fn active_servers(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.learners.values().filter(|learner| learner.stage == Stage::Active).map(|learner| learner.server)
+    }
+
     /// A learner connected.
     pub fn on_link_up(&mut self, core: &mut Core, server: ServerId, link: LinkId) {
         let older: Vec<LinkId> = self

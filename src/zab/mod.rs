@@ -197,12 +197,12 @@ impl Zab {
         }
     }
 
-    /// How many learners are connected to this leader, and how many of them are up to date.
-    pub fn learner_counts(&self) -> (usize, usize) {
-        match &self.state {
-            State::Leading(leader) => (leader.links().count(), leader.active_links().len()),
-            State::Looking(_) | State::Following(_) => (0, 0),
-        }
+    /// How many learners are connected to this leader, and how many of them are up to date: followers, and observers.
+    pub fn learner_counts(&self) -> (usize, [usize; 2]) {
+        let State::Leading(leader) = &self.state else { return (0, [0, 0]) };
+        let observes = |server: &ServerId| self.core.ensemble.observes(*server);
+        let (observers, followers): (Vec<_>, Vec<_>) = leader.active_servers().partition(observes);
+        (leader.links().count(), [followers.len(), observers.len()])
     }
 
     /// The end of the log, durable or not.
@@ -496,6 +496,9 @@ impl Zab {
         }
         self.core.output(Output::Role(Role::Looking));
         self.announced = None;
+        if !self.core.is_voter() {
+            self.core.looks_after = self.core.now.after_ms(self.core.config.observer_delay_ms);
+        }
         let suggested = self.core.suggested.take();
         let election = Election::new(&self.core, self.round, suggested);
         self.round = election.round();
