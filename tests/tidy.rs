@@ -40,7 +40,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that import only the types of `zab`: what these files define.
-const ZAB_TYPES: [&str; 2] = ["src/zab/io.rs", "src/zab/message.rs"];
+const ZAB_TYPES: [&str; 3] = ["src/zab/io.rs", "src/zab/message.rs", "src/zab/quorum.rs"];
 const ZAB_TYPES_ONLY: [&str; 2] = ["storage", "server"];
 
 /// What a server is made with; beside the types above, all that its driver names.

@@ -45,6 +45,7 @@ pub fn message(script: &mut Script<'_>, status: &Status) -> PeerMessage {
             quorum_age_ms: script.byte().into(),
             committed: zxid(script, status),
         },
+        14 if flag => Message::HandOver { to: ServerId(script.byte() % 4), last_zxid: zxid(script, status) },
         14 => Message::Pong { sequence: script.byte().into() },
         15 | 16 => return PeerMessage::Requests((0..=script.below(3)).map(|_| request(script)).collect()),
         17 => return PeerMessage::Answers((0..=script.below(3)).map(|_| answer(script, status)).collect()),

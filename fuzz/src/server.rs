@@ -9,7 +9,7 @@ use zabra::replica::{AclRules, Config, Image, Input, LimitedConfig, Output, Repl
 use zabra::server::{Carried, OnDamage, carry_out, recover_from};
 use zabra::storage::testing::{SimDisk, SimWorld};
 use zabra::storage::{Options, SnapshotEncoder, Storage, decode_snapshot};
-use zabra::zab::{DiskDone, DiskOp, EpochRecord};
+use zabra::zab::{DiskDone, DiskOp, Ensemble, EpochRecord};
 
 /// Seeds the hash tables.
 pub const HASH_SEED: u64 = 7;
@@ -223,11 +223,12 @@ fn config(id: u8, servers: u8) -> Config {
     Config {
         zab: ZabConfig {
             id: ServerId(id),
-            voters: (1..=servers).map(ServerId).collect(),
+            ensemble: Ensemble::of_equals((1..=servers).map(ServerId)),
             heartbeat_ms: HEARTBEAT_MS,
             peer_timeout_ms: PEER_TIMEOUT_MS,
             sync_timeout_ms: 2000,
             disk_timeout_ms: 500,
+            observer_delay_ms: 0,
             settle_ms: 5,
             recent_bytes_max: 4096,
             batch_bytes_max: 400,

@@ -46,11 +46,12 @@ fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[
             sent: *packets,
         })
         .collect();
-    let mode = match mode % 4 {
+    let mode = match mode % 5 {
         0 => Mode::Looking,
         1 => Mode::Standalone,
         2 => Mode::Follower,
-        _ => Mode::Leader { learners: count, synced: count / 2 },
+        3 => Mode::Observer,
+        _ => Mode::Leader { learners: count, followers: count / 2, observers: count / 4 },
     };
     let view = View {
         settings: &loaded.settings,

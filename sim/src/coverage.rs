@@ -39,6 +39,14 @@ pub const EXPECTED: &[&str] = &[
     "sync asked of a leader that was replaced",
     "rule 18: an epoch was used up",
     "rule 19: a leader with a silent disk stepped down",
+    "rule 20: a leader left its place to another",
+    "rule 20: a leader had nobody to leave its place to",
+    "rule 20: whom the last leader named leads",
+    // the kinds of ensembles
+    "an observer followed a leader",
+    "an observer passed on what clients asked for",
+    "ensemble with groups or weights",
+    "ensemble with observers",
     // disks
     "recovery of a server with data",
     "snapshot written",

@@ -11,7 +11,7 @@ use zabra::replica::{
 };
 use zabra::server::OnDamage;
 use zabra::storage::SnapshotEncoder;
-use zabra::zab::{LinkId, Message, Role};
+use zabra::zab::{self, LinkId, Member, Message, Role};
 
 use super::checkers::limited::Limited;
 use super::clients::Clients;
@@ -20,6 +20,7 @@ use super::disk::{Disk, End, HASH_SEED, Part, Refusal, Started};
 use super::failure::fail;
 use super::judge::Judge;
 use super::network::{Arrival, Network};
+use super::shape::{Roles, Shape};
 use super::trace::Trace;
 
 pub const HEARTBEAT_MS: u64 = 40;
@@ -38,6 +39,7 @@ const CHUNK_BYTES: usize = 300;
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub servers: u8,
+    pub roles: Roles,
     pub recent_bytes_max: usize,
     pub snapshot_txns: u64,
     pub epoch_txns_max: u32,
@@ -48,6 +50,13 @@ pub struct Settings {
     pub batch_bytes_max: usize,
     /// how containers and znodes with a time to live end
     pub limited: LimitedConfig,
+}
+
+impl Settings {
+    /// What the servers are.
+    pub fn shape(&self) -> Shape {
+        Shape { servers: self.servers, roles: self.roles }
+    }
 }
 
 /// When a process ends in the middle of a step.
@@ -62,12 +71,15 @@ pub struct Doom {
 
 pub struct Server {
     pub id: ServerId,
+    pub observes: bool,
     pub disk: Disk,
     pub replica: Option<Replica>,
     pub role: Role,
     /// A stopped process: it does nothing, and what comes in waits.
     pub paused: bool,
     pub doom: Option<Doom>,
+    /// It ends as soon as it has left the lead to another, or could not; what its disk keeps is drawn from this.
+    pub leaves: Option<u64>,
     /// How far its wall clock is off.
     pub wall_offset_ms: i64,
     /// How fast its monotonic clock goes: 1000 is right.
@@ -102,16 +114,20 @@ impl Drop for Ensemble {
 impl Ensemble {
     /// Servers with empty disks, none of them started.
     pub fn new(settings: Settings, trace: Trace) -> Ensemble {
+        let shape = settings.shape();
         let servers = (1..=settings.servers).map(ServerId).map(|id| {
-            let mut disk = Disk::new(u64::from(id.0), true);
+            let observes = shape.member(id) == Member::Observer;
+            let mut disk = Disk::new(u64::from(id.0), !observes);
             disk.options.segment_bytes = settings.segment_bytes;
             let server = Server {
                 id,
+                observes,
                 disk,
                 replica: None,
                 role: Role::Looking,
                 paused: false,
                 doom: None,
+                leaves: None,
                 wall_offset_ms: 0,
                 clock_per_mille: 1000,
                 is_refused: false,
@@ -121,7 +137,7 @@ impl Ensemble {
             };
             (id, server)
         });
-        let mut judge = Judge::new(usize::from(settings.servers));
+        let mut judge = Judge::new(settings.shape());
         judge.witness.limited = Limited::new(settings.limited);
         Ensemble {
             settings,
@@ -167,17 +183,19 @@ impl Ensemble {
 
     fn config(&self, id: ServerId) -> Config {
         let incarnation = self.servers[&id].incarnation;
+        let shape = self.settings.shape();
         // Of every process its own: the numbers of requests begin with it.
         let mut secret_seed = [id.0; 32];
         secret_seed[..8].copy_from_slice(&incarnation.to_le_bytes());
         Config {
             zab: ZabConfig {
                 id,
-                voters: self.ids().collect(),
+                ensemble: zab::Ensemble::new(0, self.ids().map(|id| (id, shape.member(id))).collect()),
                 heartbeat_ms: HEARTBEAT_MS,
                 peer_timeout_ms: PEER_TIMEOUT_MS,
                 sync_timeout_ms: self.settings.sync_timeout_ms,
                 disk_timeout_ms: DISK_TIMEOUT_MS,
+                observer_delay_ms: 0,
                 settle_ms: 20,
                 recent_bytes_max: self.settings.recent_bytes_max,
                 batch_bytes_max: self.settings.batch_bytes_max,
@@ -216,7 +234,8 @@ impl Ensemble {
     pub fn start(&mut self, id: ServerId) {
         let (config, now) = (self.config(id), self.tick_of(id));
         let recent_bytes_max = self.settings.recent_bytes_max;
-        let on_damage = if self.settings.servers > 1 { OnDamage::Heal } else { OnDamage::Refuse };
+        let is_only_voter = self.settings.shape().voters().eq([id]);
+        let on_damage = if is_only_voter { OnDamage::Refuse } else { OnDamage::Heal };
         let server = self.server(id);
         assert!(server.replica.is_none(), "the server runs already");
         let started = server.disk.start(recent_bytes_max, on_damage);
@@ -283,6 +302,7 @@ impl Ensemble {
         server.replica = None;
         server.paused = false;
         server.doom = None;
+        server.leaves = None;
         server.incarnation += 1;
         server.inbox.clear();
         for link in self.network.links_of(id) {
@@ -302,9 +322,12 @@ impl Ensemble {
         }
     }
 
-    /// A disk may only be lost while all the others vote: that a quorum loses its disks is another matter.
+    /// A disk may only be lost while all the others vote, and are a quorum without it: that a quorum loses its disks is
+    /// another matter.
     pub fn all_vote_but(&self, lost: ServerId) -> bool {
-        self.servers.values().filter(|server| server.id != lost).all(|server| server.disk.epoch.may_vote)
+        let shape = self.settings.shape();
+        let mut others = shape.voters().filter(|voter| *voter != lost);
+        shape.is_quorum(others.clone()) && others.all(|voter| self.servers[&voter].disk.epoch.may_vote)
     }
 
     /// All the others have applied everything that anybody has.
@@ -386,7 +409,11 @@ impl Ensemble {
                 }
                 doom.outputs_left -= 1;
             }
+            let has_left = matches!(output, Output::HandedOver { .. });
             self.carry_out(id, output);
+            if let Some(seed) = self.server(id).leaves.filter(|_| has_left) {
+                return self.kill(id, End::Process, &mut StdRng::seed_from_u64(seed));
+            }
         }
     }
 
@@ -411,6 +438,7 @@ impl Ensemble {
                 drop(state);
             }
             Output::Role(role) => self.server(id).role = role,
+            Output::HandedOver { .. } => {}
             Output::Halt { reason } => fail("no halt", format!("server {id} halts: {reason}")),
             for_clients => self.tell_clients(id, for_clients),
         }

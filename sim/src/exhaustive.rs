@@ -16,6 +16,7 @@ use super::coverage::Coverage;
 use super::ensemble::{Ensemble, LIMITED, Settings};
 use super::failure::{Failure, catch, fail};
 use super::network::Arrival;
+use super::shape::Roles;
 use super::trace::Trace;
 
 /// How long nothing may happen before it is asked why, ms.
@@ -90,6 +91,7 @@ impl Walk {
     fn new(bounds: Bounds, trace: Trace) -> Walk {
         let settings = Settings {
             servers: 3,
+            roles: Roles::Equal,
             recent_bytes_max: bounds.recent_bytes_max,
             snapshot_txns: 1 << 40,
             epoch_txns_max: u32::MAX,

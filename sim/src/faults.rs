@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use zabra::ids::ServerId;
+use zabra::replica::Input;
 use zabra::zab::Role;
 
 use super::disk::{End, Part};
@@ -42,6 +43,8 @@ faults! {
     Kill 70,
     /// a process ends between two things that a step does
     MidStep 50,
+    /// a leader leaves its place to another, and ends or not
+    HandOver 50,
     /// the power of all servers fails at once
     PowerCut 40,
     /// a dead server comes back with an empty disk
@@ -259,7 +262,7 @@ impl Faults {
         }
         let leader = ensemble.leader().filter(|_| self.chance.random_bool(0.3));
         let id = leader.unwrap_or_else(|| self.any_server(ensemble));
-        match self.chance.random_range(0..104) {
+        match self.chance.random_range(0..110) {
             0..10 => self.kill(ensemble, id),
             10..14 => self.mid_step(ensemble, id),
             14..33 => self.restart(ensemble, id),
@@ -285,7 +288,8 @@ impl Faults {
             93..96 => self.link_fails(ensemble),
             96..98 => self.want_damage(),
             98 => self.wall_jump(ensemble, id),
-            99.. => self.usurp(ensemble),
+            99..104 => self.usurp(ensemble),
+            104.. => self.hand_over(ensemble),
             _ => {}
         }
     }
@@ -311,6 +315,22 @@ impl Faults {
             let parts = parts.into_iter().filter(|part| *part != Part::Tail || disk.has_noted_end());
             let part = parts.collect::<Vec<_>>().choose(&mut chance).copied();
             ensemble.spoil(id, part.expect("there are some"));
+        }
+    }
+
+    /// A planned stop of the leader, or an operator who wants another one to lead.
+    fn hand_over(&mut self, ensemble: &mut Ensemble) {
+        let Some(leader) = ensemble.leader() else { return };
+        let seed = self.chance.random();
+        let ends = self.chance.random_bool(0.6);
+        if self.strikes(Fault::HandOver) {
+            ensemble.note(format!(
+                "server {leader} is to lead no longer{}",
+                if ends { ", and ends" } else { "" }
+            ));
+            ensemble.server(leader).leaves = ends.then_some(seed);
+            ensemble.input(leader, Input::HandOver);
+            ensemble.flush(leader);
         }
     }
 
@@ -377,12 +397,11 @@ impl Faults {
     /// What was durable may only be lost of a minority, and only while all others vote and hold all that this server
     /// may have acknowledged: more is not promised.
     fn may_damage(&self, ensemble: &Ensemble, id: ServerId) -> bool {
-        let is_bad = |server: &&super::ensemble::Server| {
-            server.id != id && (server.disk.damaged || !server.disk.epoch.may_vote)
-        };
-        let bad = ensemble.servers.values().filter(is_bad).count();
+        let is_bad = |server: &&super::ensemble::Server| server.disk.damaged || !server.disk.epoch.may_vote;
+        let shape = ensemble.settings.shape();
+        let left = shape.voters().filter(|voter| *voter != id && !is_bad(&&ensemble.servers[voter]));
         ensemble.runs(id)
-            && bad < usize::from(ensemble.settings.servers.saturating_sub(1) / 2)
+            && shape.is_quorum(left)
             && ensemble.servers[&id].disk.synced == ensemble.judge.end()
             && ensemble.all_vote_but(id)
             && ensemble.all_hold_all_but(id)
@@ -529,10 +548,10 @@ impl Faults {
     pub fn repair_core(&mut self, ensemble: &mut Ensemble) -> Option<Vec<ServerId>> {
         let mut core: Vec<ServerId> = ensemble.ids().collect();
         core.shuffle(&mut self.chance);
-        let quorum = core.len() / 2 + 1;
+        let shape = ensemble.settings.shape();
         let fates = [Fate::Dead, Fate::CutOff, Fate::Restarts, Fate::Flaps, Fate::FlapsOneWay];
         let mut drawn = StdRng::seed_from_u64(self.chance.random());
-        if core.len() == 1 || !self.strikes(Fault::Core) {
+        if shape.voters().count() == 1 || !self.strikes(Fault::Core) {
             return None;
         }
         // A server that may not vote is no part of a majority, and one with a damaged disk may have to become such a one.
@@ -541,9 +560,8 @@ impl Faults {
             disk.epoch.may_vote && !disk.damaged
         };
         core.sort_by_key(|id| !counts(id));
-        if core[..quorum].iter().any(|id| !counts(id)) {
-            return None;
-        }
+        let counted = core.iter().take_while(|id| counts(id)).count();
+        let quorum = (1..=counted).find(|count| shape.is_quorum(core[..*count].iter().copied()))?;
         let outsiders = core.split_off(quorum);
         self.repair(ensemble);
         self.outsiders = outsiders.iter().map(|id| (*id, *fates.choose(&mut drawn).expect("some"))).collect();
@@ -593,6 +611,7 @@ impl Faults {
         for id in ensemble.ids() {
             ensemble.server(id).disk.repair();
             ensemble.server(id).doom = None;
+            ensemble.server(id).leaves = None;
             if ensemble.servers[&id].paused {
                 ensemble.resume(id);
             }
@@ -614,12 +633,14 @@ impl Faults {
     pub fn lose_majority(&mut self, ensemble: &mut Ensemble) -> bool {
         let mut ids: Vec<ServerId> = ensemble.ids().collect();
         ids.shuffle(&mut self.chance);
-        if ids.len() == 1 || !self.strikes(Fault::LostMajority) {
+        let shape = ensemble.settings.shape();
+        if shape.voters().count() == 1 || !self.strikes(Fault::LostMajority) {
             return false;
         }
-        for (place, id) in ids.iter().enumerate() {
+        let mut left: BTreeSet<ServerId> = shape.voters().collect();
+        for id in &ids {
             ensemble.kill(*id, End::Process, &mut self.chance);
-            if place < ids.len() / 2 + 1 {
+            if shape.is_quorum(left.iter().copied()) && left.remove(id) {
                 ensemble.wipe(*id);
             }
         }

@@ -32,6 +32,7 @@ use super::coverage::Coverage;
 use super::disk::Part;
 use super::ensemble::Server;
 use super::notes;
+use super::shape::Shape;
 use super::witness::Witness;
 
 /// All the checkers, and what they share.
@@ -64,8 +65,8 @@ pub struct Judge {
 pub type Servers = BTreeMap<ServerId, Server>;
 
 impl Judge {
-    /// Of an ensemble of so many.
-    pub fn new(voters: usize) -> Judge {
+    /// Of an ensemble of this kind.
+    pub fn new(shape: Shape) -> Judge {
         Judge {
             witness: Witness::default(),
             expiry: Expiry::default(),
@@ -79,7 +80,7 @@ impl Judge {
             monotonicity: CommittedLogMonotonicity::default(),
             process: ProcessConsistency::default(),
             legal: MessageLegal::default(),
-            durable: QuorumDurable::new(voters),
+            durable: QuorumDurable::new(shape),
             epochs: Epochs::default(),
             logs: LogContiguity::default(),
             digests: Digests::default(),

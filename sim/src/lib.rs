@@ -21,6 +21,7 @@ pub mod notes;
 pub mod op;
 pub mod run;
 pub mod runner;
+pub mod shape;
 pub mod shrink;
 pub mod trace;
 pub mod witness;

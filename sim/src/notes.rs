@@ -15,6 +15,8 @@ pub struct Notes {
     /// The newest request that each server sent to a leader.
     newest_request: BTreeMap<ServerId, u64>,
     links: BTreeMap<LinkId, Link>,
+    /// Who is to lead, as the last leader said when it left.
+    named: Option<ServerId>,
 }
 
 /// What was said between a learner and its leader.
@@ -45,9 +47,12 @@ impl Notes {
     ) {
         match output {
             Output::Send { link, message: PeerMessage::Zab(message) } => {
-                self.note_message(*link, message, coverage);
+                self.note_message(server, *link, message, coverage);
             }
             Output::Send { message: PeerMessage::Requests(requests), .. } => {
+                if server.observes {
+                    coverage.count("an observer passed on what clients asked for");
+                }
                 let newest = self.newest_request.entry(server.id).or_default();
                 for request in requests {
                     if request.request_id <= *newest {
@@ -70,7 +75,22 @@ impl Notes {
             {
                 coverage.count("rule 4: a server took up its vote");
             }
-            Output::Role(Role::Leading { .. }) => coverage.count("rule 12: a leader was established"),
+            Output::Role(Role::Leading { .. }) => {
+                coverage.count("rule 12: a leader was established");
+                if self.named.take() == Some(server.id) {
+                    coverage.count("rule 20: whom the last leader named leads");
+                }
+            }
+            Output::Role(Role::Following { .. }) if server.observes => {
+                coverage.count("an observer followed a leader")
+            }
+            Output::HandedOver { to: Some(to) } => {
+                self.named = Some(*to);
+                coverage.count("rule 20: a leader left its place to another");
+            }
+            Output::HandedOver { to: None } => {
+                coverage.count("rule 20: a leader had nobody to leave its place to")
+            }
             Output::CloseConn { reason, .. } => note_close(reason, coverage),
             Output::CloseLink { link, reason } => {
                 self.links.remove(link);
@@ -80,9 +100,10 @@ impl Notes {
         }
     }
 
-    fn note_message(&mut self, id: LinkId, message: &Message, coverage: &mut Coverage) {
+    fn note_message(&mut self, server: &Server, id: LinkId, message: &Message, coverage: &mut Coverage) {
         let link = self.links.entry(id).or_default();
         match message {
+            Message::FollowerInfo { .. } if server.observes => {}
             Message::FollowerInfo { may_vote: false, .. } => {
                 coverage.count("rule 4: a server that may not vote was synchronized");
             }

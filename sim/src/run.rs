@@ -13,6 +13,7 @@ use super::coverage::Coverage;
 use super::ensemble::{Ensemble, Settings};
 use super::failure::{Failure, catch, fail};
 use super::faults::{Fault, Faults};
+use super::shape::{DRAWN, Roles, Shape};
 use super::trace::Trace;
 use super::workload;
 
@@ -77,8 +78,10 @@ impl Run {
     fn new(plan: &Plan, trace: Trace) -> Run {
         let mut chance = StdRng::seed_from_u64(plan.seed);
         let pick = |chance: &mut StdRng, values: &[u64]| *values.choose(chance).expect("there are some");
+        let Shape { servers, roles } = *DRAWN.choose(&mut chance).expect("there are some");
         let settings = Settings {
-            servers: pick(&mut chance, &[3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 1]) as u8,
+            servers,
+            roles,
             recent_bytes_max: pick(&mut chance, &[200, 2_000, 1 << 20]) as usize,
             snapshot_txns: pick(&mut chance, &[5, 5, 20, 50, 1 << 40]),
             // With fewer than that, slow elections and impatient clients leave no room for any write.
@@ -94,6 +97,11 @@ impl Run {
         };
         let mut ensemble = Ensemble::new(settings, trace);
         ensemble.note(format!("seed {}: {settings:?}", plan.seed));
+        match roles {
+            Roles::Equal => {}
+            Roles::Observers(_) => ensemble.coverage.count("ensemble with observers"),
+            Roles::Groups(_) => ensemble.coverage.count("ensemble with groups or weights"),
+        }
         for index in 0..CLIENTS {
             ensemble.clients.client(index).timeout_ms = pick(&mut chance, &[500, 1_000, 4_000]) as i32;
         }

@@ -81,6 +81,10 @@ impl Trace {
                 self.note(now, format!("server {id} closes a client: {reason}"))
             }
             Output::Halt { reason } => self.note(now, format!("server {id} halts: {reason}")),
+            Output::HandedOver { to: Some(to) } => {
+                self.note(now, format!("server {id} left the lead to {to}"))
+            }
+            Output::HandedOver { to: None } => self.note(now, format!("server {id} left no lead to anybody")),
             _ if !self.in_detail => {}
             Output::Notify { notification, .. } => {
                 let words = notification_in_words(notification);
@@ -218,6 +222,7 @@ fn zab_message_in_words(message: &Message) -> Option<String> {
         Message::UpToDate { committed } => format!("UPTODATE {committed}"),
         Message::Ack { through } => format!("ACK {through}"),
         Message::Commit { through } => format!("COMMIT {through}"),
+        Message::HandOver { to, last_zxid } => format!("HANDOVER to {to}, log {last_zxid}"),
         Message::Ping { .. } | Message::Pong { .. } => return None,
     })
 }

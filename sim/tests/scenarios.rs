@@ -5,9 +5,11 @@
 //! | command | what it does |
 //! |---|---|
 //! | `servers 5 recent=200 snapshots=5 epoch=3 empty` | an ensemble of five; recent transactions in bytes, transactions between snapshots and in an epoch; `empty`: nobody said that the disks are new |
+//! | `servers 4 observers=1`, `servers 3 weights=1*2,1*1,1*1` | the last one observes; the group and the weight of each |
 //! | `start 1 2`, `kill 1`, `kill 1 keeping 2` | the power fails after so many operations of the disk |
 //! | `wipe 1`, `stop 1`, `continue 1` | a lost disk, a stopped process |
 //! | `spoil 1 log`, `spoil 1 tail`, `spoil 1 epoch`, `initialize 1` | what a dead server has decays; the operator lets it vote |
+//! | `hand over 1` | it is to leave the lead to another |
 //! | `cut 1 2`, `cut 1->2`, `close port 1`, `heal` | nothing arrives any more; nobody can connect to the quorum port |
 //! | `hold 1->2`, `hold disk 1`, `release ...` | `run` leaves these to `deliver` and `disk` |
 //! | `deliver 1->2`, `deliver 1->2 3`, `disk 1`, `disk 1 2` | messages arrive, operations are done |
@@ -26,6 +28,7 @@ use zabra::replica::Input;
 use zabra_sim::disk::{Disk, Part};
 use zabra_sim::ensemble::{Ensemble, LIMITED, Settings};
 use zabra_sim::op::{Op, Read};
+use zabra_sim::shape::Roles;
 use zabra_sim::trace::Trace;
 
 /// Time passes in steps of so many ms.
@@ -43,6 +46,7 @@ struct Scenario {
 fn ensemble(words: &[&str]) -> Result<Ensemble, String> {
     let mut settings = Settings {
         servers: 3,
+        roles: Roles::Equal,
         recent_bytes_max: 1 << 20,
         snapshot_txns: 1 << 40,
         epoch_txns_max: u32::MAX,
@@ -56,6 +60,8 @@ fn ensemble(words: &[&str]) -> Result<Ensemble, String> {
         match word.split_once('=') {
             Some(("recent", value)) => settings.recent_bytes_max = number(value)? as usize,
             Some(("snapshots", value)) => settings.snapshot_txns = number(value)?,
+            Some(("observers", value)) => settings.roles = Roles::Observers(number(value)? as u8),
+            Some(("weights", value)) => settings.roles = Roles::Groups(shares(value)?),
             Some(("epoch", value)) => settings.epoch_txns_max = number(value)? as u32,
             Some(_) => return Err(format!("no such setting: {word}")),
             None if *word == "empty" => is_new = false,
@@ -64,9 +70,19 @@ fn ensemble(words: &[&str]) -> Result<Ensemble, String> {
     }
     let mut ensemble = Ensemble::new(settings, Trace::story());
     for server in ensemble.servers.values_mut() {
-        server.disk = Disk::new(u64::from(server.id.0), is_new);
+        server.disk = Disk::new(u64::from(server.id.0), is_new && !server.observes);
     }
     Ok(ensemble)
+}
+
+/// The group and the weight of each server: `1*2,1*1`.
+fn shares(text: &str) -> Result<&'static [(u32, u32)], String> {
+    let share = |word: &str| {
+        let (group, weight) =
+            word.split_once('*').ok_or_else(|| format!("not a group and a weight: {word}"))?;
+        Ok((number(group)? as u32, number(weight)? as u32))
+    };
+    Ok(Vec::leak(text.split(',').map(share).collect::<Result<_, String>>()?))
 }
 
 impl Scenario {
@@ -85,6 +101,10 @@ impl Scenario {
             ["spoil", id, "log"] => self.ensemble.spoil(server(id)?, Part::Log),
             ["spoil", id, "tail"] => self.ensemble.spoil(server(id)?, Part::Tail),
             ["spoil", id, "epoch"] => self.ensemble.spoil(server(id)?, Part::Epoch),
+            ["hand", "over", id] => {
+                self.ensemble.input(server(id)?, Input::HandOver);
+                self.ensemble.flush(server(id)?);
+            }
             ["initialize", id] => self.ensemble.server(server(id)?).disk.initialize(),
             ["stop", id] => self.ensemble.pause(server(id)?),
             ["continue", id] => self.ensemble.resume(server(id)?),

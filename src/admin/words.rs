@@ -57,12 +57,16 @@ pub enum Mode {
     Standalone,
     /// follows
     Follower,
+    /// follows, and does not vote
+    Observer,
     /// leads
     Leader {
         /// other servers that are connected
         learners: usize,
-        /// those of them that have the whole history
-        synced: usize,
+        /// followers among them that have the whole history
+        followers: usize,
+        /// and observers
+        observers: usize,
     },
 }
 
@@ -131,7 +135,7 @@ pub fn answer(word: Word, argument: &[u8], view: &View<'_>) -> String {
         "isro" => match view.mode {
             Mode::Looking => "null",
             Mode::ReadOnly => "ro",
-            Mode::Standalone | Mode::Follower | Mode::Leader { .. } => "rw",
+            Mode::Standalone | Mode::Follower | Mode::Observer | Mode::Leader { .. } => "rw",
         }
         .to_owned(),
         "envi" => envi(VERSION),
@@ -173,6 +177,7 @@ impl Mode {
             Mode::ReadOnly => "read-only",
             Mode::Standalone => "standalone",
             Mode::Follower => "follower",
+            Mode::Observer => "observer",
             Mode::Leader { .. } => "leader",
         }
     }
@@ -218,6 +223,7 @@ fn mntr(view: &View<'_>) -> String {
     line("server_state", &view.mode.name());
     match view.mode {
         Mode::Follower => line("peer_state", &"following - broadcast"),
+        Mode::Observer => line("peer_state", &"observing - broadcast"),
         Mode::Leader { .. } => line("peer_state", &"leading - broadcast"),
         Mode::Looking | Mode::ReadOnly | Mode::Standalone => {}
     }
@@ -240,13 +246,13 @@ fn mntr(view: &View<'_>) -> String {
     line("connection_drop_probability", &"0.0");
     line("connection_rejected", &stats.rejected());
     line("auth_failed_count", &stats.auth_failed());
-    if let Mode::Leader { learners, synced } = view.mode {
+    if let Mode::Leader { learners, followers, observers } = view.mode {
         let [last, min, max] = stats.proposal_sizes();
         line("learners", &learners);
-        line("synced_followers", &synced);
+        line("synced_followers", &followers);
         line("synced_non_voting_followers", &0);
-        line("synced_observers", &0);
-        line("pending_syncs", &learners.saturating_sub(synced));
+        line("synced_observers", &observers);
+        line("pending_syncs", &learners.saturating_sub(followers + observers));
         line("last_proposal_size", &last);
         line("max_proposal_size", &max);
         line("min_proposal_size", &min);
@@ -331,7 +337,7 @@ mod tests {
         answer(word, &argument[..word.argument_bytes()], &view)
     }
 
-    const LEADER: Mode = Mode::Leader { learners: 2, synced: 1 };
+    const LEADER: Mode = Mode::Leader { learners: 3, followers: 1, observers: 1 };
 
     #[test]
     fn srvr_and_stat_are_those_of_zookeeper() {
@@ -342,6 +348,7 @@ mod tests {
         let clients = "Clients:\n /10.0.0.9:4711[1](queued=0,recved=5,sent=4)\n\n";
         assert_eq!(ask("stat", b"stat", LEADER), format!("{version}{clients}{common}"));
         assert!(ask("", b"srvr", Mode::Follower).ends_with("Mode: follower\nNode count: 5\n"));
+        assert!(ask("", b"srvr", Mode::Observer).ends_with("Mode: observer\nNode count: 5\n"));
     }
 
     #[test]
@@ -355,6 +362,8 @@ mod tests {
             ("zk_peer_state", "leading - broadcast"),
             ("zk_avg_latency", "0.0"),
             ("zk_znode_count", "5"),
+            ("zk_synced_followers", "1"),
+            ("zk_synced_observers", "1"),
             ("zk_pending_syncs", "1"),
             ("zk_quorum_size", "3"),
             ("zk_last_processed_zxid", "0x100000002"),

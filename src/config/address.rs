@@ -20,7 +20,31 @@ impl fmt::Display for ListenAddr {
     }
 }
 
-/// A member of the ensemble: one `server.N` line. Every member votes, and may become the leader.
+/// What a member of the ensemble is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerRole {
+    /// It votes and may become the leader, unless its weight is 0.
+    Participant {
+        /// `group.N`: a quorum has most of the weight in most of the groups. 0 if there are none.
+        group: u32,
+        /// `weight.N`: how much it counts in its group. 1 by default.
+        weight: u32,
+    },
+    /// It gets everything and serves clients, and never votes.
+    Observer,
+}
+
+impl PeerRole {
+    /// Of a participant where there are no groups: all count the same.
+    pub const EQUAL: PeerRole = PeerRole::Participant { group: 0, weight: 1 };
+
+    /// True for a participant with a weight.
+    pub fn votes(self) -> bool {
+        matches!(self, PeerRole::Participant { weight: 1.., .. })
+    }
+}
+
+/// A member of the ensemble: one `server.N` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAddr {
     /// N: what the server's `myid` holds.
@@ -31,6 +55,8 @@ pub struct ServerAddr {
     pub quorum_port: u16,
     /// Servers exchange votes here.
     pub election_port: u16,
+    /// What it is.
+    pub role: PeerRole,
     /// Where clients reach this server, if its line says so.
     pub client: Option<ListenAddr>,
 }
@@ -39,7 +65,11 @@ impl fmt::Display for ServerAddr {
     /// As ZooKeeper writes the value of a `server.N` key in `conf` and in `/zookeeper/config`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = bracketed(&self.host);
-        write!(f, "{host}:{}:{}:participant", self.quorum_port, self.election_port)?;
+        let role = match self.role {
+            PeerRole::Participant { .. } => "participant",
+            PeerRole::Observer => "observer",
+        };
+        write!(f, "{host}:{}:{}:{role}", self.quorum_port, self.election_port)?;
         match &self.client {
             Some(client) => write!(f, ";{client}"),
             None => Ok(()),
@@ -59,8 +89,7 @@ pub(super) enum Ignored {
 }
 
 /// What is expected of a `server.N` value.
-pub(super) const SERVER_FORM: &str =
-    "host:quorumPort:electionPort[:participant][;[address:]clientPort], an IPv6 address in brackets";
+pub(super) const SERVER_FORM: &str = "host:quorumPort:electionPort[:participant|:observer][;[address:]clientPort], an IPv6 address in brackets";
 
 /// Parses the value of `server.<id>`.
 pub(super) fn server(id: ServerId, value: &str) -> Result<(ServerAddr, Option<Ignored>), String> {
@@ -84,12 +113,9 @@ pub(super) fn server(id: ServerId, value: &str) -> Result<(ServerAddr, Option<Ig
     }
     let (host, rest) = host_and_rest(address)?;
     let fields: Vec<&str> = rest.split(':').map(str::trim).collect();
-    let (quorum_port, election_port) = match fields[..] {
-        [quorum, election] => (port(quorum)?, port(election)?),
-        [quorum, election, role] => {
-            must_be_participant(role)?;
-            (port(quorum)?, port(election)?)
-        }
+    let (quorum_port, election_port, role) = match fields[..] {
+        [quorum, election] => (port(quorum)?, port(election)?, PeerRole::EQUAL),
+        [quorum, election, word] => (port(quorum)?, port(election)?, peer_role(word)?),
         _ => return Err(format!("expected {SERVER_FORM}")),
     };
     if quorum_port == election_port {
@@ -97,7 +123,7 @@ pub(super) fn server(id: ServerId, value: &str) -> Result<(ServerAddr, Option<Ig
             "quorum port and election port are both {quorum_port}: expected two different ports"
         ));
     }
-    Ok((ServerAddr { id, host, quorum_port, election_port, client }, ignored))
+    Ok((ServerAddr { id, host, quorum_port, election_port, role, client }, ignored))
 }
 
 /// A client port with or without an address before it.
@@ -151,15 +177,11 @@ fn port(text: &str) -> Result<u16, String> {
     }
 }
 
-fn must_be_participant(role: &str) -> Result<(), String> {
-    match role.to_ascii_lowercase().as_str() {
-        "participant" => Ok(()),
-        "observer" => {
-            Err("observers are not supported yet: remove this line from the files of all servers, or the \
-                           role, and the server is a participant, which votes"
-                .to_string())
-        }
-        _ => Err(format!("{role:?} is not a role: expected participant")),
+fn peer_role(word: &str) -> Result<PeerRole, String> {
+    match word.to_ascii_lowercase().as_str() {
+        "participant" => Ok(PeerRole::EQUAL),
+        "observer" => Ok(PeerRole::Observer),
+        _ => Err(format!("{word:?} is not a role: expected participant or observer")),
     }
 }
 
@@ -191,6 +213,12 @@ mod tests {
     }
 
     #[test]
+    fn an_observer_says_so_in_any_case() {
+        assert_eq!(check("zk1:1:2:observer"), "zk1:1:2:observer");
+        assert_eq!(check("zk1:1:2:OBSERVER;2181"), "zk1:1:2:observer;0.0.0.0:2181");
+    }
+
+    #[test]
     fn a_secure_client_port_is_ignored_and_told() {
         assert_eq!(check("zk1:1:2;;2281"), "zk1:1:2:participant ignored SecureClientPort");
         assert_eq!(check("zk1:1:2;2181;2281"), "zk1:1:2:participant;0.0.0.0:2181 ignored SecureClientPort");
@@ -205,8 +233,7 @@ mod tests {
         assert_eq!(check("a/b:1:2"), "\"a/b\" is not a host: expected a name or an address");
         assert_eq!(check("zk1:0:2"), "\"0\" is not a port: expected a whole number from 1 to 65535");
         assert_eq!(check("zk1:1:65536"), "\"65536\" is not a port: expected a whole number from 1 to 65535");
-        assert_eq!(check("zk1:1:2:leader"), "\"leader\" is not a role: expected participant");
-        assert!(check("zk1:1:2:Observer").starts_with("observers are not supported yet: "));
+        assert_eq!(check("zk1:1:2:leader"), "\"leader\" is not a role: expected participant or observer");
         assert_eq!(
             check("zk1:7:7"),
             "quorum port and election port are both 7: expected two different ports"

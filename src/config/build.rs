@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::address::{ListenAddr, checked_host, listen_host};
 use super::check;
 use super::given::{Given, Value, whole_number};
+use super::groups;
 use super::report::{Place, Severity};
 use super::settings::{FourLetterWords, Settings};
 use super::{ReadMyid, ReadText, audit, auth};
@@ -35,6 +36,7 @@ pub(super) fn settings(
     let static_addr = static_client_addr(given);
     if let Some(id) = server_id(given, myid, read_myid, &settings.data_dir) {
         settings.server_id = id;
+        check::peer_type(given, &settings);
         set_client_addr(given, &mut settings, static_addr);
     }
     check::all(given, &settings);
@@ -163,9 +165,20 @@ fn interval_ms(text: &str) -> Option<u64> {
 
 fn set_peers(given: &mut Given, settings: &mut Settings) {
     settings.servers = given.servers().into_iter().map(|(server, _)| server).collect();
+    groups::set(given, settings);
     given.boolean(&mut settings.quorum_listen_on_all_ips, "quorumListenOnAllIPs");
     let hour_ms = 1..=HOUR_MS;
     given.number(&mut settings.peer_connect_timeout_ms, "cnxTimeout", "milliseconds", hour_ms.clone());
+    let delay_ms = &mut settings.observer_reconnect_delay_ms;
+    given.number(delay_ms, "observer.reconnectDelayMs", "milliseconds", 0..=HOUR_MS);
+    for key in ["syncEnabled", "observer.syncEnabled"] {
+        let mut is_synced = true;
+        given.boolean(&mut is_synced, key);
+        if !is_synced {
+            let text = format!("{key}=false: an observer writes its log all the same, and starts from it");
+            given.notice(Severity::Warning, given.line(key), text);
+        }
+    }
     given.number(&mut settings.peer_heartbeat_ms, "peerHeartbeatMs", "milliseconds", hour_ms.clone());
     given.number(&mut settings.peer_timeout_ms, "peerTimeoutMs", "milliseconds", hour_ms);
     // Defaults give way to what was set; what was set is checked afterwards.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::address::PeerRole;
 use super::given::Given;
 use super::report::Severity;
 use super::settings::Settings;
@@ -46,9 +47,30 @@ fn peer_timeouts(given: &mut Given, settings: &Settings) {
     }
 }
 
+/// `peerType` only repeats what the server's line says: the line counts, as in ZooKeeper.
+pub(super) fn peer_type(given: &mut Given, settings: &Settings) {
+    let Some(value) = given.value("peerType") else { return };
+    let observes = match value.text.to_ascii_lowercase().as_str() {
+        "observer" => true,
+        "participant" => false,
+        _ => return given.unexpected("peerType", "expected participant or observer"),
+    };
+    if observes && settings.servers.is_empty() {
+        given.unexpected("peerType", "expected server.N lines: an observer needs others to learn from");
+    } else if observes != settings.observes() {
+        let text = format!("peerType={}: the line server.{} counts", value.text, settings.server_id);
+        given.notice(Severity::Warning, Some(value.line), text);
+    }
+}
+
 fn voters(given: &mut Given, settings: &Settings) {
-    let voters = settings.servers.len();
-    if voters > 0 && voters.is_multiple_of(2) {
+    let participants = settings.servers.iter().filter(|server| server.role != PeerRole::Observer);
+    if participants.clone().count() == 0 && !settings.servers.is_empty() {
+        given.problem(None, "every server is an observer: expected participants, who vote".to_string());
+    }
+    let voters = participants.clone().count();
+    let all_equal = participants.clone().all(|server| server.role == PeerRole::EQUAL);
+    if all_equal && voters > 0 && voters.is_multiple_of(2) {
         let failures = (voters - 1) / 2;
         let text = format!("{voters} voting servers survive {failures} failures, as {} would", voters - 1);
         given.notice(Severity::Info, None, text);
@@ -148,6 +170,25 @@ mod tests {
         assert_eq!(check("clientPort=1\ntickTime=10\nsyncLimit=2"), "fine");
         assert_eq!(check("clientPort=1\npeerHeartbeatMs=1000"), "fine");
         assert_eq!(check("clientPort=1\npeerTimeoutMs=40"), "fine");
+    }
+
+    #[test]
+    fn an_observer_is_one_by_its_line_and_needs_participants() {
+        let servers = "clientPort=9\nserver.1=a:1:2:observer\nserver.2=b:1:2";
+        assert_eq!(check(&format!("{servers}\npeerType=observer")), "fine");
+        assert_eq!(check(&format!("{servers}\npeerType=participant")), "fine");
+        assert_eq!(
+            check(&format!("{servers}\npeerType=leader")),
+            "z:5: peerType=leader: expected participant or observer"
+        );
+        assert_eq!(
+            check("clientPort=9\nserver.1=a:1:2:observer"),
+            "z: every server is an observer: expected participants, who vote"
+        );
+        assert_eq!(
+            check("clientPort=9\npeerType=observer"),
+            "z:3: peerType=observer: expected server.N lines: an observer needs others to learn from"
+        );
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The answer to the four-letter word `conf`, line by line as ZooKeeper prints it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::address::{PeerRole, ServerAddr};
 use super::settings::Settings;
 
 impl Settings {
@@ -30,20 +32,34 @@ impl Settings {
             line("electionAlg", &3);
             line("electionPort", &own.election_port);
             line("quorumPort", &own.quorum_port);
-            // Of a participant.
-            line("peerType", &0);
+            line("peerType", &u8::from(self.observes()));
             text.push_str("membership: \n");
             text.push_str(&self.membership_text());
         }
         text
     }
 
-    /// The server list as `conf` and the znode `/zookeeper/config` show it. The version counts reconfigurations, of
+    /// The server list, with groups and weights if there are any, as `conf` and the znode `/zookeeper/config` show it. The version counts reconfigurations, of
     /// which there are none.
     pub fn membership_text(&self) -> String {
         let mut text = String::new();
         for server in &self.servers {
             let _ = writeln!(text, "server.{}={server}", server.id);
+        }
+        let share = |server: &ServerAddr| match server.role {
+            PeerRole::Participant { group, weight } => Some((server.id, group, weight)),
+            PeerRole::Observer => None,
+        };
+        let shares: Vec<_> = self.servers.iter().filter_map(share).collect();
+        if shares.iter().any(|(_, group, weight)| (*group, *weight) != (0, 1)) {
+            let mut groups: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+            shares.iter().for_each(|(id, group, _)| groups.entry(*group).or_default().push(id.to_string()));
+            for (group, members) in groups {
+                let _ = writeln!(text, "group.{group}={}", members.join(":"));
+            }
+            for (id, _, weight) in shares {
+                let _ = writeln!(text, "weight.{id}={weight}");
+            }
         }
         text.push_str("version=0");
         text
@@ -81,6 +97,20 @@ mod tests {
             "initLimit=10\nsyncLimit=5\nelectionAlg=3\nelectionPort=3888\nquorumPort=2888\npeerType=0\n\
              membership: \nserver.1=a:2888:3888:participant;0.0.0.0:2181\nserver.2=b:2888:3888:participant\n\
              server.3=c:2888:3888:participant\nversion=0"
+        );
+    }
+
+    #[test]
+    fn observers_groups_and_weights_are_told_as_zookeeper_tells_them() {
+        let text = "dataDir=/data\nclientPort=2181\ninitLimit=10\nsyncLimit=5\nserver.1=a:1:2\nserver.2=b:1:2\n\
+                    server.3=c:1:2\nserver.4=d:1:2:observer\ngroup.1=1:3\ngroup.2=2\nweight.3=2\n";
+        let conf = settings(text, Some(4)).conf_text(0, 0);
+        let (_, quorum) = conf.split_once("quorumPort=1\n").expect("it comes before the type");
+        assert_eq!(
+            quorum,
+            "peerType=1\nmembership: \nserver.1=a:1:2:participant\nserver.2=b:1:2:participant\n\
+             server.3=c:1:2:participant\nserver.4=d:1:2:observer\ngroup.1=1:3\ngroup.2=2\nweight.1=1\nweight.2=1\n\
+             weight.3=2\nversion=0"
         );
     }
 }

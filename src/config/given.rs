@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::Loaded;
 use super::address::{self, Ignored, ServerAddr};
+use super::groups::{Group, Weight};
 use super::known_keys::{self, Meaning};
 use super::nearest::nearest;
 use super::properties::Entry;
@@ -28,6 +29,8 @@ pub(super) struct Given {
     servers: BTreeMap<ServerId, (ServerAddr, u32)>,
     /// Keys of which only the beginning is known.
     families: BTreeMap<String, Value>,
+    groups: Vec<Group>,
+    weights: BTreeMap<ServerId, Weight>,
     problems: Vec<Problem>,
     notices: Vec<Notice>,
 }
@@ -40,6 +43,8 @@ impl Given {
             values: BTreeMap::new(),
             servers: BTreeMap::new(),
             families: BTreeMap::new(),
+            groups: Vec::new(),
+            weights: BTreeMap::new(),
             problems: Vec::new(),
             notices: Vec::new(),
         };
@@ -52,6 +57,20 @@ impl Given {
     fn add(&mut self, entry: Entry) {
         if let Some(id) = entry.key.strip_prefix("server.") {
             return self.add_server(id, &entry);
+        }
+        if let Some(number) = entry.key.strip_prefix("group.") {
+            return match Group::read(number, &entry) {
+                Ok(group) => self.groups.push(group),
+                Err(text) => self.problem(Some(entry.line), text),
+            };
+        }
+        if let Some(id) = entry.key.strip_prefix("weight.") {
+            return match Weight::read(id, &entry) {
+                Ok((id, weight)) => {
+                    self.weights.insert(id, weight);
+                }
+                Err(text) => self.problem(Some(entry.line), text),
+            };
         }
         if let Some(key) = known_keys::used(&entry.key) {
             return self.add_value(key, entry);
@@ -151,6 +170,16 @@ impl Given {
     /// The server list, ordered by id, each with its line.
     pub fn servers(&self) -> Vec<(ServerAddr, u32)> {
         self.servers.values().cloned().collect()
+    }
+
+    /// The groups, in the order of their lines.
+    pub fn groups(&self) -> Vec<Group> {
+        self.groups.clone()
+    }
+
+    /// The weights that were given.
+    pub fn weights(&self) -> BTreeMap<ServerId, Weight> {
+        self.weights.clone()
     }
 
     /// Puts a whole number, decimal or `0x...`, into `slot`, which keeps its default if the key is not there.

@@ -41,7 +41,7 @@ pub(super) fn known(key: &str) -> Option<Meaning> {
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let used = USED.iter().chain(USED_PROPERTIES).copied();
     let known = KNOWN.iter().flat_map(|(names, _)| names.iter().copied()).filter(|name| !name.ends_with('*'));
-    used.chain(["server.N"]).chain(known)
+    used.chain(["server.N", "group.N", "weight.N"]).chain(known)
 }
 
 const USED: &[&str] = &[
@@ -66,6 +66,8 @@ const USED: &[&str] = &[
     "quorum.auth.learner.saslLoginContext",
     "quorum.auth.server.saslLoginContext",
     "java.security.auth.login.config",
+    "peerType",
+    "syncEnabled",
     // Zabra's own.
     "peerHeartbeatMs",
     "peerTimeoutMs",
@@ -87,6 +89,8 @@ const USED_PROPERTIES: &[&str] = &[
     "jute.maxbuffer",
     "4lw.commands.whitelist",
     "cnxTimeout",
+    "observer.reconnectDelayMs",
+    "observer.syncEnabled",
     "extendedTypesEnabled",
     "readonlymode.enabled",
     "znode.container.checkIntervalMs",
@@ -121,7 +125,6 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         &["dynamicConfigFile"],
         Refused("move its server lines into this file, without them this would be a server of its own"),
     ),
-    (&["group.*", "weight.*"], NotYet("every majority of the voting servers is a quorum")),
     (&["oraclePath"], NotYet("a majority of the voting servers decides, also between two")),
     (&["reconfigEnabled"], NotYet("the server list changes by a restart with another file")),
     (
@@ -129,10 +132,11 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NoMeaning("a single server is an ensemble of one voter, and runs the same code"),
     ),
     (&["electionAlg"], NoMeaning("there is one election, the fast one (3)")),
-    (&["peerType"], NoMeaning("every server of the list is a participant")),
-    (&["observerMasterPort", "observerMaster.sizeLimit"], NotYet("there are no observers")),
-    (&["syncEnabled"], NoMeaning("there are no observers")),
-    (&["observer.reconnectDelayMs", "observer.election.DelayMs"], NoMeaning("there are no observers")),
+    (&["observerMasterPort", "observerMaster.sizeLimit"], NotYet("observers connect to the leader")),
+    (
+        &["observer.election.DelayMs"],
+        NoMeaning("observers take no part in elections, they hear who leads; see observer.reconnectDelayMs"),
+    ),
     (
         &[
             "multiAddress.enabled",
@@ -327,7 +331,7 @@ mod tests {
     #[test]
     fn known_keys_are_found_by_name_by_prefix_and_with_the_property_prefix() {
         for key in
-            ["sslQuorum", "zookeeper.sslQuorum", "group.1", "ssl.keyStore.password", "admin.serverPort"]
+            ["sslQuorum", "zookeeper.sslQuorum", "oraclePath", "ssl.keyStore.password", "admin.serverPort"]
         {
             assert!(known(key).is_some(), "{key}");
         }

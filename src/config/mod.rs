@@ -8,6 +8,7 @@
 //! | sort | `given` | entries -> keys we use, keys we only know, keys nobody knows |
 //! | build | `build` | values -> [`Settings`], every value checked against its range |
 //! | authentication | `auth`, `jaas` | its keys, and the file with users that one of them names |
+//! | group | `groups` | `group.N`, `weight.N` -> what each participant counts for |
 //! | cross-check | `check` | server list, ports, `myid` and limits against one another |
 //!
 //! Everything that is wrong is reported at once, each with file, line and what was expected; what is merely odd
@@ -21,6 +22,7 @@ mod check;
 mod conf_word;
 mod files;
 mod given;
+mod groups;
 mod jaas;
 mod known_keys;
 mod nearest;
@@ -32,7 +34,7 @@ mod toml_file;
 
 use std::path::Path;
 
-pub use address::{ListenAddr, ServerAddr};
+pub use address::{ListenAddr, PeerRole, ServerAddr};
 pub use audit::AuditSettings;
 pub use auth::{AuthSettings, DigestAlg, QuorumAuth};
 pub use report::{ConfigError, Notice, Place, Problem, Severity};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::address::{ListenAddr, ServerAddr};
+use super::address::{ListenAddr, PeerRole, ServerAddr};
 use super::audit::AuditSettings;
 use super::auth::AuthSettings;
 use crate::ids::ServerId;
@@ -27,7 +27,8 @@ pub struct Settings {
     /// `dataDir/myid`, or `--myid`: which `server.N` this one is. 0 where there is no server list.
     pub server_id: ServerId,
 
-    /// `server.N`: the members of the ensemble, ordered by id, this server included. Empty for a standalone server.
+    /// `server.N`, `group.N`, `weight.N`: the members of the ensemble and what each of them is, ordered by id, this
+    /// server included. Empty for a standalone server.
     pub servers: Vec<ServerAddr>,
 
     /// `tickTime`: the unit of the three limits below and of the default session timeouts. 3000 when not set, as in
@@ -137,6 +138,10 @@ pub struct Settings {
     /// most `syncLimit` ticks.
     pub peer_timeout_ms: u32,
 
+    /// `observer.reconnectDelayMs`: how long a server that does not vote waits, when it has lost its leader, before it
+    /// looks for one. 0 by default, as in ZooKeeper; more spares a new leader many observers at once.
+    pub observer_reconnect_delay_ms: u32,
+
     /// `parkTimeoutMs`: how long requests of clients are kept while there is no leader; also at most a third of the
     /// session's timeout, so that the client can still go elsewhere. 2000 by default: several elections.
     pub park_timeout_ms: u32,
@@ -190,6 +195,7 @@ impl Settings {
             peer_connect_timeout_ms: 5000,
             peer_heartbeat_ms: 50,
             peer_timeout_ms: 500,
+            observer_reconnect_delay_ms: 0,
             park_timeout_ms: 2000,
             client_threads: 0,
             auth: AuthSettings::default(),
@@ -256,7 +262,12 @@ impl Settings {
         if self.servers.is_empty() {
             return vec![self.server_id];
         }
-        self.servers.iter().map(|server| server.id).collect()
+        self.servers.iter().filter(|server| server.role.votes()).map(|server| server.id).collect()
+    }
+
+    /// True if this server never votes.
+    pub fn observes(&self) -> bool {
+        self.own_addr().is_some_and(|own| own.role == PeerRole::Observer)
     }
 }
 
@@ -309,6 +320,7 @@ mod tests {
             host: "127.0.0.1".into(),
             quorum_port: 2888,
             election_port: 3888,
+            role: PeerRole::EQUAL,
             client: None,
         };
         settings.servers = vec![server(1)];

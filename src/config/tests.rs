@@ -45,9 +45,15 @@ const EVERY_KEY: &str = "dataDir=/d\ndataLogDir=/l\nclientPort=2182\nclientPortA
     4lw.commands.whitelist=stat, ruok\ncnxTimeout=700\npeerHeartbeatMs=20\npeerTimeoutMs=200\n\
     parkTimeoutMs=300\nclientThreads=4\nrecentTxnBytesMax=1\nlogSegmentBytes=8192\n\
     snapshotBytesOfLogMax=16384\nextendedTypesEnabled=true\nznode.container.checkIntervalMs=10\n\
-    zookeeper.znode.container.maxPerMinute=20\nznode.container.maxNeverUsedIntervalMs=30\n\
+    observer.reconnectDelayMs=40\nzookeeper.znode.container.maxPerMinute=20\nznode.container.maxNeverUsedIntervalMs=30\n\
     localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\nreadonlymode.enabled=true\n\
     server.2=b:2888:3888\nserver.1=[::1]:2888:3888\n";
+
+/// A participant as the line `server.<id>=<host>:2888:3888` has it.
+fn server(id: u8, host: &str) -> ServerAddr {
+    let (id, host, role) = (ServerId(id), host.to_string(), PeerRole::EQUAL);
+    ServerAddr { id, host, quorum_port: 2888, election_port: 3888, role, client: None }
+}
 
 #[test]
 fn every_key_reaches_its_setting() {
@@ -57,22 +63,7 @@ fn every_key_reaches_its_setting() {
         data_log_dir: PathBuf::from("/l"),
         client_addr: ListenAddr { host: Some("::1".to_string()), port: 2182 },
         server_id: ServerId(1),
-        servers: vec![
-            ServerAddr {
-                id: ServerId(1),
-                host: "::1".to_string(),
-                quorum_port: 2888,
-                election_port: 3888,
-                client: None,
-            },
-            ServerAddr {
-                id: ServerId(2),
-                host: "b".to_string(),
-                quorum_port: 2888,
-                election_port: 3888,
-                client: None,
-            },
-        ],
+        servers: vec![server(1, "::1"), server(2, "b")],
         tick_ms: 1000,
         init_limit_ticks: 20,
         sync_limit_ticks: 7,
@@ -104,6 +95,7 @@ fn every_key_reaches_its_setting() {
         peer_connect_timeout_ms: 700,
         peer_heartbeat_ms: 20,
         peer_timeout_ms: 200,
+        observer_reconnect_delay_ms: 40,
         park_timeout_ms: 300,
         client_threads: 4,
         auth: AuthSettings::default(),
@@ -131,13 +123,22 @@ fn what_is_wrong_is_told_all_at_once() {
 }
 
 #[test]
-fn an_observer_is_refused_with_its_line_and_what_to_do() {
+fn an_observer_is_a_member_that_does_not_vote() {
     let servers = "server.1=a:1:2\nserver.2=b:1:2:participant\nserver.3=c:1:2\nserver.4=d:1:2:observer\n";
-    assert_eq!(
-        error(&format!("dataDir=/d\nclientPort=9\n{servers}")),
-        "zoo.cfg:6: server.4=d:1:2:observer: observers are not supported yet: remove this line from the files of all servers, \
-         or the role, and the server is a participant, which votes"
-    );
+    let settings = settings(&format!("dataDir=/d\nclientPort=9\nobserver.reconnectDelayMs=50\n{servers}"));
+    assert_eq!(settings.servers.len(), 4);
+    assert_eq!(settings.voters(), [ServerId(1), ServerId(2), ServerId(3)]);
+    assert_eq!(settings.observer_reconnect_delay_ms, 50);
+    assert!(!settings.observes());
+}
+
+#[test]
+fn an_observer_writes_its_log_whatever_the_file_says() {
+    let text = "dataDir=/d\nclientPort=1\nsyncEnabled=false\n";
+    let notice =
+        "Warning zoo.cfg:3: syncEnabled=false: an observer writes its log all the same, and starts from it";
+    assert_eq!(notices(text), [notice]);
+    assert_eq!(notices("dataDir=/d\nclientPort=1\nsyncEnabled=true\n"), [""; 0]);
 }
 
 #[test]

@@ -122,6 +122,7 @@ mod tests {
 
     use super::*;
     use crate::jute::{AuthId, CreateOp, encode_request};
+    use crate::replica::Standing;
 
     fn told(request: &Request<'_>, outcome: &Result<Response, ErrorCode>) -> Vec<String> {
         let mut body = BytesMut::new();
@@ -134,6 +135,7 @@ mod tests {
             op: request.op(),
             body: Bytes::from(body),
             auth: Arc::from([]),
+            standing: Standing::Global,
         };
         entries(&request, outcome).iter().map(|entry| format!("{entry:?}")).collect()
     }

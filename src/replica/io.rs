@@ -182,6 +182,8 @@ pub enum Input {
         /// the state at the snapshot's zxid
         state: Box<State>,
     },
+    /// this server is to lead no longer, if it does: it is to end, for example. `Output::HandedOver` answers
+    HandOver,
     /// a snapshot of `zxid` was written and verified, or could not be (which harms nothing)
     SnapshotWritten {
         /// of the image
@@ -273,6 +275,11 @@ pub enum Output {
     Discard(Box<State>),
     /// the role changed
     Role(Role),
+    /// the answer to `Input::HandOver`: this server does not lead, or not any more
+    HandedOver {
+        /// who was named to the others to lead next, if anybody
+        to: Option<ServerId>,
+    },
     /// stop the process: going on could harm
     Halt {
         /// for the operator

@@ -209,6 +209,7 @@ impl Replica {
                 self.installed = Some(state);
                 self.tell_zab(zab::Input::Disk(DiskDone::Synced { seq }));
             }
+            Input::HandOver => self.tell_zab(zab::Input::HandOver),
             Input::SnapshotWritten { zxid } => {
                 tracing::debug!(%zxid, "snapshot done");
                 self.snapshots.in_progress = false;
@@ -277,6 +278,7 @@ impl Replica {
             zab::Output::Installed { zxid } => self.on_installed(zxid),
             zab::Output::Role(role) => self.on_role(role),
             zab::Output::Barrier { token } => self.on_barrier(token),
+            zab::Output::HandedOver { to } => self.output(Output::HandedOver { to }),
             zab::Output::Halt { reason } => self.output(Output::Halt { reason }),
         }
     }
@@ -431,11 +433,12 @@ mod tests {
         let id = ServerId(1);
         let zab = zab::Config {
             id,
-            voters: BTreeSet::from([id]),
+            ensemble: zab::Ensemble::of_equals([id]),
             heartbeat_ms: HEARTBEAT_MS,
             peer_timeout_ms: 5 * HEARTBEAT_MS,
             sync_timeout_ms: 10_000,
             disk_timeout_ms: 10_000,
+            observer_delay_ms: 0,
             settle_ms: 10,
             recent_bytes_max: 1 << 20,
             batch_bytes_max: 1 << 20,

@@ -43,8 +43,12 @@ pub struct Status {
     pub left_behind: usize,
     /// learners connected to this leader
     pub learners: usize,
-    /// of these, those that are up to date
-    pub synced_learners: usize,
+    /// of these, followers that are up to date
+    pub synced_followers: usize,
+    /// and observers that are
+    pub synced_observers: usize,
+    /// it is an observer
+    pub observes: bool,
     /// its votes, promises and acknowledgements count
     pub may_vote: bool,
     /// voters that are heard and whose votes do not count: their disks are or were empty or damaged
@@ -60,11 +64,11 @@ pub struct Status {
 impl Replica {
     /// How things are.
     pub fn status(&self) -> Status {
-        let (learners, synced_learners) = self.zab.learner_counts();
+        let (learners, [synced_followers, synced_observers]) = self.zab.learner_counts();
         let (voters_without_vote, voters_unheard) = self.zab.missing_votes();
         Status {
             role: self.role,
-            standalone: self.config.zab.voters.len() == 1,
+            standalone: self.config.zab.ensemble.is_alone(self.config.zab.id),
             accepted_epoch: self.zab.epoch_record().accepted_epoch,
             zxid: self.state.zxid(),
             last_logged: self.zab.last_logged(),
@@ -80,13 +84,20 @@ impl Replica {
             outstanding: self.clients.pending_count(),
             left_behind: self.clients.left_behind_count(),
             learners,
-            synced_learners,
+            synced_followers,
+            synced_observers,
+            observes: self.config.zab.ensemble.observes(self.config.zab.id),
             may_vote: self.zab.may_vote(),
             voters_without_vote,
             voters_unheard,
             quorum_is_left: self.zab.quorum_is_left(),
             looking_ms: if self.serves() { 0 } else { self.now.ms_since(self.looking_since) },
         }
+    }
+
+    /// True if the servers that are heard make a quorum with this one.
+    pub fn hears_quorum(&self) -> bool {
+        self.zab.hears_quorum()
     }
 
     /// The watches set on this server.

@@ -22,7 +22,7 @@ use crate::ids::{ConnId, ServerId, Tick};
 use crate::jute::{
     ConnectResponse, encode_connect_response, encode_error_reply, encode_event, encode_reply, frame,
 };
-use crate::replica::{Image, Input, Output, PeerMessage, Replica, Status};
+use crate::replica::{Image, Input, Output, PeerMessage, Status};
 use crate::zab::{DiskOp, LinkId, Role};
 
 /// Inputs taken at once. More would hold the lock for long; fewer would make small groups for the disk.
@@ -50,8 +50,10 @@ pub struct Outlets {
     pub links: Arc<Links>,
     /// whom to dial
     pub follow: watch::Sender<Option<ServerId>>,
-    /// true once clients can be served
-    pub serving: watch::Sender<bool>,
+    /// what this server is
+    pub role: watch::Sender<Role>,
+    /// told of every answer to [`Input::HandOver`]
+    pub handed_over: watch::Sender<Option<ServerId>>,
 }
 
 /// The core task.
@@ -126,7 +128,7 @@ impl Core {
             let mut replica = context.write();
             take_turn(&mut self.batch, |input| replica.step(now, wall_ms, input, &mut outputs));
             replica.flush(&mut outputs);
-            self.carry_out(&replica, &mut outputs);
+            self.carry_out(&mut outputs);
             if is_heartbeat && self.role == Role::Looking {
                 self.tell_what_is_missing(&replica.status());
             }
@@ -197,7 +199,7 @@ impl Core {
         });
     }
 
-    fn carry_out(&mut self, replica: &Replica, outputs: &mut Vec<Output>) {
+    fn carry_out(&mut self, outputs: &mut Vec<Output>) {
         if outputs.is_empty() {
             return;
         }
@@ -248,7 +250,10 @@ impl Core {
                 }
                 // Nobody waits for it: the replica is locked here.
                 Output::Discard(state) => drop(tokio::task::spawn_blocking(move || drop(state))),
-                Output::Role(role) => self.become_role(role, replica),
+                Output::Role(role) => self.become_role(role),
+                Output::HandedOver { to } => {
+                    self.outlets.handed_over.send_replace(to);
+                }
                 Output::Halt { reason } => halt(&reason),
             }
         }
@@ -297,7 +302,7 @@ impl Core {
         }
     }
 
-    fn become_role(&mut self, role: Role, replica: &Replica) {
+    fn become_role(&mut self, role: Role) {
         match role {
             Role::Looking => tracing::info!("looking for a leader"),
             Role::Following { leader, epoch, .. } => {
@@ -308,9 +313,7 @@ impl Core {
         self.role = role;
         // An election is soon over: the next tick comes quickly.
         self.next_tick = Tick(0);
-        if replica.serves() {
-            self.outlets.serving.send_replace(true);
-        }
+        self.outlets.role.send_replace(role);
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `disk` | disk | the log: everything that gathered, one write, one sync |
 //! | `disk_op` | disk | one operation of it |
 //! | `snapshots` | snapshots | snapshot files, purging, segments for the log |
+//! | `hand_over` | main | a leader leaves the lead to another before it ends |
 //! | `recover` | main | from the disk to the state |
 //! | `audit` | audit | the audit log |
 //! | `chance` | any | numbers that nobody can guess |
@@ -21,6 +22,7 @@ mod clock;
 mod core;
 mod disk;
 mod disk_op;
+mod hand_over;
 mod net;
 pub mod peer;
 mod quiet;

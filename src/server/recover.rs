@@ -74,7 +74,7 @@ pub fn recover(
         snapshots_kept: settings.snapshots_retained as usize,
         ..Options::default()
     };
-    let is_alone = settings.voters().len() == 1;
+    let is_alone = settings.voters() == [settings.server_id];
     // Who is alone promised nothing to anybody.
     let new = EpochRecord {
         data_dir_id: new_data_dir_id,
@@ -103,7 +103,7 @@ pub fn recover(
             tracing::info!("{text}");
         }
     }
-    if !recovered.zab.epoch.may_vote {
+    if !recovered.zab.epoch.may_vote && settings.voters().contains(&settings.server_id) {
         tracing::warn!(
             "this server does not vote: its disk is or was empty or damaged. It votes again once a leader that was \
              elected without it has given it everything"

@@ -19,16 +19,18 @@ use super::client::{self, ClientContext, ClientThreads, Conns};
 use super::clock::Clock;
 use super::core::{Core, Outlets};
 use super::disk::{DiskQueue, DiskThread, Job};
+use super::hand_over;
 use super::net::BoundPort;
 use super::peer::{self, Electors, Identity, Links, LivePeers, PeerAuth, PeerContext};
 use super::quiet::Quiet;
 use super::recover::{self, Recovered};
 use super::snapshots::SnapshotThread;
 use crate::admin::Stats;
-use crate::config::Settings;
+use crate::config::{PeerRole, ServerAddr, Settings};
 use crate::replica::{self, AclRules, Image, Input, LimitedConfig, Limits, LocalConfig, Replica, ZabConfig};
 use crate::sasl;
 use crate::storage::TXN_BYTES_MAX;
+use crate::zab::{Ensemble, Member, Role};
 
 /// Inputs that wait for the core; who has more waits itself.
 const INPUTS_MAX: usize = 8192;
@@ -41,6 +43,9 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(300);
 
 /// How long the log may take to be marked when the server ends.
 const SYNC_LIMIT: Duration = Duration::from_millis(500);
+
+/// The reason of a planned end.
+const SIGTERM: &str = "SIGTERM";
 
 /// How long a quorum that agrees waits for others to bring a better vote: a round trip between machines of one site.
 const SETTLE_MS: u64 = 10;
@@ -92,7 +97,7 @@ pub fn run(settings: Settings, options: RunOptions) -> anyhow::Result<()> {
         "zabra {}, server {} of {}: data in {}, log in {}, {} znodes at {}",
         env!("CARGO_PKG_VERSION"),
         settings.server_id,
-        settings.voters().len(),
+        settings.servers.len().max(1),
         settings.data_dir.display(),
         settings.data_log_dir.display(),
         found.state.tree.len(),
@@ -111,10 +116,7 @@ async fn serve(
     found: Recovered,
 ) -> anyhow::Result<()> {
     let ended = end_signal(options)?;
-    let client_addr = &settings.client_addr;
-    let client_port = BoundPort::bind(client_addr.host.as_deref(), client_addr.port)
-        .await
-        .with_context(|| format!("clientPort {client_addr} cannot be used"))?;
+    let client_port = bind_client_port(&settings).await?;
     let (inputs, inputs_of_core) = mpsc::channel(INPUTS_MAX);
     let identity = Arc::new(identity(&settings, &found)?);
     let disk = Arc::new(DiskQueue::default());
@@ -129,15 +131,7 @@ async fn serve(
         hash_seed: chance.hash_seed,
     };
     let disk_thread = spawn("disk", move || disk_thread.run())?;
-    let peers = Arc::new(PeerContext {
-        settings: settings.clone(),
-        identity,
-        live: Arc::new(LivePeers::default()),
-        inputs: inputs.clone(),
-        links: Arc::new(Links::default()),
-        disk_room: disk.room(),
-        quiet: Quiet::default(),
-    });
+    let peers = peer_context(&settings, identity, &inputs, &disk);
     let clients = Arc::new(ClientContext {
         sasl_users: sasl_users(&settings)?,
         audit: start_audit(&settings)?,
@@ -151,7 +145,8 @@ async fn serve(
         quiet: Quiet::default(),
     });
     let (follow, target) = watch::channel(None);
-    let (serving, is_serving) = watch::channel(false);
+    let (role, roles) = watch::channel(Role::Looking);
+    let (handed_over, handed_over_to) = watch::channel(None);
     start_peers(&peers, target).await?;
     let outlets = Outlets {
         disk: Arc::clone(&disk),
@@ -159,17 +154,24 @@ async fn serve(
         electors: Electors::start(&peers),
         links: Arc::clone(&peers.links),
         follow,
-        serving,
+        role,
+        handed_over,
     };
     // A task, not this future: the runtime looks at the sockets before it goes on with its main future.
     let mut core = tokio::spawn(Core::new(Arc::clone(&clients), clock, inputs_of_core, outlets).run());
-    let letting_in = let_clients_in(Arc::clone(&clients), client_port, is_serving);
-    let why = tokio::select! {
-        _ = &mut core => "the core ended",
-        result = letting_in => return result,
-        why = ended => why.unwrap_or("the signals are gone"),
+    let letting_in = let_clients_in(Arc::clone(&clients), client_port, roles.clone());
+    let ending = async {
+        let why = ended.await.unwrap_or("the signals are gone");
+        tracing::info!("ending: {why}");
+        if why == SIGTERM {
+            hand_over::before_the_end(&clients, handed_over_to, roles).await;
+        }
     };
-    tracing::info!("ending: {why}");
+    tokio::select! {
+        _ = &mut core => tracing::error!("ending: the core ended"),
+        result = letting_in => return result,
+        () = ending => {}
+    };
     core.abort();
     end(&clients, &disk, disk_thread).await;
     Ok(())
@@ -181,11 +183,12 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
     replica::Config {
         zab: ZabConfig {
             id: settings.server_id,
-            voters: settings.voters().into_iter().collect(),
+            ensemble: ensemble(settings),
             heartbeat_ms: u64::from(settings.peer_heartbeat_ms),
             peer_timeout_ms: u64::from(settings.peer_timeout_ms),
             sync_timeout_ms: settings.init_limit_ms(),
             disk_timeout_ms: settings.sync_limit_ms().max(DISK_TIMEOUT_MS_MIN),
+            observer_delay_ms: u64::from(settings.observer_reconnect_delay_ms),
             settle_ms: SETTLE_MS,
             recent_bytes_max: settings.recent_bytes_max(),
             batch_bytes_max: BATCH_BYTES_MAX,
@@ -246,6 +249,19 @@ fn sasl_users(settings: &Settings) -> anyhow::Result<Option<sasl::Users>> {
     Ok(Some(sasl::Users::new(users, &seed)))
 }
 
+/// The servers of the configuration; one that has no list is alone.
+fn ensemble(settings: &Settings) -> Ensemble {
+    let member = |server: &ServerAddr| match server.role {
+        PeerRole::Participant { group, weight } => Member::Participant { group, weight },
+        PeerRole::Observer => Member::Observer,
+    };
+    match settings.servers.as_slice() {
+        [] => Ensemble::of_equals([settings.server_id]),
+        // A server list of a file is the first one; nothing changes it while servers run.
+        servers => Ensemble::new(0, servers.iter().map(|server| (server.id, member(server))).collect()),
+    }
+}
+
 fn start_snapshots(
     settings: &Settings,
     found: &Recovered,
@@ -266,6 +282,29 @@ fn start_snapshots(
     Ok(sender)
 }
 
+async fn bind_client_port(settings: &Settings) -> anyhow::Result<BoundPort> {
+    let addr = &settings.client_addr;
+    let bound = BoundPort::bind(addr.host.as_deref(), addr.port).await;
+    bound.with_context(|| format!("clientPort {addr} cannot be used"))
+}
+
+fn peer_context(
+    settings: &Settings,
+    identity: Arc<Identity>,
+    inputs: &mpsc::Sender<Input>,
+    disk: &DiskQueue,
+) -> Arc<PeerContext> {
+    Arc::new(PeerContext {
+        settings: settings.clone(),
+        identity,
+        live: Arc::new(LivePeers::default()),
+        inputs: inputs.clone(),
+        links: Arc::new(Links::default()),
+        disk_room: disk.room(),
+        quiet: Quiet::default(),
+    })
+}
+
 /// Opens the two ports for other servers, if there are any.
 async fn start_peers(context: &Arc<PeerContext>, target: peer::FollowTarget) -> anyhow::Result<()> {
     let settings = &context.settings;
@@ -283,6 +322,7 @@ async fn start_peers(context: &Arc<PeerContext>, target: peer::FollowTarget) -> 
     }
     let quorum = listeners.pop().context("two ports were opened")?;
     let election = listeners.pop().context("two ports were opened")?;
+    hand_over::when_asked(context.inputs.clone())?;
     tokio::spawn(peer::listen_for_notifications(Arc::clone(context), election));
     tokio::spawn(peer::listen_for_learners(Arc::clone(context), quorum));
     tokio::spawn(peer::follow(Arc::clone(context), target));
@@ -293,10 +333,10 @@ async fn start_peers(context: &Arc<PeerContext>, target: peer::FollowTarget) -> 
 async fn let_clients_in(
     context: Arc<ClientContext>,
     port: BoundPort,
-    mut is_serving: watch::Receiver<bool>,
+    mut roles: watch::Receiver<Role>,
 ) -> anyhow::Result<()> {
     let threads = ClientThreads::start(context.settings.client_threads)?;
-    let serving = timeout(CLOSED_LIMIT, is_serving.wait_for(|serving| *serving)).await;
+    let serving = timeout(CLOSED_LIMIT, roles.wait_for(|role| *role != Role::Looking)).await;
     let addr = port.addr();
     let listener = port.listen().with_context(|| format!("clientPort {addr} cannot be used"))?;
     match serving {
@@ -353,7 +393,7 @@ fn end_signal(options: RunOptions) -> anyhow::Result<oneshot::Receiver<&'static 
     }
     tokio::spawn(async move {
         let why = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
+            _ = terminate.recv() => SIGTERM,
             _ = interrupt.recv() => "SIGINT",
             _ = stdin_ended, if options.exit_with_stdin => "the standard input ended",
         };

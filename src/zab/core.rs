@@ -6,7 +6,7 @@ use super::Config;
 use super::history::History;
 use super::io::{DiskDone, DiskOp, EpochRecord, LinkId, Output};
 use super::message::{HistorySummary, Message, Proposal, Vote};
-use super::quorum::Quorum;
+use super::quorum::Ensemble;
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
 use crate::mutants::{Mutant, has};
 
@@ -50,7 +50,7 @@ pub enum Milestone {
 #[derive(Debug)]
 pub struct Core {
     pub config: Config,
-    pub quorum: Quorum,
+    pub ensemble: Ensemble,
     pub now: Tick,
     /// Everything appended.
     pub history: History,
@@ -70,6 +70,10 @@ pub struct Core {
     pub wanted_after: Zxid,
     /// The delivered state is not what it should be: a leader's snapshot must replace it.
     pub distrusted: bool,
+    /// With which vote the next election is to begin, as a leader that leaves says (rule 20 of docs/zab.md).
+    pub suggested: Option<Vote>,
+    /// Until then this server, which does not vote, looks for no leader.
+    pub looks_after: Tick,
     /// Until then this server does not want to lead.
     abstains_until: Tick,
     /// How often it was elected, and did not come to lead, since it last did.
@@ -93,7 +97,7 @@ impl Core {
         assert!(history.before_recent() <= committed, "what is not decided must be at hand");
         assert!(epoch.accepted_epoch >= epoch.current_epoch, "an epoch is promised before it is held");
         Core {
-            quorum: Quorum::new(config.voters.clone()),
+            ensemble: config.ensemble.clone(),
             now: Tick::default(),
             synced: last,
             committed,
@@ -102,6 +106,8 @@ impl Core {
             led: BTreeMap::new(),
             wanted_after: Zxid(u64::MAX),
             distrusted: false,
+            suggested: None,
+            looks_after: Tick::default(),
             abstains_until: Tick::default(),
             elected_in_vain: 0,
             appended: last,
@@ -148,7 +154,7 @@ impl Core {
     /// to leave it to.
     pub fn disk_is_silent(&self) -> bool {
         let installs = |(_, pending): &(u64, Pending)| matches!(pending, Pending::Install { .. });
-        self.quorum.voter_count() > 1
+        !self.ensemble.is_only_voter(self.config.id)
             && !self.pending.is_empty()
             && self.now.ms_since(self.disk_heard) > self.config.disk_timeout_ms
             && !self.pending.iter().any(installs)
@@ -159,6 +165,11 @@ impl Core {
         let doublings = self.elected_in_vain.min(ABSTENTION_DOUBLINGS_MAX);
         self.elected_in_vain = doublings + 1;
         self.abstains_until = self.now.after_ms(self.config.discovery_timeout_ms() << doublings);
+    }
+
+    /// This server left its place to another, which is to have the time to take it (rule 20 of docs/zab.md).
+    pub fn step_aside(&mut self) {
+        self.abstains_until = self.now.after_ms(self.config.discovery_timeout_ms());
     }
 
     /// True while this server does not want to lead.
@@ -185,16 +196,21 @@ impl Core {
         self.history.last() == Zxid::ZERO && self.epoch.accepted_epoch.0 == 0
     }
 
-    /// True if what this server says is to be counted: its disk is no unexpectedly empty one, and its state is what the
-    /// log says.
+    /// True if what this server says is to be counted: it is a voter of the ensemble, its disk is no unexpectedly empty
+    /// one, and its state is what the log says.
     pub fn may_vote(&self) -> bool {
-        (self.epoch.may_vote || has(Mutant::EmptyDiskVotes)) && !self.distrusted
+        self.is_voter() && (self.epoch.may_vote || has(Mutant::EmptyDiskVotes)) && !self.distrusted
+    }
+
+    /// True if this server is a voter of the ensemble: no observer, and not without weight.
+    pub fn is_voter(&self) -> bool {
+        self.ensemble.is_voter(self.config.id)
     }
 
     /// True if nobody can count on a promise that this server lost, and that stands against following in `epoch`: every
     /// other voter was heard since this process began, and none leads in a newer epoch (rule 4 of docs/zab.md).
     pub fn has_no_promise_against(&self, epoch: Epoch) -> bool {
-        let mut others = self.quorum.voters().filter(|voter| *voter != self.config.id);
+        let mut others = self.ensemble.voters().filter(|voter| *voter != self.config.id);
         !self.epoch.promises_lost || others.all(|voter| self.led.get(&voter).is_some_and(|led| *led <= epoch))
     }
 

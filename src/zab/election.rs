@@ -26,7 +26,7 @@ impl Peers {
 
     /// True if those that can be heard make a quorum with this server.
     pub fn are_enough(&self, core: &Core) -> bool {
-        core.quorum.has(self.latest.keys().copied().chain([core.config.id]))
+        core.ensemble.is_quorum(self.latest.keys().copied().chain([core.config.id]))
     }
 
     /// It was heard, and could lead: its vote counts, and it is not against being elected.
@@ -38,7 +38,7 @@ impl Peers {
     pub fn missing_votes(&self, core: &Core) -> (Vec<ServerId>, Vec<ServerId>) {
         let own = core.config.id;
         let is_heard = |voter: &ServerId| *voter == own || self.latest.contains_key(voter);
-        let (heard, unheard): (Vec<ServerId>, Vec<ServerId>) = core.quorum.voters().partition(is_heard);
+        let (heard, unheard): (Vec<ServerId>, Vec<ServerId>) = core.ensemble.voters().partition(is_heard);
         let counts = |voter: &ServerId| match self.latest.get(voter) {
             // Before its disk is at rest a server that looks has no vote for anybody yet.
             Some(peer) => peer.may_vote || peer.abstains,
@@ -78,11 +78,13 @@ pub struct Election {
     /// A quorum wants this server since, which wants another.
     wanted_since: Option<Tick>,
     saving_may_vote: bool,
+    /// With which vote to begin, as the last leader said when it left (rule 20 of docs/zab.md).
+    suggested: Option<Vote>,
 }
 
 impl Election {
-    /// Begins a new round after `previous_round`.
-    pub fn new(core: &Core, previous_round: u64) -> Election {
+    /// Begins a new round after `previous_round`, with the vote that was suggested if it is a good one.
+    pub fn new(core: &Core, previous_round: u64, suggested: Option<Vote>) -> Election {
         Election {
             round: previous_round + 1,
             vote: core.own_vote(),
@@ -91,6 +93,7 @@ impl Election {
             agreed_since: None,
             wanted_since: None,
             saving_may_vote: false,
+            suggested,
         }
     }
 
@@ -115,15 +118,18 @@ impl Election {
                 core.synced == core.history.last() || has(Mutant::VoteBeforeDrained),
                 "with an idle disk the whole log is durable"
             );
-            self.vote = core.own_vote();
+            self.vote = self.first_vote(core, peers);
             self.announce(core);
         }
         self.maybe_become_voter(core, peers);
-        if self.saving_may_vote {
+        if self.saving_may_vote || core.now < core.looks_after {
             return None;
         }
         if let Some(leader) = established_leader(core, peers) {
             return Some(Decision::Follow(leader));
+        }
+        if !core.is_voter() {
+            return None;
         }
         self.revise_vote(core, peers);
         self.decide(core, peers)
@@ -141,12 +147,12 @@ impl Election {
 
     /// An empty disk may be a lost disk. It is a new one if every voter is empty (rule 4 of docs/zab.md).
     fn maybe_become_voter(&mut self, core: &mut Core, peers: &Peers) {
-        if core.epoch.may_vote || self.saving_may_vote || !core.is_empty() {
+        if core.epoch.may_vote || self.saving_may_vote || !core.is_empty() || !core.is_voter() {
             return;
         }
         let own = core.config.id;
         let all_empty = core
-            .quorum
+            .ensemble
             .voters()
             .all(|voter| voter == own || peers.latest.get(&voter).is_some_and(|peer| peer.empty));
         if all_empty {
@@ -161,7 +167,7 @@ impl Election {
         let mut changed = false;
         if peers.newest_round() > self.round {
             self.round = peers.newest_round();
-            self.vote = core.own_vote();
+            self.vote = self.first_vote(core, peers);
             changed = true;
         }
         let has_own_vote = self.vote.server_id == core.config.id;
@@ -170,6 +176,7 @@ impl Election {
         self.abstains = core.abstains();
         if candidate_is_gone || wants_to_lead_again {
             self.round += 1;
+            self.suggested = None;
             self.vote = core.own_vote();
             changed = true;
         }
@@ -186,6 +193,16 @@ impl Election {
         }
     }
 
+    /// The vote to begin a round with: the one that was suggested, unless this server has more itself, or does not hear
+    /// whom it is for.
+    fn first_vote(&self, core: &Core, peers: &Peers) -> Vote {
+        let own = core.own_vote();
+        let has_less =
+            |vote: &Vote| (vote.current_epoch, vote.last_zxid) < (own.current_epoch, own.last_zxid);
+        let is_good = |vote: &Vote| !has_less(vote) && self.is_candidate(core, peers, vote);
+        self.suggested.filter(is_good).unwrap_or(own)
+    }
+
     fn votes_of_round<'a>(&'a self, peers: &'a Peers) -> impl Iterator<Item = Vote> + 'a {
         let looking = peers.latest.values().filter(|peer| peer.state == PeerState::Looking && peer.may_vote);
         looking.filter(|peer| peer.round == self.round).map(|peer| peer.vote)
@@ -200,7 +217,7 @@ impl Election {
     /// not noticed. And none that abstains. For this server itself only its own vote is one: others may still vote for
     /// what it had before its disk was lost.
     fn is_candidate(&self, core: &Core, peers: &Peers, vote: &Vote) -> bool {
-        core.quorum.is_voter(vote.server_id)
+        core.ensemble.is_voter(vote.server_id)
             && match vote.server_id == core.config.id {
                 true => !self.abstains && *vote == core.own_vote(),
                 false => peers.is_willing(vote.server_id),
@@ -217,7 +234,7 @@ impl Election {
         let is_wanted = self.is_wanted(core, peers);
         let supporters =
             peers.latest.iter().filter(|(_, peer)| self.supports(peer)).map(|(server, _)| *server);
-        if !core.quorum.has(supporters.chain([own])) {
+        if !core.ensemble.is_quorum(supporters.chain([own])) {
             self.agreed_since = None;
             if !is_wanted {
                 return None;
@@ -227,7 +244,7 @@ impl Election {
         }
         let since = *self.agreed_since.get_or_insert(core.now);
         let voters_heard =
-            peers.latest.iter().filter(|(server, peer)| core.quorum.is_voter(**server) && peer.may_vote);
+            peers.latest.iter().filter(|(server, peer)| core.ensemble.is_voter(**server) && peer.may_vote);
         let unanimous = voters_heard.clone().all(|(_, peer)| self.supports(peer));
         if !unanimous && core.now.ms_since(since) < core.config.settle_ms {
             return None;
@@ -243,7 +260,7 @@ impl Election {
             peer.may_vote && peer.round == self.round && peer.vote == own_vote && self.may_lead(core)
         };
         let wanting = peers.latest.iter().filter(|(_, peer)| wants_it(peer)).map(|(server, _)| *server);
-        if !core.quorum.has(wanting.chain([core.config.id])) {
+        if !core.ensemble.is_quorum(wanting.chain([core.config.id])) {
             self.wanted_since = None;
             return false;
         }
@@ -272,9 +289,11 @@ impl Election {
     }
 }
 
-/// Tells every other voter the state of this server.
+/// A voter tells every other server its state. Who does not vote hears of leaders by this, and has nothing to tell.
 pub fn announce(core: &mut Core, notification: &Notification) {
-    let others: Vec<ServerId> = core.quorum.voters().filter(|voter| *voter != core.config.id).collect();
+    let own = core.config.id;
+    let members = core.ensemble.members().map(|(server, _)| server);
+    let others: Vec<ServerId> = members.filter(|server| core.is_voter() && *server != own).collect();
     for to in others {
         core.output(Output::Notify { to, notification: notification.clone() });
     }
@@ -284,14 +303,16 @@ pub fn announce(core: &mut Core, notification: &Notification) {
 /// (rule 3 of docs/zab.md).
 fn established_leader(core: &Core, peers: &Peers) -> Option<ServerId> {
     let leaders = peers.latest.iter().filter(|(server, peer)| {
-        peer.state == PeerState::Leading && peer.vote.server_id == **server && core.quorum.is_voter(**server)
+        peer.state == PeerState::Leading
+            && peer.vote.server_id == **server
+            && core.ensemble.is_voter(**server)
     });
     leaders.map(|(leader, _)| *leader).find(|leader| {
         let behind_it = peers.latest.iter().filter(|(_, peer)| {
             peer.may_vote && peer.state != PeerState::Looking && peer.vote.server_id == *leader
         });
         let own = core.may_vote().then_some(core.config.id);
-        core.quorum.has(behind_it.map(|(server, _)| *server).chain(own))
+        core.ensemble.is_quorum(behind_it.map(|(server, _)| *server).chain(own))
     })
 }
 
@@ -300,16 +321,18 @@ mod tests {
     use super::*;
     use crate::zab::history::History;
     use crate::zab::io::EpochRecord;
-    use crate::zab::message::HistorySummary;
+    use crate::zab::message::{HistorySummary, Proposal};
+    use crate::zab::{Ensemble, Member};
 
     fn core() -> Core {
         let config = crate::zab::Config {
             id: ServerId(1),
-            voters: (1..=3).map(ServerId).collect(),
+            ensemble: crate::zab::Ensemble::of_equals((1..=3).map(ServerId)),
             heartbeat_ms: 40,
             peer_timeout_ms: 240,
             sync_timeout_ms: 1000,
             disk_timeout_ms: 1000,
+            observer_delay_ms: 0,
             settle_ms: 20,
             recent_bytes_max: 1 << 20,
             batch_bytes_max: 1 << 20,
@@ -320,6 +343,50 @@ mod tests {
         let record = EpochRecord { may_vote: true, ..EpochRecord::default() };
         let history = History::new(HistorySummary::default(), Vec::new(), Zxid::ZERO, 1 << 20);
         Core::new(config, record, history, Zxid::ZERO)
+    }
+
+    #[test]
+    fn who_does_not_vote_tells_nothing_and_joins_whom_a_quorum_follows_when_its_delay_is_over() {
+        let (mut core, mut peers) = (core(), Peers::default());
+        let members = [(1, Member::Observer), (2, Member::EQUAL), (3, Member::EQUAL), (4, Member::EQUAL)];
+        core.ensemble = Ensemble::new(0, members.map(|(id, member)| (ServerId(id), member)).into());
+        core.looks_after = Tick(100);
+        let vote = Vote { current_epoch: Epoch(0), last_zxid: Zxid::ZERO, server_id: ServerId(2) };
+        for (peer, state) in [(2, PeerState::Leading), (3, PeerState::Following)] {
+            let (round, epoch) = (1, Epoch(1));
+            let (may_vote, abstains, empty) = (true, false, false);
+            let notification = Notification { state, round, vote, may_vote, abstains, empty, epoch };
+            peers.on_notification(ServerId(peer), notification);
+        }
+        let mut election = Election::new(&core, 0, None);
+        core.now = Tick(99);
+        assert_eq!(election.advance(&mut core, &peers), None, "its delay is not over");
+        core.now = Tick(100);
+        assert_eq!(election.advance(&mut core, &peers), Some(Decision::Follow(ServerId(2))));
+        peers.on_peer_gone(ServerId(3));
+        assert_eq!(election.advance(&mut core, &peers), None, "with it, one follower less is no quorum");
+        assert!(core.take_outputs().is_empty());
+    }
+
+    #[test]
+    fn a_vote_that_was_suggested_is_taken_unless_it_is_for_one_with_less_or_unheard() {
+        let (mut core, mut peers) = (core(), Peers::default());
+        core.append(Proposal { zxid: Zxid::new(Epoch(1), 1), txn: bytes::Bytes::new() });
+        let first_vote = |core: &Core, peers: &Peers, counter| {
+            let last_zxid = Zxid::new(Epoch(1), counter);
+            let vote = Vote { current_epoch: Epoch(0), last_zxid, server_id: ServerId(2) };
+            Election::new(core, 0, Some(vote)).first_vote(core, peers).server_id
+        };
+        assert_eq!(first_vote(&core, &peers, 1), ServerId(1), "it is not heard");
+        let vote = core.own_vote();
+        let (round, epoch, state) = (1, Epoch(1), PeerState::Following);
+        let (may_vote, abstains, empty) = (true, false, false);
+        peers.on_notification(
+            ServerId(2),
+            Notification { state, round, vote, may_vote, abstains, empty, epoch },
+        );
+        assert_eq!(first_vote(&core, &peers, 1), ServerId(2));
+        assert_eq!(first_vote(&core, &peers, 0), ServerId(1), "it has less");
     }
 
     #[test]
@@ -340,7 +407,7 @@ mod tests {
         for peer in [2, 3].map(ServerId) {
             peers.on_notification(peer, notification.clone());
         }
-        let mut election = Election::new(&core, 0);
+        let mut election = Election::new(&core, 0, None);
         assert_eq!(election.advance(&mut core, &peers), None, "nobody wants what it has");
         assert_eq!(election.vote(), core.own_vote());
     }

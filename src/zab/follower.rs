@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::core::{Core, Milestone, SavePurpose};
 use super::io::{EpochRecord, LinkId, Output, Role};
 use super::leader::EPOCH_JUMP_MAX;
-use super::message::{Message, Proposal};
+use super::message::{Message, Proposal, Vote};
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
 use crate::mutants::{Mutant, has};
 
@@ -154,6 +154,10 @@ impl Follower {
             }
             (Message::UpToDate { committed }, Stage::Synced) => self.on_up_to_date(core, committed),
             (Message::Commit { through }, Stage::Active) => self.on_commit(core, through),
+            (Message::HandOver { to, last_zxid }, Stage::Active) => {
+                core.suggested = Some(Vote { current_epoch: self.epoch, last_zxid, server_id: to });
+                Err(format!("the leader, server {}, leaves the lead to server {to}", self.leader))
+            }
             (_, Stage::SavingMayVote) => Ok(()),
             (message, stage) => Err(format!("in stage {stage:?} the leader may not say {message:?}")),
         }
@@ -307,7 +311,7 @@ impl Follower {
 
     /// A leader that was elected without this server has given it everything, and no promise that was lost is in the way.
     fn may_take_vote(&self, core: &Core) -> bool {
-        !self.counted && core.has_no_promise_against(self.epoch)
+        core.is_voter() && !self.counted && core.has_no_promise_against(self.epoch)
     }
 
     fn take_vote(&mut self, core: &mut Core) {

@@ -1,10 +1,9 @@
 //! What goes into and comes out of the atomic broadcast.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 
 use super::message::{HistorySummary, Message, Notification, Proposal};
+use super::quorum::Ensemble;
 use crate::ids::{Epoch, ServerId, Zxid};
 
 /// A connection between a learner and a leader; never used twice while the process lives.
@@ -16,8 +15,8 @@ pub struct LinkId(pub u64);
 pub struct Config {
     /// this server
     pub id: ServerId,
-    /// the servers that vote
-    pub voters: BTreeSet<ServerId>,
+    /// all servers, and what they are
+    pub ensemble: Ensemble,
     /// between two pings of a leader, ms
     pub heartbeat_ms: u64,
     /// silence after which a server is taken for dead, ms
@@ -26,6 +25,8 @@ pub struct Config {
     pub sync_timeout_ms: u64,
     /// how long a disk may do nothing of what it was asked for before the server leaves its role to others, ms
     pub disk_timeout_ms: u64,
+    /// how long a server that does not vote waits, when it has lost its leader, before it looks for one, ms
+    pub observer_delay_ms: u64,
     /// how long a quorum that agrees waits for others to bring a better vote, ms
     pub settle_ms: u64,
     /// bytes of memory for recent transactions, from which learners are synchronized
@@ -178,6 +179,8 @@ pub enum Input {
     },
     /// the disk has done something
     Disk(DiskDone),
+    /// this server is to lead no longer, if it does: it is to end, for example. `Output::HandedOver` answers
+    HandOver,
 }
 
 /// Something to do, in the order given.
@@ -233,6 +236,12 @@ pub enum Output {
     Barrier {
         /// as asked for
         token: u64,
+    },
+    /// the answer to `Input::HandOver`: this server does not lead, or not any more
+    HandedOver {
+        /// who was named to the others; `None`: nobody, since this server did not lead, or since nobody had everything in
+        /// time
+        to: Option<ServerId>,
     },
     /// the server must stop: going on could harm
     Halt {

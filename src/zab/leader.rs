@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::core::{Core, Milestone, SavePurpose};
 use super::io::{EpochRecord, LinkId, Output, Role};
 use super::learner::{Learner, Stage};
-use super::message::{HistorySummary, Message, Proposal};
+use super::message::{HistorySummary, Message, Proposal, Vote};
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
 use crate::mutants::{Mutant, has};
 
@@ -51,6 +51,16 @@ pub struct Leader {
     /// Barriers that were asked for, each with the ping whose answers prove it.
     barriers: VecDeque<(u64, u64)>,
     role_told: bool,
+    leaving: Option<Leaving>,
+}
+
+/// A leader that is to lead no longer (rule 20 of docs/zab.md).
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    /// When it does not wait for anybody any more.
+    until: Tick,
+    /// Who was named to the others.
+    to: Option<ServerId>,
 }
 
 impl Leader {
@@ -71,6 +81,7 @@ impl Leader {
             ping_due: true,
             barriers: VecDeque::new(),
             role_told: false,
+            leaving: None,
         }
     }
 
@@ -91,6 +102,11 @@ impl Leader {
             .filter(|learner| learner.stage == Stage::Active)
             .map(|learner| learner.link)
             .collect()
+    }
+
+    /// The learners that are up to date.
+    pub fn active_servers(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.learners.values().filter(|learner| learner.stage == Stage::Active).map(|learner| learner.server)
     }
 
     /// A learner connected.
@@ -147,7 +163,7 @@ impl Leader {
             (Message::Ack { through }, _) if through <= learner.sent => {
                 learner.on_ack(through);
                 self.maybe_commit(core);
-                Ok(())
+                self.maybe_hand_over(core)
             }
             (Message::Pong { sequence }, _) if sequence <= self.ping => {
                 learner.pong = learner.pong.max(sequence);
@@ -192,7 +208,8 @@ impl Leader {
         let introduced =
             self.learners.values().filter(|learner| learner.may_vote && learner.stage != Stage::Connected);
         let servers = introduced.clone().map(|learner| learner.server);
-        if self.phase != Phase::CollectingEpochs || !core.quorum.has(servers.chain([core.config.id])) {
+        if self.phase != Phase::CollectingEpochs || !core.ensemble.is_quorum(servers.chain([core.config.id]))
+        {
             return Ok(());
         }
         let newest = introduced.map(|learner| learner.accepted_epoch).max().unwrap_or_default();
@@ -260,7 +277,7 @@ impl Leader {
             .learners
             .values()
             .filter(|learner| learner.may_vote && learner.promised && learner.stage == Stage::Promised);
-        if !core.quorum.has(promised.map(|learner| learner.server).chain([core.config.id])) {
+        if !core.ensemble.is_quorum(promised.map(|learner| learner.server).chain([core.config.id])) {
             return;
         }
         self.phase = Phase::SavingCurrentEpoch;
@@ -304,7 +321,7 @@ impl Leader {
     /// Rule 12 of docs/zab.md: a quorum has the history, so all of it is decided, and the leader is the only one of its epoch.
     fn maybe_establish(&mut self, core: &mut Core) {
         let synced = self.learners.values().filter(|learner| learner.counts()).map(|learner| learner.server);
-        if self.phase != Phase::Synchronizing || !core.quorum.has(synced.chain([core.config.id])) {
+        if self.phase != Phase::Synchronizing || !core.ensemble.is_quorum(synced.chain([core.config.id])) {
             return;
         }
         self.phase = Phase::Established;
@@ -352,7 +369,7 @@ impl Leader {
     /// The zxid that the next transaction will get.
     pub fn next_zxid(&self, core: &Core) -> Option<Zxid> {
         let last = core.history.last();
-        if self.phase != Phase::Established || !self.role_told {
+        if self.phase != Phase::Established || !self.role_told || self.leaving.is_some() {
             None
         } else if has(Mutant::EpochRollsOver) && last.counter() == core.config.epoch_txns_max {
             Some(Zxid::new(Epoch(last.epoch().0 + 1), 1))
@@ -386,7 +403,7 @@ impl Leader {
     fn decided(&self, core: &Core, on_disk: impl Fn(&Learner) -> Zxid) -> Option<Zxid> {
         let learners = self.learners.values().filter(|learner| learner.counts());
         let on_disks = learners.map(|learner| (learner.server, on_disk(learner)));
-        let through = core.quorum.reached_by_quorum(on_disks.chain([(core.config.id, core.synced)]))?;
+        let through = core.ensemble.reached_by_quorum(on_disks.chain([(core.config.id, core.synced)]))?;
         (through.epoch() == self.epoch).then_some(through)
     }
 
@@ -411,7 +428,7 @@ impl Leader {
         let answered = self.learners.values().filter(|learner| learner.counts());
         let answered =
             answered.map(|learner| (learner.server, learner.pong)).chain([(core.config.id, self.ping)]);
-        let Some(mut through) = core.quorum.reached_by_quorum(answered) else { return };
+        let Some(mut through) = core.ensemble.reached_by_quorum(answered) else { return };
         if has(Mutant::SyncWithoutQuorum) {
             through = self.ping;
         }
@@ -422,6 +439,59 @@ impl Leader {
             self.barriers.pop_front();
             core.output(Output::Barrier { token });
         }
+    }
+
+    /// Proposes nothing more, and names the learner that has everything to the others as soon as there is one (rule 20
+    /// of docs/zab.md). Goes on as before if no learner can lead.
+    pub fn begin_hand_over(&mut self, core: &mut Core) -> Result<(), StepDown> {
+        if self.leaving.is_some() {
+            return Ok(());
+        }
+        if !self.role_told || self.successors(core).next().is_none() {
+            core.output(Output::HandedOver { to: None });
+            return Ok(());
+        }
+        tracing::info!("leaving the lead to another server");
+        core.flush_appends();
+        let until = core.now.after_ms(core.config.peer_timeout_ms);
+        self.leaving = Some(Leaving { until, to: None });
+        // Requests wait from here on, as they do in an election.
+        core.output(Output::Role(Role::Looking));
+        self.maybe_hand_over(core)
+    }
+
+    /// Who could lead next.
+    fn successors<'a>(&'a self, core: &'a Core) -> impl Iterator<Item = &'a Learner> {
+        let may_lead = |learner: &&Learner| learner.counts() && core.ensemble.is_voter(learner.server);
+        self.learners.values().filter(|learner| learner.stage == Stage::Active).filter(may_lead)
+    }
+
+    fn maybe_hand_over(&mut self, core: &mut Core) -> Result<(), StepDown> {
+        let Some(leaving) = self.leaving else { return Ok(()) };
+        let best = self.successors(core).max_by_key(|learner| (learner.acked, learner.server));
+        let Some((acked, to)) = best.map(|learner| (learner.acked, learner.server)) else {
+            return Err("there is nobody to leave the lead to".to_string());
+        };
+        let last_zxid = core.history.last();
+        if acked < last_zxid {
+            return match core.now >= leaving.until {
+                true => Err("nobody had everything in time to take over the lead".to_string()),
+                false => Ok(()),
+            };
+        }
+        self.leaving = Some(Leaving { to: Some(to), ..leaving });
+        self.flush(core);
+        for link in self.active_links() {
+            core.send(link, Message::HandOver { to, last_zxid });
+        }
+        core.suggested = Some(Vote { current_epoch: self.epoch, last_zxid, server_id: to });
+        core.step_aside();
+        Err(format!("it is left to server {to}"))
+    }
+
+    /// The leader is to lead no longer: whom it named to the others.
+    pub fn leaves_to(&self) -> Option<Option<ServerId>> {
+        self.leaving.map(|leaving| leaving.to)
     }
 
     /// Time has passed: the learners are pinged, silent ones dropped, and a leader without a quorum or a disk steps down
@@ -436,7 +506,8 @@ impl Leader {
         if core.now.ms_since(self.last_ping) >= core.config.heartbeat_ms {
             self.ping_due = true;
         }
-        self.check_patience(core)
+        self.check_patience(core)?;
+        self.maybe_hand_over(core)
     }
 
     fn check_patience(&self, core: &Core) -> Result<(), StepDown> {
@@ -461,7 +532,7 @@ impl Leader {
         let established = self.phase == Phase::Established;
         let heard = self.learners.values().filter(|learner| learner.counts() || !established);
         let heard = heard.map(|learner| (learner.server, learner.heard)).chain([(core.config.id, core.now)]);
-        if let Some(heard) = core.quorum.reached_by_quorum(heard) {
+        if let Some(heard) = core.ensemble.reached_by_quorum(heard) {
             self.quorum_heard = self.quorum_heard.max(heard);
         }
     }

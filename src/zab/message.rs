@@ -155,6 +155,13 @@ pub enum Message {
         /// the commit point
         committed: Zxid,
     },
+    /// leader: I lead no longer; look for a leader now, and begin with this vote (rule 20 of docs/zab.md)
+    HandOver {
+        /// who has everything
+        to: ServerId,
+        /// the end of its log, and of the leader's
+        last_zxid: Zxid,
+    },
     /// learner: I heard it
     Pong {
         /// of the ping

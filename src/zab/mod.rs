@@ -27,6 +27,7 @@ use bytes::Bytes;
 
 pub use io::{Config, DiskDone, DiskOp, EpochRecord, Input, LinkId, Output, Recovered, Role};
 pub use message::{HistorySummary, Message, Notification, PeerState, Proposal, Vote};
+pub use quorum::{Ensemble, Member};
 
 use self::core::{Core, Milestone};
 use election::{Decision, Election, Peers};
@@ -83,7 +84,7 @@ impl Zab {
         );
         let mut core = Core::new(config, recovered.epoch, history, recovered.committed);
         core.now = now;
-        let election = Election::new(&core, 0);
+        let election = Election::new(&core, 0, None);
         let round = election.round();
         let mut zab = Zab {
             core,
@@ -115,6 +116,7 @@ impl Zab {
             },
             Input::Message { link, message } => self.on_message(link, message),
             Input::Disk(done) => self.on_disk(done),
+            Input::HandOver => self.on_hand_over(),
         }
         self.check_invariants();
     }
@@ -175,7 +177,7 @@ impl Zab {
     /// The state that was delivered differs from the leader's: it must be replaced by a leader's snapshot. Until then
     /// this server cannot lead. Halts if there is no other server to take it from.
     pub fn distrust_state(&mut self) {
-        if self.core.quorum.voter_count() == 1 || matches!(self.state, State::Leading(_)) {
+        if self.core.ensemble.is_only_voter(self.core.config.id) || matches!(self.state, State::Leading(_)) {
             return self.core.halt("the state differs from what the log says it must be".to_string());
         }
         self.core.distrusted = true;
@@ -195,12 +197,12 @@ impl Zab {
         }
     }
 
-    /// How many learners are connected to this leader, and how many of them are up to date.
-    pub fn learner_counts(&self) -> (usize, usize) {
-        match &self.state {
-            State::Leading(leader) => (leader.links().count(), leader.active_links().len()),
-            State::Looking(_) | State::Following(_) => (0, 0),
-        }
+    /// How many learners are connected to this leader, and how many of them are up to date: followers, and observers.
+    pub fn learner_counts(&self) -> (usize, [usize; 2]) {
+        let State::Leading(leader) = &self.state else { return (0, [0, 0]) };
+        let observes = |server: &ServerId| self.core.ensemble.observes(*server);
+        let (observers, followers): (Vec<_>, Vec<_>) = leader.active_servers().partition(observes);
+        (leader.links().count(), [followers.len(), observers.len()])
     }
 
     /// The end of the log, durable or not.
@@ -236,7 +238,12 @@ impl Zab {
     /// True if there can be a leader: the voters that are not known to be without a vote make a quorum.
     pub fn quorum_is_left(&self) -> bool {
         let (voteless, _) = self.missing_votes();
-        self.core.quorum.has(self.core.quorum.voters().filter(|voter| !voteless.contains(voter)))
+        self.core.ensemble.is_quorum(self.core.ensemble.voters().filter(|voter| !voteless.contains(voter)))
+    }
+
+    /// True if the servers that are heard make a quorum with this one.
+    pub fn hears_quorum(&self) -> bool {
+        self.peers.are_enough(&self.core)
     }
 
     /// The epoch this server serves in; `None` while it may not.
@@ -248,9 +255,19 @@ impl Zab {
         }
     }
 
+    fn on_hand_over(&mut self) {
+        match &mut self.state {
+            State::Leading(leader) => {
+                let result = leader.begin_hand_over(&mut self.core);
+                self.look_if(result);
+            }
+            State::Looking(_) | State::Following(_) => self.core.output(Output::HandedOver { to: None }),
+        }
+    }
+
     fn on_notification(&mut self, from: ServerId, notification: Notification) {
         let plausible = notification.round <= ROUND_MAX;
-        if from == self.core.config.id || !self.core.quorum.is_voter(from) || !plausible {
+        if from == self.core.config.id || !self.core.ensemble.is_voter(from) || !plausible {
             return;
         }
         let abstains = notification.abstains;
@@ -467,6 +484,9 @@ impl Zab {
                         reason: format!("no longer the leader: {reason}"),
                     });
                 }
+                if let Some(to) = leader.leaves_to() {
+                    self.core.output(Output::HandedOver { to });
+                }
             }
             State::Following(follower) => {
                 // Whatever it said last is not believed any more: a stopped process still looks like a leader.
@@ -476,7 +496,11 @@ impl Zab {
         }
         self.core.output(Output::Role(Role::Looking));
         self.announced = None;
-        let election = Election::new(&self.core, self.round);
+        if !self.core.is_voter() {
+            self.core.looks_after = self.core.now.after_ms(self.core.config.observer_delay_ms);
+        }
+        let suggested = self.core.suggested.take();
+        let election = Election::new(&self.core, self.round, suggested);
         self.round = election.round();
         if !self.core.disk_is_idle() {
             // It may take long. Nobody should take this server for what it was meanwhile.

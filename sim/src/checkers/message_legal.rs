@@ -123,7 +123,7 @@ impl Talk {
                 self.told = Leader::Active;
                 said == Learner::Acknowledged && told == Leader::Announced
             }
-            Message::Commit { .. } => told == Leader::Active,
+            Message::Commit { .. } | Message::HandOver { .. } => told == Leader::Active,
             Message::Ping { .. } => true,
             _ => false,
         }

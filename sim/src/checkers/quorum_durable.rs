@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zabra::ids::{ServerId, Zxid};
 
+use super::super::shape::Shape;
 use super::{Verdict, unless};
 
 pub const NAME: &str = "durable on a quorum";
 
-#[derive(Default)]
 pub struct QuorumDurable {
-    voters: usize,
+    shape: Shape,
     /// who ever had it on its disk while it could vote, and was not told to cut it
     holders: BTreeMap<Zxid, BTreeSet<ServerId>>,
     /// how far this was noted for each server
@@ -20,8 +20,8 @@ pub struct QuorumDurable {
 }
 
 impl QuorumDurable {
-    pub fn new(voters: usize) -> QuorumDurable {
-        QuorumDurable { voters, ..QuorumDurable::default() }
+    pub fn new(shape: Shape) -> QuorumDurable {
+        QuorumDurable { shape, holders: BTreeMap::new(), noted: BTreeMap::new(), lost: BTreeSet::new() }
     }
 
     /// How far it is known what is durable on a server that can vote.
@@ -64,20 +64,21 @@ impl QuorumDurable {
 
     /// Somebody delivers it for the first time.
     pub fn delivered(&mut self, server: ServerId, zxid: Zxid) -> Verdict {
-        let holders = self.holders.get(&zxid).map_or(0, BTreeSet::len);
-        unless(holders > self.voters / 2, || {
-            format!("server {server} delivers {zxid}, which {holders} of {} servers have", self.voters)
+        let holders = self.holders.get(&zxid).cloned().unwrap_or_default();
+        unless(self.shape.is_quorum(holders.iter().copied()), || {
+            format!("server {server} delivers {zxid}, which only {holders:?} have")
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::shape::Roles;
     use super::*;
 
     #[test]
     fn what_a_minority_has_is_not_to_be_delivered() {
-        let mut durable = QuorumDurable::new(3);
+        let mut durable = QuorumDurable::new(Shape { servers: 3, roles: Roles::Equal });
         durable.durable(ServerId(1), [Zxid(1), Zxid(2)], Zxid(2));
         durable.delivered(ServerId(1), Zxid(1)).expect_err("one of three has it");
         durable.durable(ServerId(2), [Zxid(1), Zxid(2)], Zxid(2));
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_a_lost_disk_had_was_there_until_the_server_votes_again() {
-        let mut durable = QuorumDurable::new(3);
+        let mut durable = QuorumDurable::new(Shape { servers: 3, roles: Roles::Equal });
         for server in [1, 2] {
             durable.durable(ServerId(server), [Zxid(1), Zxid(2)], Zxid(2));
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use super::EnsembleArgs;
-use crate::config::{Format, ListenAddr, ServerAddr, Source, parse_text};
+use crate::config::{Format, ListenAddr, PeerRole, ServerAddr, Source, parse_text};
 use crate::ids::ServerId;
 
 /// The clients' port of the first server if nothing else is asked for.
@@ -42,6 +42,7 @@ impl ServerPlan {
             host: self.client.ip().to_string(),
             quorum_port: self.quorum_port,
             election_port: self.election_port,
+            role: PeerRole::EQUAL,
             client: Some(ListenAddr { host: Some(self.client.ip().to_string()), port: self.client.port() }),
         }
     }

@@ -49,7 +49,7 @@ async fn mode_of(client: SocketAddr) -> Option<Mode> {
 fn mode_in(answer: &str) -> Option<Mode> {
     match answer.lines().find_map(|line| line.strip_prefix("Mode: "))?.trim() {
         "leader" => Some(Mode::Leader),
-        "follower" => Some(Mode::Follower),
+        "follower" | "observer" => Some(Mode::Follower),
         "standalone" => Some(Mode::Standalone),
         _ => None,
     }

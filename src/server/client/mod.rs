@@ -91,10 +91,13 @@ impl ClientContext {
             Role::Looking if status.read_only => Mode::ReadOnly,
             Role::Looking => Mode::Looking,
             _ if status.standalone => Mode::Standalone,
+            Role::Following { .. } if status.observes => Mode::Observer,
             Role::Following { .. } => Mode::Follower,
-            Role::Leading { .. } => {
-                Mode::Leader { learners: status.learners, synced: status.synced_learners }
-            }
+            Role::Leading { .. } => Mode::Leader {
+                learners: status.learners,
+                followers: status.synced_followers,
+                observers: status.synced_observers,
+            },
         };
         let view = View {
             settings: &self.settings,

@@ -263,6 +263,9 @@ fn zab_to_pb(message: Message) -> frame::Message {
             F::Ping(pb::Ping { sequence, quorum_age_ms, committed: committed.0 })
         }
         Message::Pong { sequence } => F::Pong(pb::Pong { sequence }),
+        Message::HandOver { to, last_zxid } => {
+            F::HandOver(pb::HandOver { to: u32::from(to.0), last_zxid: last_zxid.0 })
+        }
     }
 }
 
@@ -308,6 +311,7 @@ fn zab_from_pb(message: frame::Message) -> Result<Message, CodecError> {
             committed: Zxid(it.committed),
         },
         F::Pong(it) => Message::Pong { sequence: it.sequence },
+        F::HandOver(it) => Message::HandOver { to: server_id(it.to)?, last_zxid: Zxid(it.last_zxid) },
         F::Notification(_) | F::Requests(_) | F::Answers(_) | F::Touched(_) | F::TreeDigest(_) => {
             return Err(CodecError::WrongPort);
         }

@@ -37,7 +37,7 @@ pub struct Token {
 pub struct Frame {
     #[prost(
         oneof = "frame::Message",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
     )]
     pub message: ::core::option::Option<frame::Message>,
 }
@@ -81,6 +81,8 @@ pub mod frame {
         Touched(super::Touched),
         #[prost(message, tag = "18")]
         TreeDigest(super::TreeDigest),
+        #[prost(message, tag = "19")]
+        HandOver(super::HandOver),
     }
 }
 /// Election port only; each replaces the one before.
@@ -263,6 +265,15 @@ pub struct Ping {
 pub struct Pong {
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
+}
+/// The sender leads no longer: look for a leader now, and begin with a vote for this server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandOver {
+    #[prost(uint32, tag = "1")]
+    pub to: u32,
+    /// The end of its log.
+    #[prost(uint64, tag = "2")]
+    pub last_zxid: u64,
 }
 /// Learner to leader: sessions whose clients were heard of since the last one.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

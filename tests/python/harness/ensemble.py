@@ -1,6 +1,7 @@
 """Several servers that are one service; a single one is an ensemble of one."""
 
 import contextlib
+from dataclasses import replace
 
 from .ports import free_ports
 from .server import Address, Options, Server
@@ -10,12 +11,14 @@ from .wait import wait_for
 class Ensemble:
     """Owns its servers: `close` ends every one of them. Use it as a context manager."""
 
-    def __init__(self, flavour, folder, size=3, options=None, network=None):
-        """`network` (see `netns.Network`) puts every server into a namespace of its own."""
+    def __init__(self, flavour, folder, size=3, options=None, network=None, observers=0):
+        """`network` (see `netns.Network`) puts every server into a namespace of its own. The last `observers` of the
+        servers never vote."""
         self.flavour = flavour
         self.network = network
         self.options = options or Options()
         addresses = network.addresses(size) if network else _loopback_addresses(size)
+        addresses = [replace(address, observes=address.server_id > size - observers) for address in addresses]
         peers = addresses if size > 1 else ()
         self.servers = [
             Server(flavour, folder / f"server-{address.server_id}", address, peers, self.options)
@@ -83,7 +86,11 @@ class Ensemble:
             modes = [server.mode(timeout_s=0.5) for server in self.servers]
             if len(self.servers) == 1:
                 return modes[0] is not None
-            return modes.count("leader") == 1 and modes.count("follower") == len(modes) - 1
+            wanted = ["observer" if server.address.observes else "follower" for server in self.servers]
+            leads = [mode == "leader" and want == "follower" for mode, want in zip(modes, wanted)]
+            return leads.count(True) == 1 and all(
+                mode == want or leads[index] for index, (mode, want) in enumerate(zip(modes, wanted))
+            )
 
         def what():
             modes = {server.server_id: server.mode(timeout_s=0.5) for server in self.servers}

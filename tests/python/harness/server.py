@@ -24,6 +24,8 @@ class Address:
     election_port: int
     netns: str = ""
     """The network namespace it lives in; empty for the machine's own."""
+    observes: bool = False
+    """It never votes."""
 
 
 @dataclass
@@ -186,9 +188,12 @@ class Server:
         ]
         lines += [f"{key}={value}" for key, value in self.options.extra.items()]
         for peer in self.peers:
-            lines.append(f"server.{peer.server_id}={peer.host}:{peer.quorum_port}:{peer.election_port}")
+            role = ":observer" if peer.observes else ""
+            lines.append(f"server.{peer.server_id}={peer.host}:{peer.quorum_port}:{peer.election_port}{role}")
+        if self.address.observes:
+            lines.append("peerType=observer")
         (self.folder / "zoo.cfg").write_text("\n".join(lines) + "\n")
         if self.peers:
             (data / "myid").write_text(f"{self.server_id}\n")
-            if self.flavour.is_zabra and not (data / "initialize").exists():
+            if self.flavour.is_zabra and not self.address.observes and not (data / "initialize").exists():
                 (data / "initialize").write_text("")

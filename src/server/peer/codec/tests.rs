@@ -53,6 +53,7 @@ fn broadcast() -> impl Strategy<Value = Message> {
             committed
         }),
         any::<u64>().prop_map(|sequence| Message::Pong { sequence }),
+        (any::<u8>(), zxid()).prop_map(|(to, last_zxid)| Message::HandOver { to: ServerId(to), last_zxid }),
     ]
 }
 
