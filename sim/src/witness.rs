@@ -225,7 +225,7 @@ impl Witness {
 
     /// A server's tree at the end.
     pub fn compare(&self, tree: &Tree) {
-        let stats = |path: &str| tree.node(path).map(|node| (node.data().map(<[u8]>::to_vec), node.stat()));
+        let stats = |path: &str| tree.node(path).map(|node| (node.data().map(Cow::into_owned), node.stat()));
         require(client_history::NAME, client_history::tree_is(&self.model, tree.len(), stats));
     }
 }

@@ -71,6 +71,7 @@ const USED_PROPERTIES: &[&str] = &[
     "4lw.commands.whitelist",
     "cnxTimeout",
     "extendedTypesEnabled",
+    "enforceQuota",
     "znode.container.checkIntervalMs",
     "znode.container.maxPerMinute",
     "znode.container.maxNeverUsedIntervalMs",
@@ -164,7 +165,6 @@ const KNOWN: &[(&[&str], Meaning)] = &[
     ),
     (&["closeSessionTxn.enabled"], NoMeaning("closing a session always logs what it takes along")),
     (&["emulate353TTLNodes"], NoMeaning("no data of ZooKeeper 3.5.3 is read")),
-    (&["enforceQuota"], NotYet("quotas are neither counted nor enforced")),
     // Limits and throttling.
     (
         &[

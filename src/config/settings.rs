@@ -69,6 +69,10 @@ pub struct Settings {
     /// `extendedTypesEnabled`: znodes can have a time to live. False by default, as in ZooKeeper.
     pub extended_types: bool,
 
+    /// `enforceQuota`: what goes beyond the hard limit of a quota is refused, and beyond a soft one told in the log. False
+    /// by default, as in ZooKeeper: quotas are only counted.
+    pub enforce_quota: bool,
+
     /// `znode.container.checkIntervalMs`: pause between two searches for containers and znodes with a time to live whose
     /// time has come. A minute by default, as in ZooKeeper.
     pub container_check_interval_ms: u32,
@@ -153,6 +157,7 @@ impl Settings {
             frame_bytes_max: 0xfffff,
             four_letter_words: FourLetterWords::default(),
             extended_types: false,
+            enforce_quota: false,
             container_check_interval_ms: 60_000,
             container_deletions_per_minute_max: 10_000,
             container_unused_ms_max: 0,

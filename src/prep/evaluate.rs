@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::overlay::{Node, Overlay, SessionState};
+use super::usage::Difference;
 use super::{Context, Limits};
 use crate::jute::{Acl, Create, CreateMode, CreateOp, ErrorCode, perms};
 use crate::mutants::{Mutant, has};
@@ -34,7 +35,7 @@ pub(super) struct Evaluation<'a> {
 impl Evaluation<'_> {
     /// Looked at in this order: flags (BADARGUMENTS, UNIMPLEMENTED), session, a path without a parent
     /// (BADARGUMENTS), ACL (INVALIDACL), parent (NONODE), CREATE on the parent (NOAUTH), the path with its number
-    /// (BADARGUMENTS), NODEEXISTS, NOCHILDRENFOREPHEMERALS, size. So a bad path below an absent parent is NONODE.
+    /// (BADARGUMENTS), NODEEXISTS, NOCHILDRENFOREPHEMERALS, quota (QUOTAEXCEEDED), size. So a bad path below an absent parent is NONODE.
     ///
     /// What lifetime the znode gets is said by the operation; the flags only have to fit, as in ZooKeeper.
     pub fn create(&mut self, create: &Create<'_>) -> Result<op::Op, ErrorCode> {
@@ -59,6 +60,8 @@ impl Evaluation<'_> {
         if Lifetime::of(parent.ephemeral_owner).is_ephemeral() {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
+        let data_bytes = create.data.map_or(0, <[u8]>::len) as u32;
+        self.overlay.charge(self.tree, &path, Difference { count: 1, bytes: i64::from(data_bytes) })?;
         self.check_data_size(create.data)?;
         self.check_acl_size(&acl)?;
 
@@ -73,6 +76,7 @@ impl Evaluation<'_> {
             aversion: 0,
             created_children: 0,
             num_children: 0,
+            data_bytes,
             ephemeral_owner,
             acl: Some(acl.into()),
         };
@@ -120,9 +124,13 @@ impl Evaluation<'_> {
         Ok(op::Op::Delete(txn::Delete { path: path.to_owned() }))
     }
 
-    /// Looked at in this order: session, path (BADARGUMENTS), NONODE, WRITE (NOAUTH), BADVERSION, size.
+    /// Looked at in this order: session, path (BADARGUMENTS), NONODE, WRITE (NOAUTH), quota (QUOTAEXCEEDED), BADVERSION,
+    /// size.
     pub fn set_data(&mut self, path: &str, data: Option<&[u8]>, version: i32) -> Result<op::Op, ErrorCode> {
         let mut node = self.permitted_node(path, perms::WRITE)?;
+        let data_bytes = data.map_or(0, <[u8]>::len) as u32;
+        let bytes = i64::from(data_bytes) - i64::from(std::mem::replace(&mut node.data_bytes, data_bytes));
+        self.overlay.charge(self.tree, path, Difference { count: 0, bytes })?;
         check_version(node.version, version)?;
         self.check_data_size(data)?;
         node.version = next_version(node.version);

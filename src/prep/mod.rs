@@ -11,10 +11,13 @@
 
 mod evaluate;
 mod overlay;
+mod usage;
 
 use std::fmt;
 
 use prost::Message;
+
+pub use self::usage::Exceeded;
 
 use self::evaluate::Evaluation;
 use self::overlay::{Overlay, SessionState};
@@ -36,6 +39,8 @@ pub struct Limits {
     pub txn_bytes_max: usize,
     /// znodes can have a time to live (`extendedTypesEnabled`)
     pub has_ttls: bool,
+    /// quotas bind (`enforceQuota`); otherwise they are only counted
+    pub enforces_quotas: bool,
 }
 
 /// Who asks, and the place in the history that the transaction would take.
@@ -81,7 +86,7 @@ pub struct Prep {
 impl Prep {
     /// Nothing is proposed yet.
     pub fn new(limits: Limits, hash_seed: u64) -> Prep {
-        Prep { limits, overlay: Overlay::new(hash_seed) }
+        Prep { limits, overlay: Overlay::new(hash_seed, limits.enforces_quotas) }
     }
 
     /// Judges a request that would change something. With a transaction, the caller must propose it at
@@ -189,6 +194,11 @@ impl Prep {
     /// Forgets everything proposed. The next leader, and this server if it leads again, starts from what is applied.
     pub fn reset(&mut self) {
         self.overlay.clear();
+    }
+
+    /// What went, or would have gone, beyond a quota since the last call: for the log.
+    pub fn take_exceeded(&mut self) -> Vec<Exceeded> {
+        self.overlay.take_exceeded()
     }
 
     /// How many changes are remembered because they are not applied yet.

@@ -7,8 +7,9 @@ use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
 use super::evaluate::parent_of;
+use super::usage::{Difference, Exceeded, PendingUsage};
 use crate::ids::{SessionId, Zxid};
-use crate::jute::Acl;
+use crate::jute::{Acl, ErrorCode};
 use crate::mutants::{Mutant, has};
 use crate::session::Sessions;
 use crate::tree::{Lifetime, Tree};
@@ -21,6 +22,7 @@ pub(super) struct Node {
     /// the stored `cversion`: how many children were ever created
     pub created_children: i32,
     pub num_children: u32,
+    pub data_bytes: u32,
     pub ephemeral_owner: SessionId,
     /// `None`: the one that the tree has is still right
     pub acl: Option<Arc<[Acl]>>,
@@ -50,6 +52,8 @@ struct Pending {
 enum Change {
     Node(Arc<str>),
     Session(SessionId),
+    /// What a znode adds to the quota of this path.
+    Usage(Arc<str>, Difference),
 }
 
 /// The latest state of all that proposed transactions change, each entry with the zxid of its latest change.
@@ -66,10 +70,14 @@ pub(super) struct Overlay {
     undo: Vec<(Arc<str>, Option<Pending>)>,
     /// how long `changes` was then
     changes_before: usize,
+    /// what `changes` add to quotas; `None` if nobody looks at them
+    usage: Option<PendingUsage>,
+    /// what went beyond a quota since somebody asked
+    exceeded: Vec<Exceeded>,
 }
 
 impl Overlay {
-    pub fn new(hash_seed: u64) -> Overlay {
+    pub fn new(hash_seed: u64, enforces_quotas: bool) -> Overlay {
         Overlay {
             zxid: Zxid::ZERO,
             nodes: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
@@ -78,6 +86,8 @@ impl Overlay {
             changes: VecDeque::new(),
             undo: Vec::new(),
             changes_before: 0,
+            usage: enforces_quotas.then(|| PendingUsage::new(hash_seed)),
+            exceeded: Vec::new(),
         }
     }
 
@@ -95,7 +105,11 @@ impl Overlay {
         while let Some((key, before)) = self.undo.pop() {
             self.replace(&key, before);
         }
-        self.changes.truncate(self.changes_before);
+        for (_, change) in self.changes.drain(self.changes_before..) {
+            if let (Change::Usage(quota, difference), Some(usage)) = (change, &mut self.usage) {
+                usage.add(&quota, -difference);
+            }
+        }
     }
 
     /// A znode as it will be; `None` if it will not be there.
@@ -107,6 +121,7 @@ impl Overlay {
                 aversion: node.aversion(),
                 created_children: node.created_children(),
                 num_children: node.num_children(),
+                data_bytes: node.data_len() as u32,
                 ephemeral_owner: node.ephemeral_owner(),
                 acl: None,
             }),
@@ -130,11 +145,37 @@ impl Overlay {
 
     /// Notes that a znode without children will be gone. It must be there.
     pub fn delete(&mut self, tree: &Tree, path: &str) {
+        if let Some(node) = self.usage.is_some().then(|| self.node(tree, path)).flatten() {
+            self.count(tree, path, Difference { count: -1, bytes: -i64::from(node.data_bytes) });
+        }
         let parent_path = parent_of(path).expect("the path of a znode has a slash");
         let mut parent = self.node(tree, parent_path).expect("a znode has a parent");
         parent.num_children -= 1;
         self.put(parent_path, Some(parent));
         self.put(path, None);
+    }
+
+    /// Takes room for a znode from the quota that it counts for, if quotas are enforced: QUOTAEXCEEDED if there is none.
+    pub fn charge(&mut self, tree: &Tree, path: &str, more: Difference) -> Result<(), ErrorCode> {
+        let Some(usage) = &self.usage else { return Ok(()) };
+        let Some(quota) = tree.quota_over(path) else { return Ok(()) };
+        usage.check(tree, quota, more, &mut self.exceeded)?;
+        self.count(tree, path, more);
+        Ok(())
+    }
+
+    /// What went, or would have gone, beyond a quota since the last call.
+    pub fn take_exceeded(&mut self) -> Vec<Exceeded> {
+        std::mem::take(&mut self.exceeded)
+    }
+
+    fn count(&mut self, tree: &Tree, path: &str, more: Difference) {
+        let (Some(usage), Some((quota, _))) = (&mut self.usage, tree.quota_over(path)) else { return };
+        if more != Difference::default() {
+            let quota = Arc::from(quota);
+            usage.add(&quota, more);
+            self.changes.push_back((self.zxid, Change::Usage(quota, more)));
+        }
     }
 
     /// The ephemerals that the session will have, sorted.
@@ -177,6 +218,11 @@ impl Overlay {
                         self.sessions.remove(&id);
                     }
                 }
+                Change::Usage(quota, difference) => {
+                    if let Some(usage) = &mut self.usage {
+                        usage.add(&quota, -difference);
+                    }
+                }
             }
         }
         self.undo.clear();
@@ -190,6 +236,10 @@ impl Overlay {
         self.changes.clear();
         self.undo.clear();
         self.changes_before = 0;
+        if let Some(usage) = &mut self.usage {
+            usage.clear();
+        }
+        self.exceeded.clear();
     }
 
     pub fn pending(&self) -> usize {

@@ -137,7 +137,7 @@ impl Replica {
         match request {
             Request::GetData { path, .. } => {
                 let znode = self.readable(path, perms::READ, auth)?;
-                encode_data_reply(out, xid, zxid, znode.data(), &znode.stat());
+                encode_data_reply(out, xid, zxid, znode.data().as_deref(), &znode.stat());
             }
             // The one read for which ZooKeeper looks at the path before it looks for the znode.
             Request::Exists { path, .. } if path.contains('\0') => return Err(ErrorCode::BadArguments),
@@ -204,7 +204,10 @@ impl Replica {
         match op {
             ReadOp::GetData { path } => {
                 let znode = self.readable(path, perms::READ, auth)?;
-                Ok(ReadResult::Data { data: znode.data().map(Bytes::copy_from_slice), stat: znode.stat() })
+                Ok(ReadResult::Data {
+                    data: znode.data().map(|data| Bytes::copy_from_slice(&data)),
+                    stat: znode.stat(),
+                })
             }
             ReadOp::GetChildren { path } => {
                 let children = self.readable(path, perms::READ, auth)?.children();

@@ -202,7 +202,7 @@ impl<'t> Changer<'_, 't> {
         });
         self.tell(EventKind::NodeCreated, path, access);
         self.tell_parent(parent, parent_path);
-        Ok(OpResult::Created { path, stat: self.tree.znode(id).stat() })
+        Ok(OpResult::Created { path, stat: self.tree.znode(id).stored_stat() })
     }
 
     fn delete(&mut self, path: &'t str) -> Result<(), Reason> {
@@ -238,7 +238,7 @@ impl<'t> Changer<'_, 't> {
         let change = DataChange { zxid: self.zxid, time_ms: self.time_ms, version: set.version };
         self.tree.change_content(id, &set.path, set.data.as_deref(), change);
         self.tell(EventKind::NodeDataChanged, &set.path, self.tree.slab.get(id).access);
-        Ok(self.tree.znode(id).stat())
+        Ok(self.tree.znode(id).stored_stat())
     }
 
     fn set_acl(&mut self, set: &'t txn::SetAcl) -> Result<Stat, Reason> {
@@ -353,7 +353,7 @@ mod tests {
         let applied = tree.apply(Zxid(2), &set).unwrap();
         let after = Stat { mzxid: Zxid(2), mtime_ms: 2000, version: 3, data_length: 11, ..before };
         assert_eq!(applied.results, [OpResult::Set(after)]);
-        assert_eq!(tree.node("/a").unwrap().data(), Some(&b"longer data"[..]));
+        assert_eq!(tree.node("/a").unwrap().data(), Some(b"longer data"[..].into()));
     }
 
     #[test]

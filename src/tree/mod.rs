@@ -26,6 +26,7 @@ mod model_test;
 mod nodes;
 mod pages;
 pub mod path;
+mod quota;
 mod read;
 mod slab;
 
@@ -36,12 +37,16 @@ pub use apply::{Applied, ApplyError, Change, OpResult, Reason};
 pub use image::{BLOCK_BYTES_MAX, Blocks, Image};
 pub use lifetime::{Lifetime, TTL_MS_MAX};
 pub use load::{Damage, LoadError};
+pub use quota::{Limit, QuotaLimits, Usage};
 pub use read::{LimitedPlace, Znode};
 
 use crate::ids::{SessionId, Zxid};
 use crate::jute::perms;
 use crate::txn;
 use acl_table::{AccessId, AclTable};
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
 use blob::Content;
 use index::PathIndex;
 use nodes::Place;
@@ -57,6 +62,8 @@ pub struct Tree {
     ephemerals: BTreeSet<(SessionId, NodeId)>,
     /// The containers and the znodes with a time to live.
     limited: BTreeSet<NodeId>,
+    /// The limits of every quota, by the path that they are for.
+    quotas: HashMap<String, QuotaLimits, FixedState>,
     digest: u64,
     len: usize,
     /// The bytes of all paths and data.
@@ -100,6 +107,7 @@ impl Tree {
             acls: AclTable::new(hash_seed),
             ephemerals: BTreeSet::new(),
             limited: BTreeSet::new(),
+            quotas: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             digest: 0,
             len: 0,
             data_bytes: 0,

@@ -1,12 +1,13 @@
 //! The tree against a plain twin: a map from paths to znodes that does everything the slow way.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Applied, Change, Image, OpResult, Readers, Reason, Tree, path};
+use super::{Applied, Change, Image, OpResult, QuotaLimits, Readers, Reason, Tree, Usage, path};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{Acl, AuthId, EventKind, Stat};
 use crate::txn::{self, CloseSession, Op, Ops, Txn, op, txn::Body};
@@ -63,6 +64,39 @@ impl Twin {
             data_length: node.data.as_ref().map_or(0, Vec::len) as i32,
             ..node.stat
         }
+    }
+
+    /// How much there is at a path and below it.
+    fn usage(&self, path: &str) -> Usage {
+        let prefix = format!("{}/", path.trim_end_matches('/'));
+        let counted = self.0.iter().filter(|(other, _)| *other == path || other.starts_with(&prefix));
+        counted.fold(Usage::default(), |usage, (_, node)| Usage {
+            count: usage.count + 1,
+            bytes: usage.bytes + node.data.as_ref().map_or(0, |data| data.len() as u64),
+        })
+    }
+
+    /// The data as a client sees it.
+    fn shown(&self, path: &str) -> Option<Vec<u8>> {
+        match path.strip_prefix("/zookeeper/quota").and_then(|path| path.strip_suffix("/zookeeper_stats")) {
+            Some(of) if !of.is_empty() => {
+                let Usage { count, bytes } = self.usage(of);
+                Some(format!("count={count},bytes={bytes}").into_bytes())
+            }
+            _ => self.0[path].data.clone(),
+        }
+    }
+
+    fn shown_stat(&self, path: &str) -> Stat {
+        Stat { data_length: self.shown(path).map_or(0, |data| data.len() as i32), ..self.stat(path) }
+    }
+
+    fn quotas(&self) -> BTreeMap<String, QuotaLimits> {
+        let quota = |(path, node): (&String, &TwinNode)| {
+            let of = path.strip_prefix("/zookeeper/quota")?.strip_suffix("/zookeeper_limits")?;
+            (!of.is_empty()).then(|| (of.to_owned(), QuotaLimits::parse(node.data.as_deref())))
+        };
+        self.0.iter().filter_map(quota).collect()
     }
 
     /// Why the leader would not propose this.
@@ -141,7 +175,7 @@ impl Twin {
                 let node = self.0.get_mut(path).expect("no objection");
                 node.acl = set.acl.iter().map(Acl::from).collect();
                 node.stat.aversion = set.aversion;
-                OpResult::AclSet(self.stat(path))
+                OpResult::AclSet(self.shown_stat(path))
             }
             op::Op::Check(_) => OpResult::Checked,
         }
@@ -195,8 +229,9 @@ impl Twin {
         assert_eq!(tree.len(), self.0.len());
         for (path, expected) in &self.0 {
             let node = tree.node(path).unwrap_or_else(|| panic!("{path} is missing"));
-            assert_eq!(node.stat(), self.stat(path), "{path}");
-            assert_eq!(node.data(), expected.data.as_deref(), "{path}");
+            assert_eq!(node.stat(), self.shown_stat(path), "{path}");
+            assert_eq!(node.data(), self.shown(path).map(Cow::Owned), "{path}");
+            assert_eq!(node.usage(), self.usage(path), "{path}");
             assert_eq!(node.acl(), expected.acl, "{path}");
             assert_eq!(node.created_children(), expected.created_children, "{path}");
             let mut children: Vec<_> = tree.children(path).expect("it is there").collect();
@@ -216,6 +251,8 @@ impl Twin {
         let bytes: usize =
             self.0.iter().map(|(path, node)| path.len() + node.data.as_ref().map_or(0, Vec::len)).sum();
         assert_eq!(tree.approximate_data_size(), bytes as u64);
+        let quotas = tree.quotas().map(|(path, limits)| (path.to_owned(), limits));
+        assert_eq!(quotas.collect::<BTreeMap<_, _>>(), self.quotas());
         assert_eq!(tree.digest(), self.digest());
     }
 }
@@ -234,7 +271,18 @@ enum Action {
 
 fn any_path() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec!["a", "b", "zookeeper", "config", "a-longer-name", "\u{e4}"]);
-    prop::collection::vec(name, 0..4).prop_map(|names| format!("/{}", names.join("/")))
+    let any = prop::collection::vec(name, 0..4).prop_map(|names| format!("/{}", names.join("/")));
+    let below_quota = prop::sample::select(vec![
+        "/a",
+        "/a/zookeeper_limits",
+        "/a/zookeeper_stats",
+        "/a/b",
+        "/a/b/zookeeper_limits",
+        "/a/b/zookeeper_stats",
+        "/zookeeper_limits",
+        "/zookeeper_stats",
+    ]);
+    prop_oneof![3 => any, 1 => below_quota.prop_map(|path| format!("/zookeeper/quota{path}"))]
 }
 
 fn any_acl() -> impl Strategy<Value = Vec<txn::Acl>> {
@@ -246,7 +294,12 @@ fn any_acl() -> impl Strategy<Value = Vec<txn::Acl>> {
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
-    let data = || prop::option::of(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from));
+    let limits = (-1..9i64, -1..99i64, -1..9i64).prop_map(|(count, bytes, hard)| {
+        Bytes::from(format!("count={count},bytes={bytes}=;countHardLimit={hard}"))
+    });
+    let any_data = prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+    let data = prop_oneof![4 => any_data, 1 => limits].boxed();
+    let data = || prop::option::of(data.clone());
     let owner = prop_oneof![2 => Just(0), 1 => 1u64..4].prop_map(SessionId);
     prop_oneof![
         4 => (any_path(), data(), any_acl(), owner, 0..1000)

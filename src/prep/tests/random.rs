@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::model::{Model, Outcome};
+use std::borrow::Cow;
+
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -95,7 +97,7 @@ fn compare(leader: &Leader, model: &Model) -> Result<(), TestCaseError> {
         let Some(node) = leader.tree.node(path) else {
             return Err(TestCaseError::fail(format!("{path} is missing")));
         };
-        prop_assert_eq!(node.data(), expected.data.as_deref(), "{}", path);
+        prop_assert_eq!(node.data().map(Cow::into_owned), expected.data.clone(), "{}", path);
         prop_assert_eq!(node.version(), expected.version, "{}", path);
         prop_assert_eq!(node.aversion(), expected.aversion, "{}", path);
         prop_assert_eq!(node.created_children(), expected.created, "{}", path);
