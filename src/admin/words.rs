@@ -6,6 +6,7 @@ use std::path::Path;
 use super::stats::{ClientLine, Stats};
 use crate::config::Settings;
 use crate::ids::Zxid;
+use crate::replica::NamespaceQuota;
 
 /// The ZooKeeper whose protocol and answers these are; tools read it. The version of this server stands behind it.
 const VERSION: &str = concat!("3.9.5-zabra-", env!("CARGO_PKG_VERSION"));
@@ -26,6 +27,11 @@ impl Word {
     /// The word that a client's first four bytes are.
     pub fn parse(bytes: [u8; 4]) -> Option<Word> {
         WORDS.into_iter().find(|word| word.as_bytes() == bytes).map(Word)
+    }
+
+    /// True if [`View::quotas`] has a part in the answer.
+    pub fn tells_quotas(self) -> bool {
+        self.0 == "mntr"
     }
 }
 
@@ -78,6 +84,8 @@ pub struct View<'a> {
     pub voters_unheard: usize,
     /// sets of damaged files that are kept
     pub damaged_sets: usize,
+    /// quotas, those of one child of the root together
+    pub quotas: &'a [NamespaceQuota],
     /// clients of this server
     pub clients: &'a [ClientLine],
 }
@@ -199,6 +207,13 @@ fn mntr(view: &View<'_>) -> String {
     if !view.settings.is_standalone() {
         line("quorum_size", &view.settings.voters().len());
     }
+    for quota in view.quotas {
+        let NamespaceQuota { namespace, count_limit, bytes_limit, usage } = quota;
+        line(&format!("{namespace}_quota_count_limit_per_namespace"), count_limit);
+        line(&format!("{namespace}_quota_bytes_limit_per_namespace"), bytes_limit);
+        line(&format!("{namespace}_quota_count_usage_per_namespace"), &usage.count);
+        line(&format!("{namespace}_quota_bytes_usage_per_namespace"), &usage.bytes);
+    }
     line("last_processed_zxid", &format_args!("{:#x}", view.last_zxid.0));
     line("tree_digest", &format_args!("{:016x}", view.digest));
     text + &health(view)
@@ -235,6 +250,7 @@ fn open_files_max() -> i64 {
 mod tests {
     use super::*;
     use crate::config::{Format, Source, parse_text};
+    use crate::replica::Usage;
 
     fn settings(whitelist: &str) -> Settings {
         let text = format!(
@@ -252,6 +268,8 @@ mod tests {
         stats.count_received(7);
         let peer = ([10, 0, 0, 9], 4711).into();
         let clients = [ClientLine { peer, queued: 0, received: 5, sent: 4 }];
+        let usage = Usage { count: 3, bytes: 12 };
+        let quotas = [NamespaceQuota { namespace: "app".into(), count_limit: 5, bytes_limit: -1, usage }];
         let view = View {
             settings: &settings,
             stats: &stats,
@@ -267,6 +285,7 @@ mod tests {
             voters_without_vote: 1,
             voters_unheard: 0,
             damaged_sets: 2,
+            quotas: &quotas,
             clients: &clients,
         };
         answer(Word::parse(*word).expect("a word"), &view)
@@ -302,6 +321,10 @@ mod tests {
             ("zk_tree_digest", "0000000000000abc"),
             ("zk_may_vote", "1"),
             ("zk_damaged_sets", "2"),
+            ("zk_app_quota_count_limit_per_namespace", "5"),
+            ("zk_app_quota_bytes_limit_per_namespace", "-1"),
+            ("zk_app_quota_count_usage_per_namespace", "3"),
+            ("zk_app_quota_bytes_usage_per_namespace", "12"),
         ] {
             assert!(lines.contains(&expected), "{expected:?} is missing in {text}");
         }

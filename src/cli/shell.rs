@@ -4,6 +4,7 @@ mod command;
 mod editor;
 mod execute;
 mod format;
+mod quota;
 mod walk;
 mod words;
 

@@ -37,9 +37,10 @@ pub use io::{Answer, ForwardedRequest, Input, Output, PeerMessage};
 pub use limited::LimitedConfig;
 pub use replay::Replay;
 pub use state::{Image, State, StateError, StateLoadError};
-pub use status::Status;
+pub use status::{NamespaceQuota, Status};
 
 pub use crate::prep::Limits;
+pub use crate::tree::Usage;
 pub use crate::zab::{Config as ZabConfig, Recovered as ZabRecovered};
 
 use clients::{Ask, Clients, Wanted};

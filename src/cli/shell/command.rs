@@ -5,6 +5,7 @@ use std::str::FromStr;
 use crate::jute::{Acl, AddWatchMode, CreateMode, CreateOp, WatcherType};
 
 use super::format::parse_acl;
+use super::quota::Kind;
 
 /// What a command takes, and what help says of it.
 pub struct Spec {
@@ -65,6 +66,13 @@ pub const COMMANDS: &[Spec] = &[
     Spec::new("delete", ("", "v"), (1, 1), "[-v version] path", "remove a znode without children"),
     Spec::new("deleteall", ("", ""), (1, 1), "path", "remove a znode and all below it"),
     Spec::new(
+        "delquota",
+        ("nbNB", ""),
+        (1, 1),
+        "[-n|-b|-N|-B] path",
+        "take a limit of a quota away, or the whole quota",
+    ),
+    Spec::new(
         "get",
         ("sw", ""),
         (1, 1),
@@ -88,6 +96,7 @@ pub const COMMANDS: &[Spec] = &[
         "[-s] [-w] [-R] path",
         "show the children; -R all descendants, -s the Stat too, -w leave a watch",
     ),
+    Spec::new("listquota", ("", ""), (1, 1), "path", "show a quota, and how much there is below the znode"),
     Spec::new("quit", ("", ""), (0, 0), "", "close the session and leave"),
     Spec::new(
         "removewatches",
@@ -104,6 +113,13 @@ pub const COMMANDS: &[Spec] = &[
         "[-s] [-v version] path acl",
         "replace the access control list: scheme:id:permissions, such as world:anyone:cdrwa",
     ),
+    Spec::new(
+        "setquota",
+        ("", "nbNB"),
+        (1, 1),
+        "-n|-b|-N|-B limit path",
+        "limit what is below a znode: -n znodes, -b bytes of data; -N and -B are refused beyond (enforceQuota)",
+    ),
     Spec::new("stat", ("w", ""), (1, 1), "[-w] path", "show the Stat; -w leave a watch"),
     Spec::new("sync", ("", ""), (1, 1), "path", "bring the server up to date with the leader"),
     Spec::new("whoami", ("", ""), (0, 0), "", "show who the server takes you for"),
@@ -117,16 +133,19 @@ pub enum Command {
     Create { path: String, data: String, acl: Vec<Acl>, mode: CreateMode, op: CreateOp },
     Delete { path: String, version: Option<i32> },
     DeleteAll { path: String },
+    DelQuota { path: String, kind: Option<Kind> },
     Get { path: String, stat: bool, watch: bool },
     GetAcl { path: String, stat: bool },
     GetAllChildrenNumber { path: String },
     GetEphemerals { path: String },
     Help { command: Option<String> },
     Ls { path: String, stat: bool, watch: bool, recursive: bool },
+    ListQuota { path: String },
     Quit,
     RemoveWatches { path: String, watches: WatcherType },
     Set { path: String, data: String, version: Option<i32>, stat: bool },
     SetAcl { path: String, acl: Vec<Acl>, version: Option<i32>, stat: bool },
+    SetQuota { path: String, kind: Kind, limit: i64 },
     Stat { path: String, watch: bool },
     Sync { path: String },
     WhoAmI,
@@ -210,6 +229,25 @@ impl Parsed {
         }
     }
 
+    /// Which limit of a quota is meant, if one is.
+    fn quota_kind(&self, spec: &Spec) -> Result<Option<Kind>, String> {
+        match self.flags[..] {
+            [] => Ok(None),
+            [option] => Ok(Kind::of(option)),
+            _ => Err(spec.wrong("only one of -n, -b, -N and -B")),
+        }
+    }
+
+    /// What `setquota` is to set.
+    fn quota_limit(&self, spec: &Spec) -> Result<(Kind, i64), String> {
+        let kind = self.quota_kind(spec)?.ok_or_else(|| spec.wrong("one of -n, -b, -N and -B is missing"))?;
+        let text = self.value.as_deref().unwrap_or_default();
+        match text.parse() {
+            Ok(limit) if limit >= kind.least() => Ok((kind, limit)),
+            _ => Err(spec.wrong(&format!("{text:?} is not a number from {} on", kind.least()))),
+        }
+    }
+
     /// What `create` is to make.
     fn kind_of_znode(&self, spec: &Spec) -> Result<(CreateMode, CreateOp), String> {
         let (is_sequential, is_ephemeral) = (self.flag('s'), self.flag('e'));
@@ -270,6 +308,7 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
             Command::Create { path, data, acl, mode, op }
         }
         "delete" => Command::Delete { path: parsed.path()?, version },
+        "delquota" => Command::DelQuota { kind: parsed.quota_kind(spec)?, path: parsed.path()? },
         "deleteall" => Command::DeleteAll { path: parsed.path()? },
         "get" => Command::Get { path: parsed.path()?, stat, watch },
         "getAcl" => Command::GetAcl { path: parsed.path()?, stat },
@@ -280,10 +319,15 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
         }
         "help" => Command::Help { command: parsed.words.next() },
         "ls" => Command::Ls { path: parsed.path()?, stat, watch, recursive: parsed.flag('R') },
+        "listquota" => Command::ListQuota { path: parsed.path()? },
         "quit" => Command::Quit,
         "removewatches" => Command::RemoveWatches { watches: parsed.watches(), path: parsed.path()? },
         "set" => Command::Set { path: parsed.path()?, data: parsed.word(), version, stat },
         "setAcl" => Command::SetAcl { path: parsed.path()?, acl: parse_acl(&parsed.word())?, version, stat },
+        "setquota" => {
+            let (kind, limit) = parsed.quota_limit(spec)?;
+            Command::SetQuota { path: parsed.path()?, kind, limit }
+        }
         "stat" => Command::Stat { path: parsed.path()?, watch },
         "sync" => Command::Sync { path: parsed.path()? },
         "whoami" => Command::WhoAmI,
@@ -337,7 +381,9 @@ mod tests {
     #[test]
     fn every_command_of_the_table_can_be_parsed_and_has_help() {
         for spec in COMMANDS {
+            let needed: &[&str] = if spec.name == "setquota" { &["-n", "1"] } else { &[] };
             let words = std::iter::once(spec.name)
+                .chain(needed.iter().copied())
                 .chain(["/a", "world:anyone:r"].into_iter().take(spec.words.0))
                 .map(str::to_owned)
                 .collect::<Vec<_>>();
@@ -357,6 +403,11 @@ mod tests {
         assert!(parsed("set -v 5000000000 /a b").unwrap_err().contains("not a version"));
         assert!(parsed("create -e -t 5 /a").unwrap_err().contains("only one of"));
         assert!(parsed("create -s -c /a").unwrap_err().contains("no number"));
+        assert!(parsed("setquota /a").unwrap_err().contains("is missing"));
+        assert!(parsed("setquota -n 0 /a").unwrap_err().contains("from 1 on"));
+        assert!(parsed("setquota -B -1 /a").unwrap_err().contains("from 0 on"));
+        assert!(parsed("setquota -n 1 -b 1 /a").unwrap_err().contains("only one of"));
+        assert!(parsed("delquota -n -b /a").unwrap_err().contains("only one of"));
         assert!(parsed("set /a b -v").unwrap_err().contains("needs a value"));
         assert!(parsed("get a").unwrap_err().contains("Path must start with /"));
         assert!(parsed("dance").unwrap_err().contains("Command not found: dance"));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::command::{Command, help};
-use super::{format, walk};
+use super::{format, quota, walk};
 use crate::client::{Client, Credentials, Error, Options, SessionState, Watch, WatchStream, Watched};
 use crate::jute::{AuthId, CreateOp, ErrorCode, WatchEvent};
 
@@ -79,6 +79,10 @@ impl Shell {
         if let Command::Help { command } = command {
             return help(command.as_deref()).map(|text| Outcome::Output(text.into_bytes()));
         }
+        if let Some(told) = self.about_quotas(command).await {
+            let told = told.map_err(|error| explain(&error, command))?;
+            return told.map(|text| Outcome::Output(text.into_bytes()));
+        }
         let output = match command {
             Command::GetAllChildrenNumber { .. } | Command::GetEphemerals { .. } | Command::WhoAmI => {
                 self.look_up(command).await.map(String::into_bytes)
@@ -89,6 +93,16 @@ impl Shell {
             _ => self.write(command).await.map(String::into_bytes),
         };
         output.map(Outcome::Output).map_err(|error| explain(&error, command))
+    }
+
+    /// Carries out a command about quotas; `None` if it is another.
+    async fn about_quotas(&self, command: &Command) -> Option<Result<Result<String, String>, Error>> {
+        Some(match command {
+            Command::SetQuota { path, kind, limit } => quota::set(&self.client, path, *kind, *limit).await,
+            Command::ListQuota { path } => quota::list(&self.client, path).await,
+            Command::DelQuota { path, kind } => quota::delete(&self.client, path, *kind).await,
+            _ => return None,
+        })
     }
 
     /// Opens a new session if the old one is over.
@@ -283,14 +297,17 @@ fn explain(error: &Error, command: &Command) -> String {
         | Command::Create { path, .. }
         | Command::Delete { path, .. }
         | Command::DeleteAll { path }
+        | Command::DelQuota { path, .. }
         | Command::Get { path, .. }
         | Command::GetAcl { path, .. }
         | Command::GetAllChildrenNumber { path }
         | Command::GetEphemerals { path }
+        | Command::ListQuota { path }
         | Command::Ls { path, .. }
         | Command::RemoveWatches { path, .. }
         | Command::Set { path, .. }
         | Command::SetAcl { path, .. }
+        | Command::SetQuota { path, .. }
         | Command::Stat { path, .. }
         | Command::Sync { path } => path.as_str(),
         Command::AddAuth { .. } | Command::Help { .. } | Command::Quit | Command::WhoAmI => "",

@@ -71,7 +71,10 @@ impl ClientContext {
     /// Answers a four-letter word.
     pub(crate) fn answer(&self, word: Word) -> String {
         let clients: Vec<ClientLine> = self.conns.list().iter().map(|conn| client_line(conn)).collect();
-        let status = self.read().status();
+        let (status, quotas) = {
+            let replica = self.read();
+            (replica.status(), if word.tells_quotas() { replica.quotas() } else { Vec::new() })
+        };
         let mode = match status.role {
             Role::Looking => Mode::Looking,
             _ if status.standalone => Mode::Standalone,
@@ -95,6 +98,7 @@ impl ClientContext {
             voters_without_vote: status.voters_without_vote.len(),
             voters_unheard: status.voters_unheard.len(),
             damaged_sets: self.damaged_sets,
+            quotas: &quotas,
             clients: &clients,
         };
         answer(word, &view)
