@@ -189,6 +189,7 @@ impl Ensemble {
                 txn_bytes_max: 2 << 20,
                 has_ttls: true,
                 enforces_quotas: true,
+                keeper_operations: true,
             },
             limited: LimitedConfig {
                 check_interval_ms: CONTAINER_CHECK_MS,

@@ -1,5 +1,7 @@
 //! What clients see, and what it is judged by: a model that does every decided transaction, as it was asked for.
 
+use std::borrow::Cow;
+
 use zabra::ids::{SessionId, Xid, Zxid};
 use zabra::jute::{ErrorCode, EventKind, Response, WatchEvent};
 use zabra::tree::Tree;

@@ -102,6 +102,7 @@ fn set_client_limits(given: &mut Given, settings: &mut Settings) {
 fn set_lifetimes(given: &mut Given, settings: &mut Settings) {
     given.boolean(&mut settings.extended_types, "extendedTypesEnabled");
     given.boolean(&mut settings.enforce_quota, "enforceQuota");
+    given.boolean(&mut settings.clickhouse_operations, "clickHouseOperationsEnabled");
     let (interval_ms, per_minute) =
         (&mut settings.container_check_interval_ms, &mut settings.container_deletions_per_minute_max);
     given.number(interval_ms, "znode.container.checkIntervalMs", "milliseconds", 1..=INT_MAX);

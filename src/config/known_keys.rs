@@ -57,6 +57,7 @@ const USED: &[&str] = &[
     "peerTimeoutMs",
     "parkTimeoutMs",
     "clientThreads",
+    "clickHouseOperationsEnabled",
     "recentTxnBytesMax",
     "logSegmentBytes",
     "snapshotBytesOfLogMax",

@@ -73,6 +73,10 @@ pub struct Settings {
     /// by default, as in ZooKeeper: quotas are only counted.
     pub enforce_quota: bool,
 
+    /// `clickHouseOperationsEnabled`: what ClickHouse Keeper offers beyond ZooKeeper is offered here too. False by default:
+    /// to all other clients these operations are unknown ones.
+    pub clickhouse_operations: bool,
+
     /// `znode.container.checkIntervalMs`: pause between two searches for containers and znodes with a time to live whose
     /// time has come. A minute by default, as in ZooKeeper.
     pub container_check_interval_ms: u32,
@@ -158,6 +162,7 @@ impl Settings {
             four_letter_words: FourLetterWords::default(),
             extended_types: false,
             enforce_quota: false,
+            clickhouse_operations: false,
             container_check_interval_ms: 60_000,
             container_deletions_per_minute_max: 10_000,
             container_unused_ms_max: 0,

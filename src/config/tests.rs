@@ -45,7 +45,7 @@ fn every_key_reaches_its_setting() {
                 globalOutstandingLimit=2000\njute.maxbuffer=0x3fffff\nquorumListenOnAllIPs=true\n\
                 4lw.commands.whitelist=stat, ruok\ncnxTimeout=700\npeerHeartbeatMs=20\npeerTimeoutMs=200\n\
                 parkTimeoutMs=300\nclientThreads=4\nrecentTxnBytesMax=1\nlogSegmentBytes=8192\n\
-                snapshotBytesOfLogMax=16384\nextendedTypesEnabled=true\nenforceQuota=true\nznode.container.checkIntervalMs=10\n\
+                snapshotBytesOfLogMax=16384\nextendedTypesEnabled=true\nenforceQuota=true\nclickHouseOperationsEnabled=true\nznode.container.checkIntervalMs=10\n\
                 zookeeper.znode.container.maxPerMinute=20\nznode.container.maxNeverUsedIntervalMs=30\n\
                 server.2=b:2888:3888\nserver.1=[::1]:2888:3888\n";
     let settings = settings(text);
@@ -85,6 +85,7 @@ fn every_key_reaches_its_setting() {
         },
         extended_types: true,
         enforce_quota: true,
+        clickhouse_operations: true,
         container_check_interval_ms: 10,
         container_deletions_per_minute_max: 20,
         container_unused_ms_max: 30,

@@ -42,6 +42,7 @@ impl Evaluation<'_> {
         let mode = CreateMode::try_from(create.flags).map_err(|_| ErrorCode::BadArguments)?;
         let lifetime = self.lifetime(mode, create.op)?;
         self.check_session()?;
+        self.check_writable(create.path)?;
         let parent_path = parent_of(create.path).ok_or(ErrorCode::BadArguments)?;
         let acl = self.fixed_acl(&create.acl)?;
         let mut parent = self.node(parent_path)?;
@@ -55,7 +56,10 @@ impl Evaluation<'_> {
         };
         path::validate(&path).map_err(|_| ErrorCode::BadArguments)?;
         if self.node(&path).is_ok() {
-            return Err(ErrorCode::NodeExists);
+            return match create.op {
+                CreateOp::IfNotExists => Ok(op::Op::Check(txn::Check { path: path.into_owned() })),
+                _ => Err(ErrorCode::NodeExists),
+            };
         }
         if Lifetime::of(parent.ephemeral_owner).is_ephemeral() {
             return Err(ErrorCode::NoChildrenForEphemerals);
@@ -67,6 +71,7 @@ impl Evaluation<'_> {
 
         parent.created_children = parent.created_children.wrapping_add(1);
         parent.num_children += 1;
+        parent.pzxid = self.context.zxid;
         let parent_cversion = parent.created_children;
         self.overlay.put(parent_path, Some(parent));
         let ephemeral_owner = lifetime.owner();
@@ -78,6 +83,9 @@ impl Evaluation<'_> {
             num_children: 0,
             data_bytes,
             ephemeral_owner,
+            czxid: self.context.zxid,
+            mzxid: self.context.zxid,
+            pzxid: self.context.zxid,
             acl: Some(acl.into()),
         };
         self.overlay.put(&path, Some(node));
@@ -95,6 +103,7 @@ impl Evaluation<'_> {
             return Err(ErrorCode::Unimplemented);
         }
         match op {
+            CreateOp::IfNotExists if !self.limits.keeper_operations => Err(ErrorCode::Unimplemented),
             CreateOp::Ttl { ttl_ms } if mode.has_ttl() => {
                 let ms = u64::try_from(ttl_ms).map_err(|_| ErrorCode::BadArguments)?;
                 let is_in_bounds = (1..=TTL_MS_MAX).contains(&ms);
@@ -104,7 +113,7 @@ impl Evaluation<'_> {
             _ if mode.has_ttl() => Err(ErrorCode::BadArguments),
             CreateOp::Container => Ok(Lifetime::Container),
             _ if mode.is_ephemeral() => Ok(Lifetime::Session(self.context.session_id)),
-            CreateOp::Create | CreateOp::Create2 => Ok(Lifetime::Unlimited),
+            CreateOp::Create | CreateOp::Create2 | CreateOp::IfNotExists => Ok(Lifetime::Unlimited),
         }
     }
 
@@ -112,6 +121,7 @@ impl Evaluation<'_> {
     /// parent (NOAUTH), NONODE, BADVERSION, NOTEMPTY. The path is not checked otherwise: a bad one is not there.
     pub fn delete(&mut self, path: &str, version: i32) -> Result<op::Op, ErrorCode> {
         self.check_session()?;
+        self.check_writable(path)?;
         let parent_path = parent_of(path).filter(|_| !path::is_fixed(path)).ok_or(ErrorCode::BadArguments)?;
         let parent = self.node(parent_path)?;
         self.check_permission(parent_path, &parent, perms::DELETE)?;
@@ -134,6 +144,7 @@ impl Evaluation<'_> {
         check_version(node.version, version)?;
         self.check_data_size(data)?;
         node.version = next_version(node.version);
+        node.mzxid = self.context.zxid;
         let version = node.version;
         self.overlay.put(path, Some(node));
         Ok(op::Op::SetData(txn::SetData {
@@ -167,26 +178,27 @@ impl Evaluation<'_> {
         Ok(op::Op::Check(txn::Check { path: path.to_owned() }))
     }
 
-    fn permitted_node(&self, path: &str, perm: i32) -> Result<Node, ErrorCode> {
+    pub(super) fn permitted_node(&self, path: &str, perm: i32) -> Result<Node, ErrorCode> {
         self.check_session()?;
         path::validate(path).map_err(|_| ErrorCode::BadArguments)?;
+        self.check_writable(path)?;
         let node = self.node(path)?;
         self.check_permission(path, &node, perm)?;
         Ok(node)
     }
 
-    fn node(&self, path: &str) -> Result<Node, ErrorCode> {
+    pub(super) fn node(&self, path: &str) -> Result<Node, ErrorCode> {
         self.overlay.node(self.tree, path).ok_or(ErrorCode::NoNode)
     }
 
-    fn check_session(&self) -> Result<(), ErrorCode> {
+    pub(super) fn check_session(&self) -> Result<(), ErrorCode> {
         match self.overlay.session(self.sessions, self.context.session_id) {
             Some(SessionState::Open) => Ok(()),
             Some(SessionState::Closing | SessionState::Closed) | None => Err(ErrorCode::SessionExpired),
         }
     }
 
-    fn check_permission(&self, path: &str, node: &Node, perm: i32) -> Result<(), ErrorCode> {
+    pub(super) fn check_permission(&self, path: &str, node: &Node, perm: i32) -> Result<(), ErrorCode> {
         let permitted = match &node.acl {
             Some(pending) => acl::permits(pending, perm, self.context.auth),
             None => {

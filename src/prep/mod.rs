@@ -10,6 +10,7 @@
 //! session (SESSIONMOVED) is for the caller to know.
 
 mod evaluate;
+mod keeper;
 mod overlay;
 mod usage;
 
@@ -41,6 +42,8 @@ pub struct Limits {
     pub has_ttls: bool,
     /// quotas bind (`enforceQuota`); otherwise they are only counted
     pub enforces_quotas: bool,
+    /// ClickHouse Keeper's operations are answered (`clickHouseOperationsEnabled`); what is below `/keeper` is the server's
+    pub keeper_operations: bool,
 }
 
 /// Who asks, and the place in the history that the transaction would take.
@@ -86,7 +89,7 @@ pub struct Prep {
 impl Prep {
     /// Nothing is proposed yet.
     pub fn new(limits: Limits, hash_seed: u64) -> Prep {
-        Prep { limits, overlay: Overlay::new(hash_seed, limits.enforces_quotas) }
+        Prep { limits, overlay: Overlay::new(hash_seed, &limits) }
     }
 
     /// Judges a request that would change something. With a transaction, the caller must propose it at
@@ -240,6 +243,7 @@ fn single(evaluation: &mut Evaluation<'_>, request: &Request<'_>) -> Result<Op, 
         Request::SetData { path, data, version } => evaluation.set_data(path, *data, *version)?,
         Request::SetAcl { path, acl, version } => evaluation.set_acl(path, acl, *version)?,
         Request::Check { path, version } => evaluation.check(path, *version)?,
+        Request::Keeper(op) => evaluation.keeper_op(op)?,
         _ => return Err(ErrorCode::Unimplemented),
     };
     Ok(Op { op: Some(op) })
@@ -248,7 +252,8 @@ fn single(evaluation: &mut Evaluation<'_>, request: &Request<'_>) -> Result<Op, 
 /// All of the operations, each judged as if those before it were applied, or the codes for all of them. ZooKeeper
 /// reads the whole list before it judges the first, so what cannot be read fails the request as a whole.
 fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>, PrepError> {
-    if !ops.iter().all(is_readable) {
+    let has_keeper = evaluation.limits.keeper_operations;
+    if !ops.iter().all(|op| is_readable(op, has_keeper)) {
         return Err(ErrorCode::MarshallingError.into());
     }
     let (mut prepared, mut bytes) = (Vec::with_capacity(ops.len()), 0);
@@ -258,6 +263,7 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
             MultiOp::Delete { path, version } => evaluation.delete(path, *version),
             MultiOp::SetData { path, data, version } => evaluation.set_data(path, *data, *version),
             MultiOp::Check { path, version } => evaluation.check(path, *version),
+            MultiOp::Keeper(op) => evaluation.keeper_op(op),
             MultiOp::Unimplemented { .. } => Err(ErrorCode::Unimplemented),
         };
         match result {
@@ -280,8 +286,11 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
 }
 
 /// Whether ZooKeeper's decoder takes the operation. Of creates it looks at the flags, except in createTTL.
-fn is_readable(op: &MultiOp<'_>) -> bool {
+fn is_readable(op: &MultiOp<'_>, has_keeper: bool) -> bool {
     match op {
+        MultiOp::Keeper(_) | MultiOp::Create(Create { op: CreateOp::IfNotExists, .. }) if !has_keeper => {
+            false
+        }
         MultiOp::Create(Create { op: CreateOp::Ttl { .. }, .. }) => true,
         MultiOp::Create(create) => CreateMode::try_from(create.flags).is_ok_and(|mode| !mode.has_ttl()),
         MultiOp::Unimplemented { .. } => false,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
+use super::Limits;
 use super::evaluate::parent_of;
 use super::usage::{Difference, Exceeded, PendingUsage};
 use crate::ids::{SessionId, Zxid};
@@ -24,6 +25,9 @@ pub(super) struct Node {
     pub num_children: u32,
     pub data_bytes: u32,
     pub ephemeral_owner: SessionId,
+    pub czxid: Zxid,
+    pub mzxid: Zxid,
+    pub pzxid: Zxid,
     /// `None`: the one that the tree has is still right
     pub acl: Option<Arc<[Acl]>>,
 }
@@ -64,6 +68,8 @@ pub(super) struct Overlay {
     sessions: BTreeMap<SessionId, (Zxid, SessionState)>,
     /// the owner and path of every ephemeral in `nodes`
     ephemerals: BTreeSet<(SessionId, Arc<str>)>,
+    /// the znodes in `nodes` that will be there, by their paths; `None` if nobody asks for them
+    alive: Option<BTreeSet<Arc<str>>>,
     /// in the order of their zxids; one for every zxid at which an entry changed
     changes: VecDeque<(Zxid, Change)>,
     /// what the entries of `nodes` were before the transaction that is being prepared, latest last
@@ -77,16 +83,17 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    pub fn new(hash_seed: u64, enforces_quotas: bool) -> Overlay {
+    pub fn new(hash_seed: u64, limits: &Limits) -> Overlay {
         Overlay {
             zxid: Zxid::ZERO,
             nodes: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             sessions: BTreeMap::new(),
             ephemerals: BTreeSet::new(),
+            alive: limits.keeper_operations.then(BTreeSet::new),
             changes: VecDeque::new(),
             undo: Vec::new(),
             changes_before: 0,
-            usage: enforces_quotas.then(|| PendingUsage::new(hash_seed)),
+            usage: limits.enforces_quotas.then(|| PendingUsage::new(hash_seed)),
             exceeded: Vec::new(),
         }
     }
@@ -123,6 +130,9 @@ impl Overlay {
                 num_children: node.num_children(),
                 data_bytes: node.data_len() as u32,
                 ephemeral_owner: node.ephemeral_owner(),
+                czxid: node.czxid(),
+                mzxid: node.mzxid(),
+                pzxid: node.pzxid(),
                 acl: None,
             }),
         }
@@ -151,6 +161,7 @@ impl Overlay {
         let parent_path = parent_of(path).expect("the path of a znode has a slash");
         let mut parent = self.node(tree, parent_path).expect("a znode has a parent");
         parent.num_children -= 1;
+        parent.pzxid = self.zxid;
         self.put(parent_path, Some(parent));
         self.put(path, None);
     }
@@ -176,6 +187,17 @@ impl Overlay {
             usage.add(&quota, more);
             self.changes.push_back((self.zxid, Change::Usage(quota, more)));
         }
+    }
+
+    /// The znodes below a path that will be there and are about to change, in the order of the alphabet. Only where
+    /// `keeper_operations` are enabled.
+    pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a str> {
+        let prefix: Arc<str> = format!("{path}/").into();
+        let from = self.alive.iter().flat_map({
+            let prefix = prefix.clone();
+            move |alive| alive.range(prefix.clone()..)
+        });
+        from.map(|path| &**path).take_while(move |path| path.starts_with(&*prefix))
     }
 
     /// The ephemerals that the session will have, sorted.
@@ -233,6 +255,9 @@ impl Overlay {
         self.nodes.clear();
         self.sessions.clear();
         self.ephemerals.clear();
+        if let Some(alive) = &mut self.alive {
+            alive.clear();
+        }
         self.changes.clear();
         self.undo.clear();
         self.changes_before = 0;
@@ -249,6 +274,12 @@ impl Overlay {
     /// Exchanges an entry and keeps the list of ephemerals right.
     fn replace(&mut self, key: &Arc<str>, pending: Option<Pending>) -> Option<Pending> {
         let after = owner(pending.as_ref());
+        if let Some(alive) = &mut self.alive {
+            match &pending {
+                Some(Pending { node: Some(_), .. }) => drop(alive.insert(key.clone())),
+                Some(Pending { node: None, .. }) | None => drop(alive.remove(key)),
+            }
+        }
         let before = match pending {
             Some(pending) => self.nodes.insert(key.clone(), pending),
             None => self.nodes.remove(key),

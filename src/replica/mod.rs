@@ -17,6 +17,7 @@ mod connect;
 mod deliver;
 mod digests;
 mod io;
+mod keeper;
 mod leading;
 mod limited;
 mod peers;
@@ -93,6 +94,8 @@ pub struct Replica {
     /// Since when there is no leader.
     looking_since: Tick,
     state: State,
+    /// What is below `/keeper`, where ClickHouse Keeper's operations are enabled.
+    keeper: Option<crate::tree::Tree>,
     watches: Watches,
     clients: Clients,
     session_ids: SessionIds,
@@ -143,6 +146,7 @@ impl Replica {
             zab: Zab::new(config.zab.clone(), recovered, now),
             role: Role::Looking,
             looking_since: now,
+            keeper: config.limits.keeper_operations.then(|| keeper::tree(config.hash_seed)),
             watches: Watches::new(config.hash_seed),
             clients: Clients::new(secrets.next_u64() >> 1),
             session_ids: SessionIds::new(config.zab.id, config.started_wall_ms),
@@ -408,6 +412,7 @@ mod tests {
                 txn_bytes_max: 1000,
                 has_ttls: false,
                 enforces_quotas: false,
+                keeper_operations: false,
             },
             limited: LimitedConfig {
                 check_interval_ms: 60_000,

@@ -8,11 +8,11 @@ use bytes::{Bytes, BytesMut};
 use super::Replica;
 use crate::ids::{ConnId, Xid, Zxid};
 use crate::jute::{
-    self, Acl, AddWatchMode, AuthId, ErrorCode, EventKind, ReadOp, ReadResult, Request, Response, SetWatches,
-    WatchEvent, WatcherType, encode_acl_reply, encode_children_reply, encode_data_reply, encode_empty_reply,
-    encode_error_reply, encode_event, encode_reply, encode_stat_reply, perms,
+    self, Acl, AddWatchMode, AuthId, ErrorCode, EventKind, ListFilter, ReadOp, ReadResult, Request, Response,
+    SetWatches, WatchEvent, WatcherType, encode_acl_reply, encode_children_reply, encode_data_reply,
+    encode_empty_reply, encode_error_reply, encode_event, encode_reply, encode_stat_reply, perms,
 };
-use crate::tree::Znode;
+use crate::tree::{Znode, path};
 use crate::watch::{SetWatch, WatchKind, missed};
 
 /// The zxid in the header of an event that no transaction fired.
@@ -32,6 +32,7 @@ impl Replica {
                 | GetEphemerals { .. }
                 | GetAllChildrenNumber { .. }
                 | WhoAmI
+                | FilteredList { .. }
                 | SetWatches(_)
                 | AddWatch { .. }
                 | CheckWatches { .. }
@@ -44,7 +45,8 @@ impl Replica {
         match request {
             Request::Exists { watch, .. }
             | Request::GetData { watch, .. }
-            | Request::GetChildren { watch, .. } => *watch,
+            | Request::GetChildren { watch, .. }
+            | Request::FilteredList { watch, .. } => *watch,
             Request::SetWatches(_) | Request::AddWatch { .. } | Request::RemoveWatches { .. } => true,
             _ => false,
         }
@@ -113,7 +115,11 @@ impl Replica {
             | (Request::GetData { path, watch: true }, Ok(())) => {
                 self.watches.add(WatchKind::Data, path, conn)
             }
-            (Request::GetChildren { path, watch: true, .. }, Ok(())) => {
+            (
+                Request::GetChildren { path, watch: true, .. }
+                | Request::FilteredList { path, watch: true, .. },
+                Ok(()),
+            ) => {
                 self.watches.add(WatchKind::Child, path, conn);
             }
             _ => {}
@@ -150,6 +156,11 @@ impl Replica {
                 let stat = with_stat.then(|| znode.stat());
                 let children: Vec<&str> = znode.children().collect();
                 encode_children_reply(out, xid, zxid, children.into_iter(), stat.as_ref());
+            }
+            Request::FilteredList { path, filter, .. } => {
+                let znode = self.readable(path, perms::READ, auth)?;
+                let children: Vec<&str> = znode.children_of_kind(kind_of_children(*filter)).collect();
+                encode_children_reply(out, xid, zxid, children.into_iter(), Some(&znode.stat()));
             }
             Request::GetAcl { path } => {
                 let znode = self.readable(path, perms::READ | perms::ADMIN, auth)?;
@@ -228,7 +239,11 @@ impl Replica {
     }
 
     fn readable(&self, path: &str, perm: i32, auth: &[AuthId]) -> Result<Znode<'_>, ErrorCode> {
-        let znode = self.state.tree.node(path).ok_or(ErrorCode::NoNode)?;
+        let tree = match &self.keeper {
+            Some(keeper) if path::is_of_keeper(path) => keeper,
+            _ => &self.state.tree,
+        };
+        let znode = tree.node(path).ok_or(ErrorCode::NoNode)?;
         if znode.permits(perm, auth) { Ok(znode) } else { Err(ErrorCode::NoAuth) }
     }
 
@@ -256,6 +271,15 @@ impl Replica {
         for path in &watches.persistent_recursive {
             self.watches.add(WatchKind::PersistentRecursive, path, conn);
         }
+    }
+}
+
+/// Whether the children are to be ephemerals; `None`: either.
+fn kind_of_children(filter: ListFilter) -> Option<bool> {
+    match filter {
+        ListFilter::All => None,
+        ListFilter::Persistent => Some(false),
+        ListFilter::Ephemeral => Some(true),
     }
 }
 

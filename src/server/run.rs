@@ -202,6 +202,7 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             txn_bytes_max,
             has_ttls: settings.extended_types,
             enforces_quotas: settings.enforce_quota,
+            keeper_operations: settings.clickhouse_operations,
         },
         limited: LimitedConfig {
             check_interval_ms: u64::from(settings.container_check_interval_ms),

@@ -167,6 +167,10 @@ impl<'t> Changer<'_, 't> {
             op::Op::SetData(set) => self.set_data(set).map(OpResult::Set),
             op::Op::SetAcl(set) => self.set_acl(set).map(OpResult::AclSet),
             op::Op::Check(check) => self.find(&check.path).map(|_| OpResult::Checked),
+            op::Op::DeleteAll(all) => {
+                all.paths.iter().try_for_each(|path| self.delete(path)).map(|()| OpResult::Deleted)
+            }
+            op::Op::Pass(_) => Ok(OpResult::Checked),
         }
     }
 

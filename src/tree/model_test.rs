@@ -114,6 +114,7 @@ impl Twin {
                     Some(_) => create.acl.is_empty().then_some(Reason::EmptyAcl),
                 }
             }
+            op::Op::DeleteAll(_) | op::Op::Pass(_) => None,
             _ if !self.0.contains_key(path) => Some(Reason::NoNode),
             op::Op::Delete(_) if path::is_fixed(path) => Some(Reason::Fixed),
             op::Op::Delete(_) => match self.children(path).len() {
@@ -177,7 +178,11 @@ impl Twin {
                 node.stat.aversion = set.aversion;
                 OpResult::AclSet(self.shown_stat(path))
             }
-            op::Op::Check(_) => OpResult::Checked,
+            op::Op::Check(_) | op::Op::Pass(_) => OpResult::Checked,
+            op::Op::DeleteAll(all) => {
+                all.paths.iter().for_each(|path| self.delete(zxid, path, changes));
+                OpResult::Deleted
+            }
         }
     }
 
@@ -265,6 +270,8 @@ enum Action {
     Multi(Vec<Op>),
     /// The end of a session.
     Close(u64),
+    /// The end of a znode and all below it.
+    Clear(String),
     /// An image to look at when everything is over.
     Image,
 }
@@ -308,6 +315,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         2 => (any_path(), data(), any::<i32>()).prop_map(|(path, data, version)| Op::set_data(path, data, version)),
         1 => (any_path(), any_acl(), 0..3).prop_map(|(path, acl, version)| Op::set_acl(path, acl, version)),
         1 => any_path().prop_map(Op::check),
+        1 => any_path().prop_map(|path| op::Op::Pass(txn::Pass { path }).into()),
     ]
 }
 
@@ -316,6 +324,7 @@ fn any_action() -> impl Strategy<Value = Action> {
         20 => any_op().prop_map(Action::One),
         4 => prop::collection::vec(any_op(), 0..6).prop_map(Action::Multi),
         1 => (1u64..4).prop_map(Action::Close),
+        1 => any_path().prop_map(Action::Clear),
         1 => Just(Action::Image),
     ]
 }
@@ -341,6 +350,7 @@ impl Pair {
             },
             Action::Multi(ops) => self.apply_good_ones(ops),
             Action::Close(session) => self.close(SessionId(session)),
+            Action::Clear(path) => self.clear(&path),
             Action::Image => self.images.push((self.tree.image(), self.twin.clone())),
         }
     }
@@ -388,6 +398,15 @@ impl Pair {
             self.twin.delete(self.zxid, path, &mut expected.changes);
         }
         assert_eq!(self.tree.apply(self.zxid, &txn), Ok(expected));
+    }
+
+    fn clear(&mut self, path: &str) {
+        if path::is_fixed(path) || !self.twin.0.contains_key(path) {
+            return;
+        }
+        let below = self.twin.below(path).into_iter().rev().map(|rest| format!("{path}/{rest}"));
+        let paths = below.chain([path.to_owned()]).collect();
+        self.apply(vec![op::Op::DeleteAll(txn::DeleteAll { paths }).into()]);
     }
 
     fn assert_images_stand_still(&self) {

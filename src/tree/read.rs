@@ -209,6 +209,15 @@ impl<'a> Znode<'a> {
             .map(|id| slab.blob(id).name())
     }
 
+    /// The names of those that are ephemerals, or are not; with `None` of all.
+    pub fn children_of_kind(&self, ephemeral: Option<bool>) -> impl Iterator<Item = &'a str> + use<'a> {
+        let tree = self.tree;
+        std::iter::successors(self.family().first_child.some(), |&id| tree.slab.get(id).next.some())
+            .map(|id| tree.znode(id))
+            .filter(move |child| ephemeral.is_none_or(|wanted| child.is_ephemeral() == wanted))
+            .map(|child| child.name())
+    }
+
     /// How many children there are.
     pub fn num_children(&self) -> u32 {
         self.family().num_children

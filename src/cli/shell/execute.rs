@@ -199,7 +199,7 @@ impl Shell {
                     CreateOp::Ttl { ttl_ms } => {
                         client.create_with_ttl(path, data, acl, *mode, *ttl_ms).await?
                     }
-                    CreateOp::Create | CreateOp::Create2 => {
+                    CreateOp::Create | CreateOp::Create2 | CreateOp::IfNotExists => {
                         client.create_with_acl(path, data, acl, *mode).await?
                     }
                 };

@@ -5,14 +5,20 @@ use crate::ids::Epoch;
 use crate::jute::{Acl, Create, CreateOp, perms};
 use crate::txn::Txn;
 
+mod keeper;
 mod model;
 mod pending;
 mod quotas;
 mod random;
 mod rules;
 
-pub const LIMITS: Limits =
-    Limits { frame_bytes_max: 2000, txn_bytes_max: 4000, has_ttls: false, enforces_quotas: false };
+pub const LIMITS: Limits = Limits {
+    frame_bytes_max: 2000,
+    txn_bytes_max: 4000,
+    has_ttls: false,
+    enforces_quotas: false,
+    keeper_operations: false,
+};
 
 /// Sessions that are open from the beginning.
 pub const ONE: SessionId = SessionId(0x0100_0000_0000_0001);
@@ -155,6 +161,7 @@ pub fn multi_of<'a>(requests: impl IntoIterator<Item = Request<'a>>) -> Request<
         Request::Delete { path, version } => MultiOp::Delete { path, version },
         Request::SetData { path, data, version } => MultiOp::SetData { path, data, version },
         Request::Check { path, version } => MultiOp::Check { path, version },
+        Request::Keeper(op) => MultiOp::Keeper(op),
         other => panic!("{other:?} cannot be in a multi"),
     };
     Request::Multi(requests.into_iter().map(op).collect())

@@ -211,7 +211,7 @@ fn single<'a>(op: &MultiOp<'a>) -> Request<'a> {
         MultiOp::Delete { path, version } => Request::Delete { path, version: *version },
         MultiOp::SetData { path, data, version } => Request::SetData { path, data: *data, version: *version },
         MultiOp::Check { path, version } => Request::Check { path, version: *version },
-        MultiOp::Unimplemented { .. } => panic!("is not asked"),
+        MultiOp::Keeper(_) | MultiOp::Unimplemented { .. } => panic!("is not asked"),
     }
 }
 

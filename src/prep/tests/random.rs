@@ -86,6 +86,7 @@ fn outcomes(body: Body) -> Vec<Outcome> {
         op::Op::SetData(set) => Outcome::Set(set.path, set.version),
         op::Op::SetAcl(set) => Outcome::AclSet(set.path, set.aversion),
         op::Op::Check(check) => Outcome::Checked(check.path),
+        op::Op::DeleteAll(_) | op::Op::Pass(_) => unreachable!("these are not asked for"),
     };
     ops.ops.into_iter().map(outcome).collect()
 }

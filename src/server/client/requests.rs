@@ -155,7 +155,8 @@ impl Connection {
     ) -> Result<Served, End> {
         let header = RequestHeader::decode(&mut Reader::new(&frame))
             .map_err(|error| End::Malformed { what: "request header", error })?;
-        let op = OpCode::try_from(header.op).ok();
+        let is_offered = |op: &OpCode| context.settings.clickhouse_operations || !op.is_of_keeper();
+        let op = OpCode::try_from(header.op).ok().filter(is_offered);
         match op {
             // A ping tells that both sides live: it does not wait for writes, which an election can hold up.
             Some(OpCode::Ping) => {
@@ -174,7 +175,11 @@ impl Connection {
             return Ok(Served::Later(frame));
         }
         let body = &frame[RequestHeader::WIRE_BYTES..];
-        match decode_request(header.op, body) {
+        let request = match op {
+            Some(_) => decode_request(header.op, body),
+            None => Ok(Request::Unimplemented { op: header.op }),
+        };
+        match request {
             Ok(request) if for_core => {
                 self.is_syncing = matches!(request, Request::Sync { .. });
                 // A closeSession has no body to go with its share; it needs none, as the last of its connection.
@@ -342,5 +347,9 @@ pub fn is_for_leader(op: OpCode) -> bool {
             | Sync
             | Multi
             | CloseSession
+            | CheckNotExists
+            | CreateIfNotExists
+            | RemoveRecursive
+            | CheckStat
     )
 }
