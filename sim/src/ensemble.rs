@@ -190,7 +190,10 @@ impl Ensemble {
                 has_ttls: true,
                 enforces_quotas: true,
                 keeper_operations: true,
+                ephemerals_per_session_max: 1000,
             },
+            watches_per_conn_max: 1000,
+            watches_max: 0,
             limited: LimitedConfig {
                 check_interval_ms: CONTAINER_CHECK_MS,
                 deletions_per_minute_max: 60_000,

@@ -23,6 +23,7 @@ mod nearest;
 mod properties;
 mod report;
 mod settings;
+mod throttle;
 mod toml_file;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ use std::path::Path;
 pub use address::{ListenAddr, ServerAddr};
 pub use report::{ConfigError, Notice, Place, Problem, Severity};
 pub use settings::{FourLetterWords, Settings};
+pub use throttle::ThrottleSettings;
 
 /// Settings that can be used, and what the log should say about the file they came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::address::{ListenAddr, ServerAddr};
+use super::throttle::ThrottleSettings;
 use crate::ids::ServerId;
 
 const MIB: u64 = 1024 * 1024;
@@ -53,6 +54,20 @@ pub struct Settings {
 
     /// `maxCnxns`: client connections in all. 0 by default, as in ZooKeeper: only the file descriptors are the limit.
     pub conns_max: u32,
+
+    /// `connection_throttle_*`: how many clients may connect in a while. Any number by default, as in ZooKeeper.
+    pub connection_throttle: ThrottleSettings,
+
+    /// `watchesPerConnectionMax`: watches that a client can have at a server; 0: no limit. A million by default: far more
+    /// than anybody keeps an eye on, and a few hundred MiB.
+    pub watches_per_conn_max: u32,
+
+    /// `watchesMax`: watches of all clients of a server; 0: no limit. Ten million by default.
+    pub watches_max: u32,
+
+    /// `ephemeralsPerSessionMax`: ephemerals that a session can have; 0: no limit. A million by default: its end deletes
+    /// them all.
+    pub ephemerals_per_session_max: u32,
 
     /// `globalOutstandingLimit`: requests of clients that are being worked on; connections are not read while there
     /// are more. 1000 by default, as in ZooKeeper: deep enough to fill batches, and bounded memory.
@@ -157,6 +172,10 @@ impl Settings {
             session_timeout_ms_max: 20 * tick_ms,
             conns_per_address_max: 60,
             conns_max: 0,
+            connection_throttle: ThrottleSettings::default(),
+            watches_per_conn_max: 1_000_000,
+            watches_max: 10_000_000,
+            ephemerals_per_session_max: 1_000_000,
             outstanding_requests_max: 1000,
             frame_bytes_max: 0xfffff,
             four_letter_words: FourLetterWords::default(),

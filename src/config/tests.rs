@@ -37,18 +37,34 @@ fn zookeepers_sample_file_starts_a_server_alone() {
     assert_eq!(loaded.settings, expected);
 }
 
-#[test]
-fn every_key_reaches_its_setting() {
-    let text = "dataDir=/d\ndataLogDir=/l\nclientPort=2182\nclientPortAddress=::1\ntickTime=1000\ninitLimit=20\n\
+/// The part of [`EVERY_KEY`] that is about clients that come.
+const EVERY_KEY_THROTTLE: ThrottleSettings = ThrottleSettings {
+    tokens_max: 14,
+    fill_ms: 15,
+    fill_count: 16,
+    weighs: true,
+    new_weight: 17,
+    renew_weight: 18,
+};
+
+const EVERY_KEY: &str = "dataDir=/d\ndataLogDir=/l\nclientPort=2182\nclientPortAddress=::1\ntickTime=1000\ninitLimit=20\n\
                 syncLimit=7\nminSessionTimeout=1500\nmaxSessionTimeout=90000\nmaxClientCnxns=0\nmaxCnxns=5000\n\
                 snapCount=200\nautopurge.snapRetainCount=5\nautopurge.purgeInterval=24\nforceSync=no\n\
                 globalOutstandingLimit=2000\njute.maxbuffer=0x3fffff\nquorumListenOnAllIPs=true\n\
                 4lw.commands.whitelist=stat, ruok\ncnxTimeout=700\npeerHeartbeatMs=20\npeerTimeoutMs=200\n\
                 parkTimeoutMs=300\nclientThreads=4\nrecentTxnBytesMax=1\nlogSegmentBytes=8192\n\
-                snapshotBytesOfLogMax=16384\nextendedTypesEnabled=true\nenforceQuota=true\nclickHouseOperationsEnabled=true\nznode.container.checkIntervalMs=10\n\
+                snapshotBytesOfLogMax=16384\nextendedTypesEnabled=true\nenforceQuota=true\nclickHouseOperationsEnabled=true\n\
+                watchesPerConnectionMax=11\nwatchesMax=12\nephemeralsPerSessionMax=13\n\
+                connection_throttle_tokens=14\nconnection_throttle_fill_time=15\n\
+                connection_throttle_fill_count=16\nconnection_throttle_weight_enabled=true\n\
+                connection_throttle_global_session_weight=17\n\
+                zookeeper.connection_throttle_renew_session_weight=18\nznode.container.checkIntervalMs=10\n\
                 zookeeper.znode.container.maxPerMinute=20\nznode.container.maxNeverUsedIntervalMs=30\n\
                 server.2=b:2888:3888\nserver.1=[::1]:2888:3888\n";
-    let settings = settings(text);
+
+#[test]
+fn every_key_reaches_its_setting() {
+    let settings = settings(EVERY_KEY);
     let expected = Settings {
         data_dir: PathBuf::from("/d"),
         data_log_dir: PathBuf::from("/l"),
@@ -77,6 +93,10 @@ fn every_key_reaches_its_setting() {
         session_timeout_ms_max: 90_000,
         conns_per_address_max: 0,
         conns_max: 5000,
+        connection_throttle: EVERY_KEY_THROTTLE,
+        watches_per_conn_max: 11,
+        watches_max: 12,
+        ephemerals_per_session_max: 13,
         outstanding_requests_max: 2000,
         frame_bytes_max: 0x3fffff,
         four_letter_words: FourLetterWords {

@@ -311,6 +311,13 @@ impl<'a> Create<'a> {
 }
 
 impl<'a> SetWatches<'a> {
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        let lists = [&self.data, &self.exist, &self.child, &self.persistent, &self.persistent_recursive];
+        lists.into_iter().map(Vec::len).sum()
+    }
+
     /// The older operation, as long as it can say everything.
     fn op(&self) -> OpCode {
         let is_old = self.persistent.is_empty() && self.persistent_recursive.is_empty();

@@ -35,7 +35,8 @@ pub(super) struct Evaluation<'a> {
 impl Evaluation<'_> {
     /// Looked at in this order: flags (BADARGUMENTS, UNIMPLEMENTED), session, a path without a parent
     /// (BADARGUMENTS), ACL (INVALIDACL), parent (NONODE), CREATE on the parent (NOAUTH), the path with its number
-    /// (BADARGUMENTS), NODEEXISTS, NOCHILDRENFOREPHEMERALS, quota (QUOTAEXCEEDED), size. So a bad path below an absent parent is NONODE.
+    /// (BADARGUMENTS), NODEEXISTS, NOCHILDRENFOREPHEMERALS, quota and number of
+    /// ephemerals (QUOTAEXCEEDED), size. So a bad path below an absent parent is NONODE.
     ///
     /// What lifetime the znode gets is said by the operation; the flags only have to fit, as in ZooKeeper.
     pub fn create(&mut self, create: &Create<'_>) -> Result<op::Op, ErrorCode> {
@@ -66,6 +67,9 @@ impl Evaluation<'_> {
         }
         let data_bytes = create.data.map_or(0, <[u8]>::len) as u32;
         self.overlay.charge(self.tree, &path, Difference { count: 1, bytes: i64::from(data_bytes) })?;
+        if let Lifetime::Session(owner) = lifetime {
+            self.overlay.charge_ephemeral(self.tree, owner, self.limits.ephemerals_per_session_max)?;
+        }
         self.check_data_size(create.data)?;
         self.check_acl_size(&acl)?;
 

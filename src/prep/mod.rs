@@ -44,6 +44,8 @@ pub struct Limits {
     pub enforces_quotas: bool,
     /// ClickHouse Keeper's operations are answered (`clickHouseOperationsEnabled`); what is below `/keeper` is the server's
     pub keeper_operations: bool,
+    /// ephemerals that a session can have; 0: no limit
+    pub ephemerals_per_session_max: u32,
 }
 
 /// Who asks, and the place in the history that the transaction would take.

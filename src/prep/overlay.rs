@@ -56,6 +56,8 @@ struct Pending {
 enum Change {
     Node(Arc<str>),
     Session(SessionId),
+    /// What a session has more of ephemerals; less, if it is negative.
+    Ephemerals(SessionId, i64),
     /// What a znode adds to the quota of this path.
     Usage(Arc<str>, Difference),
 }
@@ -76,6 +78,8 @@ pub(super) struct Overlay {
     undo: Vec<(Arc<str>, Option<Pending>)>,
     /// how long `changes` was then
     changes_before: usize,
+    /// what `changes` add to the ephemerals of sessions, where it is not 0; `None` if nobody looks at it
+    ephemeral_sums: Option<BTreeMap<SessionId, i64>>,
     /// what `changes` add to quotas; `None` if nobody looks at them
     usage: Option<PendingUsage>,
     /// what went beyond a quota since somebody asked
@@ -93,6 +97,7 @@ impl Overlay {
             changes: VecDeque::new(),
             undo: Vec::new(),
             changes_before: 0,
+            ephemeral_sums: (limits.ephemerals_per_session_max > 0).then(BTreeMap::new),
             usage: limits.enforces_quotas.then(|| PendingUsage::new(hash_seed)),
             exceeded: Vec::new(),
         }
@@ -112,10 +117,9 @@ impl Overlay {
         while let Some((key, before)) = self.undo.pop() {
             self.replace(&key, before);
         }
-        for (_, change) in self.changes.drain(self.changes_before..) {
-            if let (Change::Usage(quota, difference), Some(usage)) = (change, &mut self.usage) {
-                usage.add(&quota, -difference);
-            }
+        while self.changes.len() > self.changes_before {
+            let Some((_, change)) = self.changes.pop_back() else { break };
+            self.uncount(change);
         }
     }
 
@@ -155,8 +159,12 @@ impl Overlay {
 
     /// Notes that a znode without children will be gone. It must be there.
     pub fn delete(&mut self, tree: &Tree, path: &str) {
-        if let Some(node) = self.usage.is_some().then(|| self.node(tree, path)).flatten() {
+        let counts = self.usage.is_some() || self.ephemeral_sums.is_some();
+        if let Some(node) = counts.then(|| self.node(tree, path)).flatten() {
             self.count(tree, path, Difference { count: -1, bytes: -i64::from(node.data_bytes) });
+            if let Lifetime::Session(owner) = Lifetime::of(node.ephemeral_owner) {
+                self.count_ephemeral(owner, -1);
+            }
         }
         let parent_path = parent_of(path).expect("the path of a znode has a slash");
         let mut parent = self.node(tree, parent_path).expect("a znode has a parent");
@@ -173,6 +181,46 @@ impl Overlay {
         usage.check(tree, quota, more, &mut self.exceeded)?;
         self.count(tree, path, more);
         Ok(())
+    }
+
+    /// Takes room for another ephemeral of a session: QUOTAEXCEEDED if it has as many as `most`; 0 is no limit.
+    pub fn charge_ephemeral(&mut self, tree: &Tree, owner: SessionId, most: u32) -> Result<(), ErrorCode> {
+        let Some(sums) = &self.ephemeral_sums else { return Ok(()) };
+        let pending = sums.get(&owner).copied().unwrap_or(0);
+        if tree.ephemerals_of(owner) as i64 + pending >= i64::from(most) {
+            return Err(ErrorCode::QuotaExceeded);
+        }
+        self.count_ephemeral(owner, 1);
+        Ok(())
+    }
+
+    fn count_ephemeral(&mut self, owner: SessionId, more: i64) {
+        if self.ephemeral_sums.is_some() {
+            self.add_ephemerals(owner, more);
+            self.changes.push_back((self.zxid, Change::Ephemerals(owner, more)));
+        }
+    }
+
+    fn add_ephemerals(&mut self, owner: SessionId, more: i64) {
+        let Some(sums) = &mut self.ephemeral_sums else { return };
+        let sum = sums.entry(owner).or_default();
+        *sum += more;
+        if *sum == 0 {
+            sums.remove(&owner);
+        }
+    }
+
+    /// Takes back what a change had counted.
+    fn uncount(&mut self, change: Change) {
+        match change {
+            Change::Ephemerals(owner, more) => self.add_ephemerals(owner, -more),
+            Change::Usage(quota, difference) => {
+                if let Some(usage) = &mut self.usage {
+                    usage.add(&quota, -difference);
+                }
+            }
+            Change::Node(_) | Change::Session(_) => {}
+        }
     }
 
     /// What went, or would have gone, beyond a quota since the last call.
@@ -240,11 +288,7 @@ impl Overlay {
                         self.sessions.remove(&id);
                     }
                 }
-                Change::Usage(quota, difference) => {
-                    if let Some(usage) = &mut self.usage {
-                        usage.add(&quota, -difference);
-                    }
-                }
+                change @ (Change::Ephemerals(..) | Change::Usage(..)) => self.uncount(change),
             }
         }
         self.undo.clear();
@@ -265,6 +309,9 @@ impl Overlay {
             usage.clear();
         }
         self.exceeded.clear();
+        if let Some(sums) = &mut self.ephemeral_sums {
+            sums.clear();
+        }
     }
 
     pub fn pending(&self) -> usize {

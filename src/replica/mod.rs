@@ -76,6 +76,10 @@ pub struct Config {
     pub park_ms_max: u64,
     /// what a transaction may hold
     pub limits: Limits,
+    /// watches of one client of this server; 0: no limit
+    pub watches_per_conn_max: usize,
+    /// watches of all clients of this server; 0: no limit
+    pub watches_max: usize,
     /// how containers and znodes with a time to live end
     pub limited: LimitedConfig,
     /// a snapshot is due after so many transactions
@@ -413,7 +417,10 @@ mod tests {
                 has_ttls: false,
                 enforces_quotas: false,
                 keeper_operations: false,
+                ephemerals_per_session_max: 0,
             },
+            watches_per_conn_max: 0,
+            watches_max: 0,
             limited: LimitedConfig {
                 check_interval_ms: 60_000,
                 deletions_per_minute_max: 1,

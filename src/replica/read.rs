@@ -76,6 +76,14 @@ impl Replica {
     ) {
         self.clients.identify(conn, auth);
         let zxid = self.state.zxid();
+        if !self.has_room_for_watches(conn, request) {
+            encode_error_reply(out, xid, zxid, ErrorCode::QuotaExceeded);
+            // It takes its watches for set, whatever it is answered: it must find another server for them.
+            if let Request::SetWatches(_) = request {
+                self.drop_conn(conn, "its watches are more than there may be here");
+            }
+            return;
+        }
         let result = match request {
             Request::SetWatches(watches) => {
                 self.set_watches(conn, watches, out);
@@ -106,6 +114,18 @@ impl Replica {
         if let Err(code) = result {
             encode_error_reply(out, xid, zxid, code);
         }
+    }
+
+    /// False if the watches that a request may leave would be too many. One that is there already is counted again: to
+    /// look for each of them first would cost more than it is worth.
+    fn has_room_for_watches(&self, conn: ConnId, request: &Request<'_>) -> bool {
+        let more = match request {
+            Request::SetWatches(watches) => watches.len(),
+            request => usize::from(!matches!(request, Request::RemoveWatches { .. })),
+        };
+        let fits = |now: usize, most: usize| most == 0 || more == 0 || now + more <= most;
+        fits(self.watches.counts().watches, self.config.watches_max)
+            && fits(self.watches.count_of(conn), self.config.watches_per_conn_max)
     }
 
     /// Leaves the watch that a read asks for.

@@ -118,8 +118,7 @@ async fn serve(
     let disk = Arc::new(DiskQueue::default());
     let images = start_snapshots(&settings, &found, &inputs, &disk)?;
     let clock = Clock::start();
-    let config = replica_config(&settings, &chance);
-    let replica = Replica::new(config, found.zab, found.state, clock.now());
+    let replica = Replica::new(replica_config(&settings, &chance), found.zab, found.state, clock.now());
     let disk_thread = DiskThread {
         storage: found.storage,
         queue: Arc::clone(&disk),
@@ -138,6 +137,7 @@ async fn serve(
         quiet: Quiet::default(),
     });
     let clients = Arc::new(ClientContext {
+        throttle: client::Throttle::new(settings.connection_throttle),
         settings,
         replica: Arc::new(RwLock::new(replica)),
         inputs,
@@ -203,7 +203,10 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             has_ttls: settings.extended_types,
             enforces_quotas: settings.enforce_quota,
             keeper_operations: settings.clickhouse_operations,
+            ephemerals_per_session_max: settings.ephemerals_per_session_max,
         },
+        watches_per_conn_max: settings.watches_per_conn_max as usize,
+        watches_max: settings.watches_max as usize,
         limited: LimitedConfig {
             check_interval_ms: u64::from(settings.container_check_interval_ms),
             deletions_per_minute_max: settings.container_deletions_per_minute_max,

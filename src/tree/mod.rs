@@ -60,6 +60,8 @@ pub struct Tree {
     acls: AclTable,
     /// The ephemerals, by their owners.
     ephemerals: BTreeSet<(SessionId, NodeId)>,
+    /// How many of them each session has that has any.
+    ephemeral_counts: HashMap<SessionId, u32, FixedState>,
     /// The containers and the znodes with a time to live.
     limited: BTreeSet<NodeId>,
     /// The limits of every quota, by the path that they are for.
@@ -106,6 +108,7 @@ impl Tree {
             index: PathIndex::new(hash_seed),
             acls: AclTable::new(hash_seed),
             ephemerals: BTreeSet::new(),
+            ephemeral_counts: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             limited: BTreeSet::new(),
             quotas: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             digest: 0,

@@ -252,6 +252,7 @@ impl Twin {
         assert_eq!(tree.ephemeral_owners().collect::<Vec<_>>(), owners);
         for session in owners {
             assert_eq!(tree.ephemerals(session), self.ephemerals(session));
+            assert_eq!(tree.ephemerals_of(session), self.ephemerals(session).len());
         }
         let bytes: usize =
             self.0.iter().map(|(path, node)| path.len() + node.data.as_ref().map_or(0, Vec::len)).sum();

@@ -155,7 +155,10 @@ impl Tree {
         }
         match Lifetime::of(content.owner) {
             Lifetime::Unlimited => {}
-            Lifetime::Session(owner) => drop(self.ephemerals.insert((owner, id))),
+            Lifetime::Session(owner) => {
+                self.ephemerals.insert((owner, id));
+                *self.ephemeral_counts.entry(owner).or_default() += 1;
+            }
             Lifetime::Container | Lifetime::Ttl { .. } => drop(self.limited.insert(id)),
         }
     }
@@ -171,7 +174,14 @@ impl Tree {
         }
         match Lifetime::of(blob.owner()) {
             Lifetime::Unlimited => {}
-            Lifetime::Session(owner) => drop(self.ephemerals.remove(&(owner, id))),
+            Lifetime::Session(owner) => {
+                self.ephemerals.remove(&(owner, id));
+                let left = self.ephemeral_counts.get_mut(&owner).expect("it is one of them");
+                *left -= 1;
+                if *left == 0 {
+                    self.ephemeral_counts.remove(&owner);
+                }
+            }
             Lifetime::Container | Lifetime::Ttl { .. } => drop(self.limited.remove(&id)),
         }
     }

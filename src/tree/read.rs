@@ -30,7 +30,7 @@ impl Tree {
 
     /// How many ephemerals a session has.
     pub fn ephemerals_of(&self, session: SessionId) -> usize {
-        self.ephemeral_ids(session).count()
+        self.ephemeral_counts.get(&session).map_or(0, |count| *count as usize)
     }
 
     /// Every session that has ephemerals, ascending.

@@ -18,6 +18,7 @@ pub const LIMITS: Limits = Limits {
     has_ttls: false,
     enforces_quotas: false,
     keeper_operations: false,
+    ephemerals_per_session_max: 0,
 };
 
 /// Sessions that are open from the beginning.

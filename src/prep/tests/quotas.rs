@@ -167,3 +167,24 @@ fn quotas_that_are_not_enforced_refuse_nothing() {
     leader.ask(ONE, &set_to("/a", b"more than that")).expect("not enforced");
     assert_eq!(leader.exceeded(), []);
 }
+
+#[test]
+fn a_session_has_no_more_ephemerals_than_it_may() {
+    let mut leader = Leader::with(&["/a"]);
+    leader.prep = Prep::new(Limits { ephemerals_per_session_max: 2, ..LIMITS }, 7);
+    let ephemeral = |path| create_flags(path, CreateMode::Ephemeral);
+    leader.ask(ONE, &ephemeral("/a/1")).expect("the first");
+    assert_eq!(leader.refusal(ONE, &multi_of([ephemeral("/a/2"), ephemeral("/a/3")])), QuotaExceeded);
+    leader.apply_all();
+    leader.ask(ONE, &ephemeral("/a/2")).expect("the second: the failed multi made none");
+    assert_eq!(leader.refusal(ONE, &ephemeral("/a/3")), QuotaExceeded);
+    leader.ask(TWO, &ephemeral("/a/3")).expect("of another session");
+    leader.ask(ONE, &create("/a/4")).expect("no ephemeral");
+    leader.apply_all();
+    assert_eq!(leader.refusal(ONE, &ephemeral("/a/5")), QuotaExceeded);
+    leader.ask(TWO, &delete("/a/1", -1)).expect("is there");
+    leader.ask(ONE, &ephemeral("/a/5")).expect("one went");
+    assert_eq!(leader.refusal(ONE, &ephemeral("/a/6")), QuotaExceeded);
+    leader.close(ONE).expect("is open");
+    leader.apply_all();
+}

@@ -18,6 +18,7 @@ mod listener;
 mod outbox;
 mod requests;
 mod room;
+mod throttle;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -30,6 +31,7 @@ pub use listener::{ClientThreads, listen};
 pub use outbox::{Closing, Outbox};
 pub use requests::is_for_leader;
 pub use room::Room;
+pub use throttle::Throttle;
 
 use super::quiet::Quiet;
 use crate::admin::{ClientLine, Mode, Stats, View, Word, answer};
@@ -51,6 +53,8 @@ pub struct ClientContext {
     pub damaged_sets: usize,
     /// for big requests
     pub room: Room,
+    /// for clients that come
+    pub throttle: Throttle,
     /// the counters
     pub stats: Stats,
     /// for log lines that can come often

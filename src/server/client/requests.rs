@@ -95,6 +95,9 @@ impl Connection {
         self.count_received(1);
         let request = decode_connect_request(&frame)
             .map_err(|error| End::Malformed { what: "connect request", error })?;
+        if !self.context.throttle.lets_in(request.session_id.0 != 0) {
+            return Err(self.refuse());
+        }
         if request.read_only.is_some() {
             self.conn.ask_read_only();
         }
@@ -104,6 +107,16 @@ impl Connection {
             Served::ToCore(input) => Progress::ToCore(input),
             Served::Done | Served::Later(_) => Progress::Wait,
         })
+    }
+
+    /// Too many clients came in a while.
+    fn refuse(&self) -> End {
+        self.context.stats.count_rejected();
+        let from = self.conn.peer;
+        self.context.quiet.say("connection throttle", |more| {
+            tracing::warn!("client {from} is refused: connection_throttle_tokens are used up{more}");
+        });
+        End::Ours("too many clients connect")
     }
 
     fn serve_frames(&mut self) -> Result<Progress, End> {
