@@ -53,6 +53,23 @@ fn the_shell_speaks_as_zookeepers_own_and_tells_failure_by_its_exit_code() {
         "{stat}"
     );
     assert_eq!(shell(&server, &["delete", "/a"]), failed("Node not empty: /a"));
+    assert_eq!(shell(&server, &["setquota", "-n", "9", "/a"]), (String::new(), Some(0)));
+    assert_eq!(
+        shell(&server, &["setquota", "-B", "0", "/a"]),
+        ok("[Warning]: the bytes quota you create is less than the existing bytes:1")
+    );
+    let refused = "/a/n-0000000000 has a parent /a which has a quota";
+    assert_eq!(shell(&server, &["setquota", "-n", "1", "/a/n-0000000000"]), failed(refused));
+    assert_eq!(shell(&server, &["setquota", "-n", "1", "/none"]), failed("/none does not exist."));
+    let quota = "absolute path is /zookeeper/quota/a/zookeeper_limits\n\
+                 Output quota for /a count=9,bytes=-1=;byteHardLimit=0;countHardLimit=-1\n\
+                 Output stat for /a count=3,bytes=1";
+    assert_eq!(shell(&server, &["listquota", "/a"]), ok(quota));
+    assert_eq!(shell(&server, &["delquota", "-B", "/a"]), (String::new(), Some(0)));
+    assert!(shell(&server, &["listquota", "/a"]).0.contains("byteHardLimit=-1"));
+    assert_eq!(shell(&server, &["delquota", "/a"]), (String::new(), Some(0)));
+    assert_eq!(shell(&server, &["listquota", "/a"]), failed("quota for /a does not exist."));
+    assert_eq!(shell(&server, &["ls", "/zookeeper/quota"]), ok("[]"));
     assert_eq!(shell(&server, &["deleteall", "/a"]), (String::new(), Some(0)));
     assert_eq!(shell(&server, &["stat", "/a"]), failed("Node does not exist: /a"));
 

@@ -4,7 +4,8 @@
 use bytes::BytesMut;
 use zabra::ids::{SessionId, Zxid};
 use zabra::jute::{
-    Acl, AddWatchMode, AuthId, ConnectRequest, Create, CreateOp, MultiOp, ReadOp, Request, SetWatches, WatcherType,
+    Acl, AddWatchMode, AuthId, ConnectRequest, Create, CreateOp, KeeperOp, ListFilter, MultiOp, ReadOp, Request,
+    SetWatches, Stat, WatcherType,
     encode_connect_request, encode_request_frame, frame, xid,
 };
 
@@ -65,7 +66,7 @@ pub fn request(script: &mut Script<'_>) -> BytesMut {
     let path = PATHS[script.below(PATHS.len())];
     let watch = kind & 0x80 != 0;
     let mut number = number;
-    let request = match kind % 24 {
+    let request = match kind % 26 {
         0 | 1 => Request::Create(create(script, path)),
         2 => Request::Delete { path, version: version(script) },
         3 => Request::Exists { path, watch },
@@ -100,6 +101,8 @@ pub fn request(script: &mut Script<'_>) -> BytesMut {
         19 => Request::GetEphemerals { prefix: Some(path).filter(|_| watch) },
         20 => Request::GetAllChildrenNumber { path },
         21 => Request::WhoAmI,
+        22 => Request::FilteredList { path, watch, filter: ListFilter::ALL[script.below(3)] },
+        23 | 24 => Request::Keeper(keeper_op(script, path)),
         _ => Request::Check { path, version: version(script) },
     };
     let mut out = BytesMut::new();
@@ -110,11 +113,21 @@ pub fn request(script: &mut Script<'_>) -> BytesMut {
 fn multi_op<'a>(script: &mut Script<'a>) -> MultiOp<'a> {
     let kind = script.byte();
     let path = PATHS[script.below(PATHS.len())];
-    match kind % 4 {
+    match kind % 5 {
+        4 => MultiOp::Keeper(keeper_op(script, path)),
         0 => MultiOp::Create(create(script, path)),
         1 => MultiOp::Delete { path, version: version(script) },
         2 => MultiOp::SetData { path, data: data(script), version: version(script) },
         _ => MultiOp::Check { path, version: version(script) },
+    }
+}
+
+fn keeper_op<'a>(script: &mut Script<'a>, path: &'a str) -> KeeperOp<'a> {
+    let number = script.byte();
+    match number % 3 {
+        0 => KeeperOp::CheckNotExists { path, version: version(script) },
+        1 => KeeperOp::CheckStat { path, version: version(script), stat: Stat::default() },
+        _ => KeeperOp::RemoveRecursive { path, znodes_max: (number / 3).into() },
     }
 }
 
@@ -132,6 +145,7 @@ fn create<'a>(script: &mut Script<'a>, path: &'a str) -> Create<'a> {
         0 => CreateOp::Container,
         1 => CreateOp::Ttl { ttl_ms: i64::from(script.byte()) - 1 },
         2..5 => CreateOp::Create2,
+        5 => CreateOp::IfNotExists,
         _ => CreateOp::Create,
     };
     Create { path, data: data(script), acl: acl(script), flags, op }

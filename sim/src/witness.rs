@@ -1,5 +1,7 @@
 //! What clients see, and what it is judged by: a model that does every decided transaction, as it was asked for.
 
+use std::borrow::Cow;
+
 use zabra::ids::{SessionId, Xid, Zxid};
 use zabra::jute::{CreateMode, ErrorCode, EventKind, ReadResult, Response, WatchEvent};
 use zabra::tree::Tree;
@@ -272,7 +274,7 @@ impl Witness {
 
     /// A server's tree at the end.
     pub fn compare(&self, tree: &Tree) {
-        let stats = |path: &str| tree.node(path).map(|node| (node.data().map(<[u8]>::to_vec), node.stat()));
+        let stats = |path: &str| tree.node(path).map(|node| (node.data().map(Cow::into_owned), node.stat()));
         require(client_history::NAME, client_history::tree_is(&self.model, tree.len(), stats));
     }
 }

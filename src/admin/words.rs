@@ -7,6 +7,7 @@ use super::machine::{envi, files_bytes, open_files, open_files_max};
 use super::stats::Stats;
 use crate::config::Settings;
 use crate::ids::Zxid;
+use crate::replica::NamespaceQuota;
 
 /// The ZooKeeper whose protocol and answers these are; tools read it. The version of this server stands behind it.
 const VERSION: &str = concat!("3.9.5-zabra-", env!("CARGO_PKG_VERSION"));
@@ -40,6 +41,11 @@ impl Word {
             "conf" | "dirs" => [&settings.data_dir, &settings.data_log_dir].map(|folder| files_bytes(folder)),
             _ => [0; 2],
         }
+    }
+
+    /// True if [`View::quotas`] has a part in the answer.
+    pub fn tells_quotas(self) -> bool {
+        self.0 == "mntr"
     }
 }
 
@@ -105,6 +111,8 @@ pub struct View<'a> {
     pub damaged_sets: usize,
     /// as the word told
     pub folder_bytes: [u64; 2],
+    /// quotas, those of one child of the root together
+    pub quotas: &'a [NamespaceQuota],
     /// clients of this server
     pub clients: &'a [ClientLine],
     /// what can be listed
@@ -260,6 +268,13 @@ fn mntr(view: &View<'_>) -> String {
     if !view.settings.is_standalone() {
         line("quorum_size", &view.settings.voters().len());
     }
+    for quota in view.quotas {
+        let NamespaceQuota { namespace, count_limit, bytes_limit, usage } = quota;
+        line(&format!("{namespace}_quota_count_limit_per_namespace"), count_limit);
+        line(&format!("{namespace}_quota_bytes_limit_per_namespace"), bytes_limit);
+        line(&format!("{namespace}_quota_count_usage_per_namespace"), &usage.count);
+        line(&format!("{namespace}_quota_bytes_usage_per_namespace"), &usage.bytes);
+    }
     line("last_processed_zxid", &format_args!("{:#x}", view.last_zxid.0));
     line("tree_digest", &format_args!("{:016x}", view.digest));
     text + &health(view)
@@ -286,6 +301,7 @@ mod tests {
     use super::*;
     use crate::config::{Format, Source, parse_text};
     use crate::replica::State;
+    use crate::replica::Usage;
     use crate::watch::Watches;
 
     fn settings(whitelist: &str) -> Settings {
@@ -305,6 +321,8 @@ mod tests {
         let peer = ([10, 0, 0, 9], 4711).into();
         let clients = [ClientLine { peer, queued: 0, received: 5, sent: 4, session: None }];
         let (state, watches) = (State::new(0), Watches::new(0));
+        let usage = Usage { count: 3, bytes: 12 };
+        let quotas = [NamespaceQuota { namespace: "app".into(), count_limit: 5, bytes_limit: -1, usage }];
         let view = View {
             settings: &settings,
             stats: &stats,
@@ -322,6 +340,7 @@ mod tests {
             voters_unheard: 0,
             damaged_sets: 2,
             folder_bytes: [5, 6],
+            quotas: &quotas,
             clients: &clients,
             lists: Lists {
                 state: &state,
@@ -370,6 +389,10 @@ mod tests {
             ("zk_tree_digest", "0000000000000abc"),
             ("zk_may_vote", "1"),
             ("zk_damaged_sets", "2"),
+            ("zk_app_quota_count_limit_per_namespace", "5"),
+            ("zk_app_quota_bytes_limit_per_namespace", "-1"),
+            ("zk_app_quota_count_usage_per_namespace", "3"),
+            ("zk_app_quota_bytes_usage_per_namespace", "12"),
         ] {
             assert!(lines.contains(&expected), "{expected:?} is missing in {text}");
         }

@@ -184,6 +184,8 @@ fn print_op(out: &mut impl Write, op: Option<&Op>) -> io::Result<()> {
             write!(out, "setACL {:?} {} entries aversion {}", set.path, set.acl.len(), set.aversion)
         }
         Some(Op::Check(check)) => write!(out, "check {:?}", check.path),
+        Some(Op::DeleteAll(all)) => write!(out, "deleteAll {:?}", all.paths),
+        Some(Op::Pass(pass)) => write!(out, "pass {:?}", pass.path),
         None => write!(out, "an operation of a newer release"),
     }
 }

@@ -5,6 +5,7 @@ mod editor;
 mod execute;
 mod format;
 mod history;
+mod quota;
 mod walk;
 mod words;
 

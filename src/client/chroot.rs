@@ -48,6 +48,7 @@ impl Chroot {
                 | MultiOp::Delete { path, .. }
                 | MultiOp::SetData { path, .. }
                 | MultiOp::Check { path, .. } => self.join(path),
+                MultiOp::Keeper(op) => self.join(op.path()),
                 MultiOp::Unimplemented { .. } => Ok(Cow::Borrowed("")),
             })
             .collect()
@@ -61,6 +62,7 @@ pub(super) fn with_path<'p>(op: &MultiOp<'p>, path: &'p str) -> MultiOp<'p> {
         MultiOp::Delete { version, .. } => MultiOp::Delete { path, version },
         MultiOp::SetData { data, version, .. } => MultiOp::SetData { path, data, version },
         MultiOp::Check { version, .. } => MultiOp::Check { path, version },
+        MultiOp::Keeper(op) => MultiOp::Keeper(op.with_path(path)),
         MultiOp::Unimplemented { op } => MultiOp::Unimplemented { op },
     }
 }

@@ -94,6 +94,7 @@ fn set_client_limits(given: &mut Given, settings: &mut Settings) {
     let per_address = "connections (0 for no limit)";
     given.number(&mut settings.conns_per_address_max, "maxClientCnxns", per_address, 0..=INT_MAX);
     given.number(&mut settings.conns_max, "maxCnxns", per_address, 0..=INT_MAX);
+    set_kept_limits(given, settings);
     given.number(&mut settings.outstanding_requests_max, "globalOutstandingLimit", "requests", 1..=INT_MAX);
     given.number(&mut settings.frame_bytes_max, "jute.maxbuffer", "bytes", 1024..=INT_MAX);
     if settings.frame_bytes_max > FRAME_BYTES_MAX {
@@ -115,8 +116,33 @@ fn set_session_kinds(given: &mut Given, settings: &mut Settings) {
     given.boolean(&mut settings.read_only_mode, "readonlymode.enabled");
 }
 
+/// What clients want kept, and how many of them come.
+fn set_kept_limits(given: &mut Given, settings: &mut Settings) {
+    let watches = "watches (0 for no limit)";
+    given.number(&mut settings.watches_per_conn_max, "watchesPerConnectionMax", watches, 0..=INT_MAX);
+    given.number(&mut settings.watches_max, "watchesMax", watches, 0..=INT_MAX);
+    let ephemerals = "ephemerals (0 for no limit)";
+    given.number(
+        &mut settings.ephemerals_per_session_max,
+        "ephemeralsPerSessionMax",
+        ephemerals,
+        0..=INT_MAX,
+    );
+    let throttle = &mut settings.connection_throttle;
+    let tokens = "connections (0 for no limit)";
+    given.number(&mut throttle.tokens_max, "connection_throttle_tokens", tokens, 0..=INT_MAX);
+    given.number(&mut throttle.fill_ms, "connection_throttle_fill_time", "milliseconds", 1..=INT_MAX);
+    given.number(&mut throttle.fill_count, "connection_throttle_fill_count", "connections", 1..=INT_MAX);
+    given.boolean(&mut throttle.weighs, "connection_throttle_weight_enabled");
+    let (new, renew) = (&mut throttle.new_weight, &mut throttle.renew_weight);
+    given.number(new, "connection_throttle_global_session_weight", "tokens", 1..=INT_MAX);
+    given.number(renew, "connection_throttle_renew_session_weight", "tokens", 1..=INT_MAX);
+}
+
 fn set_lifetimes(given: &mut Given, settings: &mut Settings) {
     given.boolean(&mut settings.extended_types, "extendedTypesEnabled");
+    given.boolean(&mut settings.enforce_quota, "enforceQuota");
+    given.boolean(&mut settings.clickhouse_operations, "clickHouseOperationsEnabled");
     let (interval_ms, per_minute) =
         (&mut settings.container_check_interval_ms, &mut settings.container_deletions_per_minute_max);
     given.number(interval_ms, "znode.container.checkIntervalMs", "milliseconds", 1..=INT_MAX);

@@ -73,6 +73,10 @@ const USED: &[&str] = &[
     "peerTimeoutMs",
     "parkTimeoutMs",
     "clientThreads",
+    "clickHouseOperationsEnabled",
+    "watchesPerConnectionMax",
+    "watchesMax",
+    "ephemeralsPerSessionMax",
     "recentTxnBytesMax",
     "logSegmentBytes",
     "snapshotBytesOfLogMax",
@@ -83,6 +87,12 @@ const USED: &[&str] = &[
 
 const USED_PROPERTIES: &[&str] = &[
     "maxCnxns",
+    "connection_throttle_tokens",
+    "connection_throttle_fill_time",
+    "connection_throttle_fill_count",
+    "connection_throttle_weight_enabled",
+    "connection_throttle_global_session_weight",
+    "connection_throttle_renew_session_weight",
     "snapCount",
     "forceSync",
     "globalOutstandingLimit",
@@ -93,6 +103,7 @@ const USED_PROPERTIES: &[&str] = &[
     "observer.syncEnabled",
     "extendedTypesEnabled",
     "readonlymode.enabled",
+    "enforceQuota",
     "znode.container.checkIntervalMs",
     "znode.container.maxPerMinute",
     "znode.container.maxNeverUsedIntervalMs",
@@ -199,7 +210,6 @@ const KNOWN: &[(&[&str], Meaning)] = &[
     ),
     (&["closeSessionTxn.enabled"], NoMeaning("closing a session always logs what it takes along")),
     (&["emulate353TTLNodes"], NoMeaning("no data of ZooKeeper 3.5.3 is read")),
-    (&["enforceQuota"], NotYet("quotas are neither counted nor enforced")),
     // Limits and throttling.
     (
         &[
@@ -215,24 +225,18 @@ const KNOWN: &[(&[&str], Meaning)] = &[
     ),
     (
         &["largeRequestThreshold", "largeRequestMaxBytes"],
-        NotYet("jute.maxbuffer bounds one request, globalOutstandingLimit their number"),
+        NoMeaning("big requests share 16 MiB and wait for room in it; none ends its connection"),
     ),
     (&["jute.maxbuffer.extrasize"], NoMeaning("what was accepted can always be read back")),
     (
         &[
-            "connection_throttle_tokens",
-            "connection_throttle_fill_time",
-            "connection_throttle_fill_count",
             "connection_throttle_freeze_time",
             "connection_throttle_drop_increase",
             "connection_throttle_drop_decrease",
             "connection_throttle_decrease_ratio",
-            "connection_throttle_weight_enabled",
-            "connection_throttle_global_session_weight",
             "connection_throttle_local_session_weight",
-            "connection_throttle_renew_session_weight",
         ],
-        NotYet("maxClientCnxns and maxCnxns limit connections, not their rate"),
+        NoMeaning("connections are refused when the tokens are used up, and not by chance before that"),
     ),
     // Log and snapshots.
     (&["preAllocSize"], NoMeaning("logSegmentBytes is the size of a file of the log")),

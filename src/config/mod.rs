@@ -30,6 +30,7 @@ mod properties;
 mod report;
 mod secret;
 mod settings;
+mod throttle;
 mod toml_file;
 
 use std::path::Path;
@@ -40,6 +41,7 @@ pub use auth::{AuthSettings, DigestAlg, QuorumAuth};
 pub use report::{ConfigError, Notice, Place, Problem, Severity};
 pub use secret::Secret;
 pub use settings::{FourLetterWords, Settings};
+pub use throttle::ThrottleSettings;
 
 /// Settings that can be used, and what the log should say about the file they came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

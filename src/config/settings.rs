@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::address::{ListenAddr, PeerRole, ServerAddr};
 use super::audit::AuditSettings;
 use super::auth::AuthSettings;
+use super::throttle::ThrottleSettings;
 use crate::ids::ServerId;
 
 const MIB: u64 = 1024 * 1024;
@@ -57,6 +58,20 @@ pub struct Settings {
     /// `maxCnxns`: client connections in all. 0 by default, as in ZooKeeper: only the file descriptors are the limit.
     pub conns_max: u32,
 
+    /// `connection_throttle_*`: how many clients may connect in a while. Any number by default, as in ZooKeeper.
+    pub connection_throttle: ThrottleSettings,
+
+    /// `watchesPerConnectionMax`: watches that a client can have at a server; 0: no limit. A million by default: far more
+    /// than anybody keeps an eye on, and a few hundred MiB.
+    pub watches_per_conn_max: u32,
+
+    /// `watchesMax`: watches of all clients of a server; 0: no limit. Ten million by default.
+    pub watches_max: u32,
+
+    /// `ephemeralsPerSessionMax`: ephemerals that a session can have; 0: no limit. A million by default: its end deletes
+    /// them all.
+    pub ephemerals_per_session_max: u32,
+
     /// `globalOutstandingLimit`: requests of clients that are being worked on; connections are not read while there
     /// are more. 1000 by default, as in ZooKeeper: deep enough to fill batches, and bounded memory.
     pub outstanding_requests_max: u32,
@@ -83,6 +98,14 @@ pub struct Settings {
 
     /// `extendedTypesEnabled`: znodes can have a time to live. False by default, as in ZooKeeper.
     pub extended_types: bool,
+
+    /// `enforceQuota`: what goes beyond the hard limit of a quota is refused, and beyond a soft one told in the log. False
+    /// by default, as in ZooKeeper: quotas are only counted.
+    pub enforce_quota: bool,
+
+    /// `clickHouseOperationsEnabled`: what ClickHouse Keeper offers beyond ZooKeeper is offered here too. False by default:
+    /// to all other clients these operations are unknown ones.
+    pub clickhouse_operations: bool,
 
     /// `znode.container.checkIntervalMs`: pause between two searches for containers and znodes with a time to live whose
     /// time has come. A minute by default, as in ZooKeeper.
@@ -174,6 +197,10 @@ impl Settings {
             session_timeout_ms_max: 20 * tick_ms,
             conns_per_address_max: 60,
             conns_max: 0,
+            connection_throttle: ThrottleSettings::default(),
+            watches_per_conn_max: 1_000_000,
+            watches_max: 10_000_000,
+            ephemerals_per_session_max: 1_000_000,
             outstanding_requests_max: 1000,
             frame_bytes_max: 0xfffff,
             four_letter_words: FourLetterWords::default(),
@@ -181,6 +208,8 @@ impl Settings {
             local_sessions_upgrading: false,
             read_only_mode: false,
             extended_types: false,
+            enforce_quota: false,
+            clickhouse_operations: false,
             container_check_interval_ms: 60_000,
             container_deletions_per_minute_max: 10_000,
             container_unused_ms_max: 0,

@@ -44,7 +44,12 @@ const EVERY_KEY: &str = "dataDir=/d\ndataLogDir=/l\nclientPort=2182\nclientPortA
     globalOutstandingLimit=2000\njute.maxbuffer=0x3fffff\nquorumListenOnAllIPs=true\n\
     4lw.commands.whitelist=stat, ruok\ncnxTimeout=700\npeerHeartbeatMs=20\npeerTimeoutMs=200\n\
     parkTimeoutMs=300\nclientThreads=4\nrecentTxnBytesMax=1\nlogSegmentBytes=8192\n\
-    snapshotBytesOfLogMax=16384\nextendedTypesEnabled=true\nznode.container.checkIntervalMs=10\n\
+    snapshotBytesOfLogMax=16384\nextendedTypesEnabled=true\nenforceQuota=true\nclickHouseOperationsEnabled=true\n\
+    watchesPerConnectionMax=11\nwatchesMax=12\nephemeralsPerSessionMax=13\n\
+    connection_throttle_tokens=14\nconnection_throttle_fill_time=15\n\
+    connection_throttle_fill_count=16\nconnection_throttle_weight_enabled=true\n\
+    connection_throttle_global_session_weight=17\n\
+    zookeeper.connection_throttle_renew_session_weight=18\nznode.container.checkIntervalMs=10\n\
     observer.reconnectDelayMs=40\nzookeeper.znode.container.maxPerMinute=20\nznode.container.maxNeverUsedIntervalMs=30\n\
     localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\nreadonlymode.enabled=true\n\
     server.2=b:2888:3888\nserver.1=[::1]:2888:3888\n";
@@ -54,6 +59,15 @@ fn server(id: u8, host: &str) -> ServerAddr {
     let (id, host, role) = (ServerId(id), host.to_string(), PeerRole::EQUAL);
     ServerAddr { id, host, quorum_port: 2888, election_port: 3888, role, client: None }
 }
+/// The part of [`EVERY_KEY`] that is about clients that come.
+const EVERY_KEY_THROTTLE: ThrottleSettings = ThrottleSettings {
+    tokens_max: 14,
+    fill_ms: 15,
+    fill_count: 16,
+    weighs: true,
+    new_weight: 17,
+    renew_weight: 18,
+};
 
 #[test]
 fn every_key_reaches_its_setting() {
@@ -71,6 +85,10 @@ fn every_key_reaches_its_setting() {
         session_timeout_ms_max: 90_000,
         conns_per_address_max: 0,
         conns_max: 5000,
+        connection_throttle: EVERY_KEY_THROTTLE,
+        watches_per_conn_max: 11,
+        watches_max: 12,
+        ephemerals_per_session_max: 13,
         outstanding_requests_max: 2000,
         frame_bytes_max: 0x3fffff,
         four_letter_words: FourLetterWords {
@@ -81,6 +99,8 @@ fn every_key_reaches_its_setting() {
         local_sessions_upgrading: true,
         read_only_mode: true,
         extended_types: true,
+        enforce_quota: true,
+        clickhouse_operations: true,
         container_check_interval_ms: 10,
         container_deletions_per_minute_max: 20,
         container_unused_ms_max: 30,

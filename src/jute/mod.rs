@@ -15,6 +15,7 @@ mod connect;
 mod error_code;
 mod event;
 mod frame;
+mod keeper;
 mod multi;
 mod op_code;
 mod reader;
@@ -35,6 +36,7 @@ pub use connect::{
 pub use error_code::ErrorCode;
 pub use event::{EventKind, WatchEvent, decode_event, encode_event, lineage};
 pub use frame::{FrameError, frame, next_frame};
+pub use keeper::{KeeperOp, ListFilter};
 pub use multi::{MultiOp, MultiResult, ReadOp, ReadResult};
 pub use op_code::{AddWatchMode, CreateMode, OpCode, WatcherType, xid};
 pub use reader::{DecodeError, Reader};

@@ -4,7 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::writer::{put_bool, put_nullable_buffer, put_stat, put_str, put_strs};
-use super::{Create, CreateMode, CreateOp, DecodeError, ErrorCode, OpCode, Reader, Stat};
+use super::{Create, CreateMode, CreateOp, DecodeError, ErrorCode, KeeperOp, OpCode, Reader, Stat};
 
 /// The operation code of a failed operation's result.
 const OP_ERROR: i32 = -1;
@@ -37,6 +37,8 @@ pub enum MultiOp<'a> {
         /// the version it must have; -1 is any
         version: i32,
     },
+    /// of ClickHouse Keeper
+    Keeper(KeeperOp<'a>),
     /// an operation code that is not allowed in a multi, or not offered
     Unimplemented {
         /// as it came
@@ -65,6 +67,13 @@ pub enum MultiResult {
     SetData(Stat),
     /// check
     Check,
+    /// CreateIfNotExists
+    CreateIfNotExists {
+        /// the path with its sequence number, if it was made
+        path: String,
+    },
+    /// one of ClickHouse Keeper's other operations
+    Keeper(OpCode),
     /// the multi failed: this operation's own code, 0 before the failing one, -2 after it
     Error(ErrorCode),
 }
@@ -130,6 +139,7 @@ impl MultiOp<'_> {
             MultiOp::Delete { .. } => OpCode::Delete as i32,
             MultiOp::SetData { .. } => OpCode::SetData as i32,
             MultiOp::Check { .. } => OpCode::Check as i32,
+            MultiOp::Keeper(op) => op.code() as i32,
             MultiOp::Unimplemented { op } => *op,
         }
     }
@@ -181,9 +191,13 @@ pub(super) fn decode_multi<'a>(reader: &mut Reader<'a>) -> Result<Vec<MultiOp<'a
             return Ok(ops);
         }
         let op = match OpCode::try_from(header.op) {
-            Ok(code @ (OpCode::Create | OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl)) => {
-                MultiOp::Create(Create::decode(reader, code, true)?.for_multi())
-            }
+            Ok(
+                code @ (OpCode::Create
+                | OpCode::Create2
+                | OpCode::CreateContainer
+                | OpCode::CreateTtl
+                | OpCode::CreateIfNotExists),
+            ) => MultiOp::Create(Create::decode(reader, code, true)?.for_multi()),
             Ok(OpCode::Delete) => MultiOp::Delete { path: reader.str()?, version: reader.i32()? },
             Ok(OpCode::SetData) => MultiOp::SetData {
                 path: reader.str()?,
@@ -191,6 +205,9 @@ pub(super) fn decode_multi<'a>(reader: &mut Reader<'a>) -> Result<Vec<MultiOp<'a
                 version: reader.i32()?,
             },
             Ok(OpCode::Check) => MultiOp::Check { path: reader.str()?, version: reader.i32()? },
+            Ok(code @ (OpCode::CheckNotExists | OpCode::CheckStat | OpCode::RemoveRecursive)) => {
+                MultiOp::Keeper(KeeperOp::decode(reader, code)?)
+            }
             _ => {
                 ops.push(MultiOp::Unimplemented { op: header.op });
                 return Ok(ops);
@@ -215,6 +232,7 @@ pub(super) fn encode_multi(ops: &[MultiOp<'_>], out: &mut BytesMut) {
                 put_nullable_buffer(out, *data);
                 out.put_i32(*version);
             }
+            MultiOp::Keeper(op) => op.encode(out),
             MultiOp::Unimplemented { .. } => {}
         }
     }
@@ -323,6 +341,8 @@ pub(super) fn decode_multi_results(reader: &mut Reader<'_>) -> Result<Vec<MultiR
             OpCode::Delete => MultiResult::Delete,
             OpCode::SetData => MultiResult::SetData(reader.stat()?),
             OpCode::Check => MultiResult::Check,
+            OpCode::CreateIfNotExists => MultiResult::CreateIfNotExists { path: reader.str()?.to_owned() },
+            OpCode::CheckNotExists | OpCode::CheckStat | OpCode::RemoveRecursive => MultiResult::Keeper(op),
             _ => return Ok(None),
         }))
     })
@@ -348,6 +368,11 @@ pub(super) fn encode_multi_results(results: &[MultiResult], out: &mut BytesMut) 
                 put_stat(out, stat);
             }
             MultiResult::Check => header(OpCode::Check).encode(out),
+            MultiResult::CreateIfNotExists { path } => {
+                header(OpCode::CreateIfNotExists).encode(out);
+                put_str(out, path);
+            }
+            MultiResult::Keeper(op) => header(*op).encode(out),
             MultiResult::Error(code) => encode_failed(*code, out),
         }
     }

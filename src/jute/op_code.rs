@@ -74,10 +74,28 @@ wire_enum! {
         AddWatch = 106,
         /// whoAmI
         WhoAmI = 107,
+        /// ClickHouse Keeper: getChildren of one kind of children
+        FilteredList = 500,
+        /// ClickHouse Keeper: check that a znode is not there
+        CheckNotExists = 501,
+        /// ClickHouse Keeper: create that is content with a znode that is there
+        CreateIfNotExists = 502,
+        /// ClickHouse Keeper: delete of a znode with all below it
+        RemoveRecursive = 503,
+        /// ClickHouse Keeper: check of the whole Stat
+        CheckStat = 504,
         /// internal to a server
         CreateSession = -10,
         /// closeSession
         CloseSession = -11,
+    }
+}
+
+impl OpCode {
+    /// True for what ClickHouse Keeper has beyond ZooKeeper, which is answered only where it is enabled.
+    pub fn is_of_keeper(self) -> bool {
+        use OpCode::*;
+        matches!(self, FilteredList | CheckNotExists | CreateIfNotExists | RemoveRecursive | CheckStat)
     }
 }
 

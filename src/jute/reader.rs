@@ -110,6 +110,11 @@ impl<'a> Reader<'a> {
         Ok(self.array::<1>()? != [0])
     }
 
+    /// `byte`
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        Ok(self.array::<1>()?[0])
+    }
+
     /// A length or count; -1 stands for null.
     fn len(&mut self) -> Result<Option<usize>, DecodeError> {
         match self.i32()? {

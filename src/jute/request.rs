@@ -4,7 +4,9 @@ use bytes::{BufMut, BytesMut};
 
 use super::multi::{ReadOp, decode_multi, decode_multi_read, encode_multi, encode_multi_read};
 use super::writer::{put_acl, put_bool, put_buffer, put_nullable_buffer, put_str, put_strs};
-use super::{Acl, AddWatchMode, DecodeError, MultiOp, OpCode, Reader, WatcherType, frame};
+use super::{
+    Acl, AddWatchMode, DecodeError, KeeperOp, ListFilter, MultiOp, OpCode, Reader, WatcherType, frame,
+};
 use crate::ids::{Xid, Zxid};
 
 /// What stands before every request.
@@ -153,6 +155,17 @@ pub enum Request<'a> {
     },
     /// whoAmI
     WhoAmI,
+    /// FilteredList of ClickHouse Keeper: answered as getChildren2
+    FilteredList {
+        /// the parent
+        path: &'a str,
+        /// leave a watch
+        watch: bool,
+        /// which children
+        filter: ListFilter,
+    },
+    /// a write, or a check, of ClickHouse Keeper
+    Keeper(KeeperOp<'a>),
     /// ping
     Ping,
     /// closeSession
@@ -188,6 +201,8 @@ pub enum CreateOp {
     Create2,
     /// createContainer: so is this, and it makes a container whatever the flags
     Container,
+    /// CreateIfNotExists of ClickHouse Keeper: a znode that is there is as good as a new one
+    IfNotExists,
     /// createTTL: the same for a time to live
     Ttl {
         /// ms
@@ -238,6 +253,8 @@ impl Request<'_> {
             Request::GetEphemerals { .. } => OpCode::GetEphemerals,
             Request::GetAllChildrenNumber { .. } => OpCode::GetAllChildrenNumber,
             Request::WhoAmI => OpCode::WhoAmI,
+            Request::FilteredList { .. } => OpCode::FilteredList,
+            Request::Keeper(op) => op.code(),
             Request::Ping => OpCode::Ping,
             Request::CloseSession => OpCode::CloseSession,
             Request::Unimplemented { op } => return *op,
@@ -253,13 +270,14 @@ impl<'a> Create<'a> {
             CreateOp::Create => OpCode::Create,
             CreateOp::Create2 => OpCode::Create2,
             CreateOp::Container => OpCode::CreateContainer,
+            CreateOp::IfNotExists => OpCode::CreateIfNotExists,
             CreateOp::Ttl { .. } => OpCode::CreateTtl,
         }
     }
 
     /// True if the Stat is in the answer.
     pub fn with_stat(&self) -> bool {
-        self.op != CreateOp::Create
+        !matches!(self.op, CreateOp::Create | CreateOp::IfNotExists)
     }
 
     /// Reads what follows the header of a create with this code. A null list is one that is refused as INVALIDACL; in a
@@ -279,6 +297,7 @@ impl<'a> Create<'a> {
             OpCode::Create => CreateOp::Create,
             OpCode::Create2 => CreateOp::Create2,
             OpCode::CreateContainer => CreateOp::Container,
+            OpCode::CreateIfNotExists => CreateOp::IfNotExists,
             OpCode::CreateTtl => CreateOp::Ttl { ttl_ms: reader.i64()? },
             _ => return Err(DecodeError::UnknownCode { what: "create", code: code as i32 }),
         };
@@ -298,6 +317,13 @@ impl<'a> Create<'a> {
 }
 
 impl<'a> SetWatches<'a> {
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        let lists = [&self.data, &self.exist, &self.child, &self.persistent, &self.persistent_recursive];
+        lists.into_iter().map(Vec::len).sum()
+    }
+
     /// The older operation, as long as it can say everything.
     fn op(&self) -> OpCode {
         let is_old = self.persistent.is_empty() && self.persistent_recursive.is_empty();
@@ -344,9 +370,11 @@ pub fn decode_request(op: i32, body: &[u8]) -> Result<Request<'_>, DecodeError> 
     };
     let mut reader = Reader::new(body);
     Ok(match known {
-        OpCode::Create | OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
-            Request::Create(Create::decode(&mut reader, known, false)?)
-        }
+        OpCode::Create
+        | OpCode::Create2
+        | OpCode::CreateContainer
+        | OpCode::CreateTtl
+        | OpCode::CreateIfNotExists => Request::Create(Create::decode(&mut reader, known, false)?),
         OpCode::Delete => Request::Delete { path: reader.str()?, version: reader.i32()? },
         OpCode::Exists => Request::Exists { path: reader.str()?, watch: reader.bool()? },
         OpCode::GetData => Request::GetData { path: reader.str()?, watch: reader.bool()? },
@@ -391,6 +419,13 @@ pub fn decode_request(op: i32, body: &[u8]) -> Result<Request<'_>, DecodeError> 
         OpCode::GetEphemerals => Request::GetEphemerals { prefix: reader.nullable_str()? },
         OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber { path: reader.str()? },
         OpCode::WhoAmI => Request::WhoAmI,
+        OpCode::FilteredList => {
+            let (path, watch) = (reader.str()?, reader.bool()?);
+            Request::FilteredList { path, watch, filter: i32::from(reader.u8()?).try_into()? }
+        }
+        OpCode::CheckNotExists | OpCode::CheckStat | OpCode::RemoveRecursive => {
+            Request::Keeper(KeeperOp::decode(&mut reader, known)?)
+        }
         OpCode::Ping => Request::Ping,
         OpCode::CloseSession => Request::CloseSession,
         _ => Request::Unimplemented { op },
@@ -442,6 +477,12 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
         Request::MultiRead(ops) => encode_multi_read(ops, out),
         Request::GetEphemerals { prefix } => put_nullable_buffer(out, prefix.map(str::as_bytes)),
         Request::GetAllChildrenNumber { path } => put_str(out, path),
+        Request::FilteredList { path, watch, filter } => {
+            put_str(out, path);
+            put_bool(out, *watch);
+            out.put_u8(*filter as u8);
+        }
+        Request::Keeper(op) => op.encode(out),
         Request::WhoAmI | Request::Ping | Request::CloseSession | Request::Unimplemented { .. } => {}
     }
 }

@@ -116,7 +116,7 @@ pub fn encode_response(response: &Response, out: &mut BytesMut) {
 pub fn decode_response(op: i32, body: &[u8]) -> Result<Response, DecodeError> {
     let mut reader = Reader::new(body);
     Ok(match OpCode::try_from(op)? {
-        OpCode::Create => Response::Create { path: reader.str()?.to_owned() },
+        OpCode::Create | OpCode::CreateIfNotExists => Response::Create { path: reader.str()?.to_owned() },
         OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
             Response::Create2 { path: reader.str()?.to_owned(), stat: reader.stat()? }
         }
@@ -130,7 +130,9 @@ pub fn decode_response(op: i32, body: &[u8]) -> Result<Response, DecodeError> {
             Response::Acl { acl: reader.nullable_acl()?.unwrap_or_default(), stat: reader.stat()? }
         }
         OpCode::GetChildren => Response::Children { children: reader.names()?, stat: None },
-        OpCode::GetChildren2 => Response::Children { children: reader.names()?, stat: Some(reader.stat()?) },
+        OpCode::GetChildren2 | OpCode::FilteredList => {
+            Response::Children { children: reader.names()?, stat: Some(reader.stat()?) }
+        }
         OpCode::Multi => Response::Multi(decode_multi_results(&mut reader)?),
         OpCode::AddWatch => {
             let _always_zero = reader.i32()?;

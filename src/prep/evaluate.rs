@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::overlay::{Node, Overlay, SessionState};
+use super::usage::Difference;
 use super::{Context, Limits};
 use crate::jute::{Acl, Create, CreateMode, CreateOp, ErrorCode, perms};
 use crate::mutants::{Mutant, has};
@@ -36,13 +37,15 @@ pub(super) struct Evaluation<'a> {
 impl Evaluation<'_> {
     /// Looked at in this order: flags (BADARGUMENTS, UNIMPLEMENTED), session, a path without a parent
     /// (BADARGUMENTS), ACL (INVALIDACL), parent (NONODE), CREATE on the parent (NOAUTH), the path with its number
-    /// (BADARGUMENTS), NODEEXISTS, NOCHILDRENFOREPHEMERALS, size. So a bad path below an absent parent is NONODE.
+    /// (BADARGUMENTS), NODEEXISTS, NOCHILDRENFOREPHEMERALS, quota and number of
+    /// ephemerals (QUOTAEXCEEDED), size. So a bad path below an absent parent is NONODE.
     ///
     /// What lifetime the znode gets is said by the operation; the flags only have to fit, as in ZooKeeper.
     pub fn create(&mut self, create: &Create<'_>) -> Result<op::Op, ErrorCode> {
         let mode = CreateMode::try_from(create.flags).map_err(|_| ErrorCode::BadArguments)?;
         let lifetime = self.lifetime(mode, create.op)?;
         self.check_session()?;
+        self.check_writable(create.path)?;
         let parent_path = parent_of(create.path).ok_or(ErrorCode::BadArguments)?;
         let acl = self.fixed_acl(&create.acl)?;
         let mut parent = self.node(parent_path)?;
@@ -56,16 +59,25 @@ impl Evaluation<'_> {
         };
         path::validate(&path).map_err(|_| ErrorCode::BadArguments)?;
         if self.node(&path).is_ok() {
-            return Err(ErrorCode::NodeExists);
+            return match create.op {
+                CreateOp::IfNotExists => Ok(op::Op::Check(txn::Check { path: path.into_owned() })),
+                _ => Err(ErrorCode::NodeExists),
+            };
         }
         if Lifetime::of(parent.ephemeral_owner).is_ephemeral() {
             return Err(ErrorCode::NoChildrenForEphemerals);
+        }
+        let data_bytes = create.data.map_or(0, <[u8]>::len) as u32;
+        self.overlay.charge(self.tree, &path, Difference { count: 1, bytes: i64::from(data_bytes) })?;
+        if let Lifetime::Session(owner) = lifetime {
+            self.overlay.charge_ephemeral(self.tree, owner, self.limits.ephemerals_per_session_max)?;
         }
         self.check_data_size(create.data)?;
         self.check_acl_size(&acl)?;
 
         parent.created_children = parent.created_children.wrapping_add(1);
         parent.num_children += 1;
+        parent.pzxid = self.context.zxid;
         let parent_cversion = parent.created_children;
         self.overlay.put(parent_path, Some(parent));
         let ephemeral_owner = lifetime.owner();
@@ -75,7 +87,11 @@ impl Evaluation<'_> {
             aversion: 0,
             created_children: 0,
             num_children: 0,
+            data_bytes,
             ephemeral_owner,
+            czxid: self.context.zxid,
+            mzxid: self.context.zxid,
+            pzxid: self.context.zxid,
             acl: Some(acl.into()),
         };
         self.overlay.put(&path, Some(node));
@@ -93,6 +109,7 @@ impl Evaluation<'_> {
             return Err(ErrorCode::Unimplemented);
         }
         match op {
+            CreateOp::IfNotExists if !self.limits.keeper_operations => Err(ErrorCode::Unimplemented),
             CreateOp::Ttl { ttl_ms } if mode.has_ttl() => {
                 let ms = u64::try_from(ttl_ms).map_err(|_| ErrorCode::BadArguments)?;
                 let is_in_bounds = (1..=TTL_MS_MAX).contains(&ms);
@@ -103,7 +120,7 @@ impl Evaluation<'_> {
             CreateOp::Container => Ok(Lifetime::Container),
             _ if mode.is_ephemeral() && self.context.is_local => Err(ErrorCode::EphemeralOnLocalSession),
             _ if mode.is_ephemeral() => Ok(Lifetime::Session(self.context.session_id)),
-            CreateOp::Create | CreateOp::Create2 => Ok(Lifetime::Unlimited),
+            CreateOp::Create | CreateOp::Create2 | CreateOp::IfNotExists => Ok(Lifetime::Unlimited),
         }
     }
 
@@ -111,6 +128,7 @@ impl Evaluation<'_> {
     /// parent (NOAUTH), NONODE, BADVERSION, NOTEMPTY. The path is not checked otherwise: a bad one is not there.
     pub fn delete(&mut self, path: &str, version: i32) -> Result<op::Op, ErrorCode> {
         self.check_session()?;
+        self.check_writable(path)?;
         let parent_path = parent_of(path).filter(|_| !path::is_fixed(path)).ok_or(ErrorCode::BadArguments)?;
         let parent = self.node(parent_path)?;
         self.check_permission(parent_path, &parent, perms::DELETE)?;
@@ -123,12 +141,17 @@ impl Evaluation<'_> {
         Ok(op::Op::Delete(txn::Delete { path: path.to_owned() }))
     }
 
-    /// Looked at in this order: session, path (BADARGUMENTS), NONODE, WRITE (NOAUTH), BADVERSION, size.
+    /// Looked at in this order: session, path (BADARGUMENTS), NONODE, WRITE (NOAUTH), quota (QUOTAEXCEEDED), BADVERSION,
+    /// size.
     pub fn set_data(&mut self, path: &str, data: Option<&[u8]>, version: i32) -> Result<op::Op, ErrorCode> {
         let mut node = self.permitted_node(path, perms::WRITE)?;
+        let data_bytes = data.map_or(0, <[u8]>::len) as u32;
+        let bytes = i64::from(data_bytes) - i64::from(std::mem::replace(&mut node.data_bytes, data_bytes));
+        self.overlay.charge(self.tree, path, Difference { count: 0, bytes })?;
         check_version(node.version, version)?;
         self.check_data_size(data)?;
         node.version = next_version(node.version);
+        node.mzxid = self.context.zxid;
         let version = node.version;
         self.overlay.put(path, Some(node));
         Ok(op::Op::SetData(txn::SetData {
@@ -162,19 +185,20 @@ impl Evaluation<'_> {
         Ok(op::Op::Check(txn::Check { path: path.to_owned() }))
     }
 
-    fn permitted_node(&self, path: &str, perm: i32) -> Result<Node, ErrorCode> {
+    pub(super) fn permitted_node(&self, path: &str, perm: i32) -> Result<Node, ErrorCode> {
         self.check_session()?;
         path::validate(path).map_err(|_| ErrorCode::BadArguments)?;
+        self.check_writable(path)?;
         let node = self.node(path)?;
         self.check_permission(path, &node, perm)?;
         Ok(node)
     }
 
-    fn node(&self, path: &str) -> Result<Node, ErrorCode> {
+    pub(super) fn node(&self, path: &str) -> Result<Node, ErrorCode> {
         self.overlay.node(self.tree, path).ok_or(ErrorCode::NoNode)
     }
 
-    fn check_session(&self) -> Result<(), ErrorCode> {
+    pub(super) fn check_session(&self) -> Result<(), ErrorCode> {
         match self.overlay.session(self.sessions, self.context.session_id) {
             Some(SessionState::Open) => Ok(()),
             None if self.context.is_local => Ok(()),
@@ -182,7 +206,7 @@ impl Evaluation<'_> {
         }
     }
 
-    fn check_permission(&self, path: &str, node: &Node, perm: i32) -> Result<(), ErrorCode> {
+    pub(super) fn check_permission(&self, path: &str, node: &Node, perm: i32) -> Result<(), ErrorCode> {
         let permitted = match &node.acl {
             Some(pending) => acl::permits(pending, perm, self.context.auth, self.rules),
             None => {

@@ -10,11 +10,15 @@
 //! session (SESSIONMOVED) is for the caller to know.
 
 mod evaluate;
+mod keeper;
 mod overlay;
+mod usage;
 
 use std::fmt;
 
 use prost::Message;
+
+pub use self::usage::Exceeded;
 
 use self::evaluate::Evaluation;
 use self::overlay::{Overlay, SessionState};
@@ -37,6 +41,12 @@ pub struct Limits {
     pub txn_bytes_max: usize,
     /// znodes can have a time to live (`extendedTypesEnabled`)
     pub has_ttls: bool,
+    /// quotas bind (`enforceQuota`); otherwise they are only counted
+    pub enforces_quotas: bool,
+    /// ClickHouse Keeper's operations are answered (`clickHouseOperationsEnabled`); what is below `/keeper` is the server's
+    pub keeper_operations: bool,
+    /// ephemerals that a session can have; 0: no limit
+    pub ephemerals_per_session_max: u32,
 }
 
 /// Who asks, and the place in the history that the transaction would take.
@@ -85,7 +95,7 @@ pub struct Prep {
 impl Prep {
     /// Nothing is proposed yet.
     pub fn new(limits: Limits, rules: Rules, hash_seed: u64) -> Prep {
-        Prep { limits, rules, overlay: Overlay::new(hash_seed) }
+        Prep { limits, rules, overlay: Overlay::new(hash_seed, &limits) }
     }
 
     /// Judges a request that would change something. With a transaction, the caller must propose it at
@@ -204,6 +214,11 @@ impl Prep {
         self.overlay.clear();
     }
 
+    /// What went, or would have gone, beyond a quota since the last call: for the log.
+    pub fn take_exceeded(&mut self) -> Vec<Exceeded> {
+        self.overlay.take_exceeded()
+    }
+
     /// How many changes are remembered because they are not applied yet.
     pub fn pending(&self) -> usize {
         self.overlay.pending()
@@ -243,6 +258,7 @@ fn single(evaluation: &mut Evaluation<'_>, request: &Request<'_>) -> Result<Op, 
         Request::SetData { path, data, version } => evaluation.set_data(path, *data, *version)?,
         Request::SetAcl { path, acl, version } => evaluation.set_acl(path, acl, *version)?,
         Request::Check { path, version } => evaluation.check(path, *version)?,
+        Request::Keeper(op) => evaluation.keeper_op(op)?,
         _ => return Err(ErrorCode::Unimplemented),
     };
     Ok(Op { op: Some(op) })
@@ -251,7 +267,8 @@ fn single(evaluation: &mut Evaluation<'_>, request: &Request<'_>) -> Result<Op, 
 /// All of the operations, each judged as if those before it were applied, or the codes for all of them. ZooKeeper
 /// reads the whole list before it judges the first, so what cannot be read fails the request as a whole.
 fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>, PrepError> {
-    if !ops.iter().all(is_readable) {
+    let has_keeper = evaluation.limits.keeper_operations;
+    if !ops.iter().all(|op| is_readable(op, has_keeper)) {
         return Err(ErrorCode::MarshallingError.into());
     }
     let (mut prepared, mut bytes) = (Vec::with_capacity(ops.len()), 0);
@@ -261,6 +278,7 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
             MultiOp::Delete { path, version } => evaluation.delete(path, *version),
             MultiOp::SetData { path, data, version } => evaluation.set_data(path, *data, *version),
             MultiOp::Check { path, version } => evaluation.check(path, *version),
+            MultiOp::Keeper(op) => evaluation.keeper_op(op),
             MultiOp::Unimplemented { .. } => Err(ErrorCode::Unimplemented),
         };
         match result {
@@ -283,8 +301,11 @@ fn multi(evaluation: &mut Evaluation<'_>, ops: &[MultiOp<'_>]) -> Result<Vec<Op>
 }
 
 /// Whether ZooKeeper's decoder takes the operation. Of creates it looks at the flags, except in createTTL.
-fn is_readable(op: &MultiOp<'_>) -> bool {
+fn is_readable(op: &MultiOp<'_>, has_keeper: bool) -> bool {
     match op {
+        MultiOp::Keeper(_) | MultiOp::Create(Create { op: CreateOp::IfNotExists, .. }) if !has_keeper => {
+            false
+        }
         MultiOp::Create(Create { op: CreateOp::Ttl { .. }, .. }) => true,
         MultiOp::Create(create) => CreateMode::try_from(create.flags).is_ok_and(|mode| !mode.has_ttl()),
         MultiOp::Unimplemented { .. } => false,

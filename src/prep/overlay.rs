@@ -6,9 +6,11 @@ use std::sync::Arc;
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
+use super::Limits;
 use super::evaluate::parent_of;
+use super::usage::{Difference, Exceeded, PendingUsage};
 use crate::ids::{SessionId, Zxid};
-use crate::jute::Acl;
+use crate::jute::{Acl, ErrorCode};
 use crate::mutants::{Mutant, has};
 use crate::session::Sessions;
 use crate::tree::{Lifetime, Tree};
@@ -21,7 +23,11 @@ pub(super) struct Node {
     /// the stored `cversion`: how many children were ever created
     pub created_children: i32,
     pub num_children: u32,
+    pub data_bytes: u32,
     pub ephemeral_owner: SessionId,
+    pub czxid: Zxid,
+    pub mzxid: Zxid,
+    pub pzxid: Zxid,
     /// `None`: the one that the tree has is still right
     pub acl: Option<Arc<[Acl]>>,
 }
@@ -50,6 +56,10 @@ struct Pending {
 enum Change {
     Node(Arc<str>),
     Session(SessionId),
+    /// What a session has more of ephemerals; less, if it is negative.
+    Ephemerals(SessionId, i64),
+    /// What a znode adds to the quota of this path.
+    Usage(Arc<str>, Difference),
 }
 
 /// The latest state of all that proposed transactions change, each entry with the zxid of its latest change.
@@ -60,24 +70,36 @@ pub(super) struct Overlay {
     sessions: BTreeMap<SessionId, (Zxid, SessionState)>,
     /// the owner and path of every ephemeral in `nodes`
     ephemerals: BTreeSet<(SessionId, Arc<str>)>,
+    /// the znodes in `nodes` that will be there, by their paths; `None` if nobody asks for them
+    alive: Option<BTreeSet<Arc<str>>>,
     /// in the order of their zxids; one for every zxid at which an entry changed
     changes: VecDeque<(Zxid, Change)>,
     /// what the entries of `nodes` were before the transaction that is being prepared, latest last
     undo: Vec<(Arc<str>, Option<Pending>)>,
     /// how long `changes` was then
     changes_before: usize,
+    /// what `changes` add to the ephemerals of sessions, where it is not 0; `None` if nobody looks at it
+    ephemeral_sums: Option<BTreeMap<SessionId, i64>>,
+    /// what `changes` add to quotas; `None` if nobody looks at them
+    usage: Option<PendingUsage>,
+    /// what went beyond a quota since somebody asked
+    exceeded: Vec<Exceeded>,
 }
 
 impl Overlay {
-    pub fn new(hash_seed: u64) -> Overlay {
+    pub fn new(hash_seed: u64, limits: &Limits) -> Overlay {
         Overlay {
             zxid: Zxid::ZERO,
             nodes: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             sessions: BTreeMap::new(),
             ephemerals: BTreeSet::new(),
+            alive: limits.keeper_operations.then(BTreeSet::new),
             changes: VecDeque::new(),
             undo: Vec::new(),
             changes_before: 0,
+            ephemeral_sums: (limits.ephemerals_per_session_max > 0).then(BTreeMap::new),
+            usage: limits.enforces_quotas.then(|| PendingUsage::new(hash_seed)),
+            exceeded: Vec::new(),
         }
     }
 
@@ -95,7 +117,10 @@ impl Overlay {
         while let Some((key, before)) = self.undo.pop() {
             self.replace(&key, before);
         }
-        self.changes.truncate(self.changes_before);
+        while self.changes.len() > self.changes_before {
+            let Some((_, change)) = self.changes.pop_back() else { break };
+            self.uncount(change);
+        }
     }
 
     /// A znode as it will be; `None` if it will not be there.
@@ -107,7 +132,11 @@ impl Overlay {
                 aversion: node.aversion(),
                 created_children: node.created_children(),
                 num_children: node.num_children(),
+                data_bytes: node.data_len() as u32,
                 ephemeral_owner: node.ephemeral_owner(),
+                czxid: node.czxid(),
+                mzxid: node.mzxid(),
+                pzxid: node.pzxid(),
                 acl: None,
             }),
         }
@@ -130,11 +159,93 @@ impl Overlay {
 
     /// Notes that a znode without children will be gone. It must be there.
     pub fn delete(&mut self, tree: &Tree, path: &str) {
+        let counts = self.usage.is_some() || self.ephemeral_sums.is_some();
+        if let Some(node) = counts.then(|| self.node(tree, path)).flatten() {
+            self.count(tree, path, Difference { count: -1, bytes: -i64::from(node.data_bytes) });
+            if let Lifetime::Session(owner) = Lifetime::of(node.ephemeral_owner) {
+                self.count_ephemeral(owner, -1);
+            }
+        }
         let parent_path = parent_of(path).expect("the path of a znode has a slash");
         let mut parent = self.node(tree, parent_path).expect("a znode has a parent");
         parent.num_children -= 1;
+        parent.pzxid = self.zxid;
         self.put(parent_path, Some(parent));
         self.put(path, None);
+    }
+
+    /// Takes room for a znode from the quota that it counts for, if quotas are enforced: QUOTAEXCEEDED if there is none.
+    pub fn charge(&mut self, tree: &Tree, path: &str, more: Difference) -> Result<(), ErrorCode> {
+        let Some(usage) = &self.usage else { return Ok(()) };
+        let Some(quota) = tree.quota_over(path) else { return Ok(()) };
+        usage.check(tree, quota, more, &mut self.exceeded)?;
+        self.count(tree, path, more);
+        Ok(())
+    }
+
+    /// Takes room for another ephemeral of a session: QUOTAEXCEEDED if it has as many as `most`; 0 is no limit.
+    pub fn charge_ephemeral(&mut self, tree: &Tree, owner: SessionId, most: u32) -> Result<(), ErrorCode> {
+        let Some(sums) = &self.ephemeral_sums else { return Ok(()) };
+        let pending = sums.get(&owner).copied().unwrap_or(0);
+        if tree.ephemerals_of(owner) as i64 + pending >= i64::from(most) {
+            return Err(ErrorCode::QuotaExceeded);
+        }
+        self.count_ephemeral(owner, 1);
+        Ok(())
+    }
+
+    fn count_ephemeral(&mut self, owner: SessionId, more: i64) {
+        if self.ephemeral_sums.is_some() {
+            self.add_ephemerals(owner, more);
+            self.changes.push_back((self.zxid, Change::Ephemerals(owner, more)));
+        }
+    }
+
+    fn add_ephemerals(&mut self, owner: SessionId, more: i64) {
+        let Some(sums) = &mut self.ephemeral_sums else { return };
+        let sum = sums.entry(owner).or_default();
+        *sum += more;
+        if *sum == 0 {
+            sums.remove(&owner);
+        }
+    }
+
+    /// Takes back what a change had counted.
+    fn uncount(&mut self, change: Change) {
+        match change {
+            Change::Ephemerals(owner, more) => self.add_ephemerals(owner, -more),
+            Change::Usage(quota, difference) => {
+                if let Some(usage) = &mut self.usage {
+                    usage.add(&quota, -difference);
+                }
+            }
+            Change::Node(_) | Change::Session(_) => {}
+        }
+    }
+
+    /// What went, or would have gone, beyond a quota since the last call.
+    pub fn take_exceeded(&mut self) -> Vec<Exceeded> {
+        std::mem::take(&mut self.exceeded)
+    }
+
+    fn count(&mut self, tree: &Tree, path: &str, more: Difference) {
+        let (Some(usage), Some((quota, _))) = (&mut self.usage, tree.quota_over(path)) else { return };
+        if more != Difference::default() {
+            let quota = Arc::from(quota);
+            usage.add(&quota, more);
+            self.changes.push_back((self.zxid, Change::Usage(quota, more)));
+        }
+    }
+
+    /// The znodes below a path that will be there and are about to change, in the order of the alphabet. Only where
+    /// `keeper_operations` are enabled.
+    pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a str> {
+        let prefix: Arc<str> = format!("{path}/").into();
+        let from = self.alive.iter().flat_map({
+            let prefix = prefix.clone();
+            move |alive| alive.range(prefix.clone()..)
+        });
+        from.map(|path| &**path).take_while(move |path| path.starts_with(&*prefix))
     }
 
     /// The ephemerals that the session will have, sorted.
@@ -177,6 +288,7 @@ impl Overlay {
                         self.sessions.remove(&id);
                     }
                 }
+                change @ (Change::Ephemerals(..) | Change::Usage(..)) => self.uncount(change),
             }
         }
         self.undo.clear();
@@ -187,9 +299,19 @@ impl Overlay {
         self.nodes.clear();
         self.sessions.clear();
         self.ephemerals.clear();
+        if let Some(alive) = &mut self.alive {
+            alive.clear();
+        }
         self.changes.clear();
         self.undo.clear();
         self.changes_before = 0;
+        if let Some(usage) = &mut self.usage {
+            usage.clear();
+        }
+        self.exceeded.clear();
+        if let Some(sums) = &mut self.ephemeral_sums {
+            sums.clear();
+        }
     }
 
     pub fn pending(&self) -> usize {
@@ -199,6 +321,12 @@ impl Overlay {
     /// Exchanges an entry and keeps the list of ephemerals right.
     fn replace(&mut self, key: &Arc<str>, pending: Option<Pending>) -> Option<Pending> {
         let after = owner(pending.as_ref());
+        if let Some(alive) = &mut self.alive {
+            match &pending {
+                Some(Pending { node: Some(_), .. }) => drop(alive.insert(key.clone())),
+                Some(Pending { node: None, .. }) | None => drop(alive.remove(key)),
+            }
+        }
         let before = match pending {
             Some(pending) => self.nodes.insert(key.clone(), pending),
             None => self.nodes.remove(key),

@@ -8,7 +8,8 @@ use super::io::{Answer, ForwardedRequest, Output};
 use super::local::Standing;
 use crate::ids::{ConnId, SessionId, Xid, Zxid};
 use crate::jute::{
-    ConnectResponse, ErrorCode, MultiOp, MultiResult, Request, Response, WatchEvent, decode_request,
+    ConnectResponse, Create, CreateOp, ErrorCode, MultiOp, MultiResult, Request, Response, WatchEvent,
+    decode_request,
 };
 use crate::mutants::{Mutant, has};
 use crate::session::PASSWORD_BYTES;
@@ -267,6 +268,9 @@ fn response(op: i32, body: &[u8], results: &[OpResult<'_>]) -> Option<Response> 
     }
     let [result] = results else { return None };
     Some(match (&request, result) {
+        // CreateIfNotExists found one.
+        (Request::Create(create), OpResult::Checked) => Response::Create { path: create.path.to_owned() },
+        (Request::Keeper(_), OpResult::Checked | OpResult::Deleted) => Response::Empty,
         (Request::Create(create), OpResult::Created { path, stat }) => {
             let path = path.to_string();
             if create.with_stat() {
@@ -287,6 +291,13 @@ fn response(op: i32, body: &[u8], results: &[OpResult<'_>]) -> Option<Response> 
 
 fn multi_result(op: &MultiOp<'_>, result: &OpResult<'_>) -> Option<MultiResult> {
     Some(match (op, result) {
+        (MultiOp::Create(create), OpResult::Checked) => {
+            MultiResult::CreateIfNotExists { path: create.path.to_owned() }
+        }
+        (MultiOp::Create(Create { op: CreateOp::IfNotExists, .. }), OpResult::Created { path, .. }) => {
+            MultiResult::CreateIfNotExists { path: path.to_string() }
+        }
+        (MultiOp::Keeper(op), OpResult::Checked | OpResult::Deleted) => MultiResult::Keeper(op.code()),
         (MultiOp::Create(create), OpResult::Created { path, stat }) => {
             let path = path.to_string();
             if create.with_stat() {

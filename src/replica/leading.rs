@@ -9,6 +9,7 @@ use super::Config;
 use super::io::{Answer, ForwardedRequest};
 use super::limited::Search;
 use super::local::Standing;
+use super::quota_log::QuotaLog;
 use super::state::State;
 use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
 use crate::jute::{ErrorCode, OpCode, Request, decode_request};
@@ -32,6 +33,7 @@ pub struct Leading {
     prep: Prep,
     expiry: Expiry,
     search: Search,
+    quota_log: QuotaLog,
     /// Which connection of a session is the newest, as far as this leader gave it out or heard of it.
     generations: BTreeMap<SessionId, u64>,
     /// The generations that local sessions got when this leader made them global.
@@ -77,6 +79,7 @@ impl Leading {
             prep: Prep::new(config.limits, config.acl_rules.clone(), config.hash_seed),
             expiry,
             search: Search::new(config.limited, now),
+            quota_log: QuotaLog::default(),
             generations: BTreeMap::new(),
             upgraded: BTreeMap::new(),
             next_generation: u64::from(epoch.0) << 32,
@@ -89,7 +92,9 @@ impl Leading {
     /// replaced without knowing it must not refuse by an older state, and whoever is refused has its place in the order.
     /// Only a connection that was left gets none: it is closed, and knows nothing by it.
     pub fn judge(&mut self, scene: &mut Scene<'_>, origin: ServerId, request: &ForwardedRequest) -> Judged {
-        match self.try_judge(scene, origin, request) {
+        let judged = self.try_judge(scene, origin, request);
+        self.quota_log.tell(self.prep.take_exceeded(), scene.now);
+        match judged {
             Ok(judged) => judged,
             Err(error) if error.code == ErrorCode::SessionMoved => {
                 let after = scene.zab.last_logged();

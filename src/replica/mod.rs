@@ -18,10 +18,12 @@ mod connect;
 mod deliver;
 mod digests;
 mod io;
+mod keeper;
 mod leading;
 mod limited;
 mod local;
 mod peers;
+mod quota_log;
 mod read;
 mod replay;
 mod state;
@@ -39,9 +41,10 @@ pub use limited::LimitedConfig;
 pub use local::{LocalConfig, Standing};
 pub use replay::Replay;
 pub use state::{Image, State, StateError, StateLoadError};
-pub use status::Status;
+pub use status::{NamespaceQuota, Status};
 
 pub use crate::prep::Limits;
+pub use crate::tree::Usage;
 pub use crate::tree::acl::Rules as AclRules;
 pub use crate::zab::{Config as ZabConfig, Recovered as ZabRecovered};
 
@@ -82,6 +85,10 @@ pub struct Config {
     pub acl_rules: AclRules,
     /// there is an audit log to be told
     pub audits: bool,
+    /// watches of one client of this server; 0: no limit
+    pub watches_per_conn_max: usize,
+    /// watches of all clients of this server; 0: no limit
+    pub watches_max: usize,
     /// how containers and znodes with a time to live end
     pub limited: LimitedConfig,
     /// which sessions only this server knows
@@ -102,6 +109,8 @@ pub struct Replica {
     /// Since when there is no leader.
     looking_since: Tick,
     state: State,
+    /// What is below `/keeper`, where ClickHouse Keeper's operations are enabled.
+    keeper: Option<crate::tree::Tree>,
     watches: Watches,
     clients: Clients,
     session_ids: SessionIds,
@@ -155,6 +164,7 @@ impl Replica {
             zab: Zab::new(config.zab.clone(), recovered, now),
             role: Role::Looking,
             looking_since: now,
+            keeper: config.limits.keeper_operations.then(|| keeper::tree(config.hash_seed)),
             watches: Watches::new(config.hash_seed),
             clients: Clients::new(secrets.next_u64() >> 1),
             session_ids: SessionIds::new(config.zab.id, config.started_wall_ms),
@@ -455,9 +465,18 @@ mod tests {
             session_timeout_ms_max: SESSION_MS,
             expiry_bucket_ms: 1,
             park_ms_max: 1000,
-            limits: Limits { frame_bytes_max: 1000, txn_bytes_max: 1000, has_ttls: false },
             acl_rules: AclRules::default(),
             audits: true,
+            limits: Limits {
+                frame_bytes_max: 1000,
+                txn_bytes_max: 1000,
+                has_ttls: false,
+                enforces_quotas: false,
+                keeper_operations: false,
+                ephemerals_per_session_max: 0,
+            },
+            watches_per_conn_max: 0,
+            watches_max: 0,
             limited: LimitedConfig {
                 check_interval_ms: 60_000,
                 deletions_per_minute_max: 1,

@@ -8,12 +8,12 @@ use bytes::{Bytes, BytesMut};
 use super::Replica;
 use crate::ids::{ConnId, Xid, Zxid};
 use crate::jute::{
-    self, Acl, AddWatchMode, AuthId, ErrorCode, EventKind, ReadOp, ReadResult, Request, Response, SetWatches,
-    WatchEvent, WatcherType, encode_acl_reply, encode_children_reply, encode_data_reply, encode_empty_reply,
-    encode_error_reply, encode_event, encode_reply, encode_stat_reply, perms,
+    self, Acl, AddWatchMode, AuthId, ErrorCode, EventKind, ListFilter, ReadOp, ReadResult, Request, Response,
+    SetWatches, WatchEvent, WatcherType, encode_acl_reply, encode_children_reply, encode_data_reply,
+    encode_empty_reply, encode_error_reply, encode_event, encode_reply, encode_stat_reply, perms,
 };
 use crate::mutants::{Mutant, has};
-use crate::tree::Znode;
+use crate::tree::{Znode, path};
 use crate::watch::{SetWatch, WatchKind, missed};
 
 /// The zxid in the header of an event that no transaction fired.
@@ -33,6 +33,7 @@ impl Replica {
                 | GetEphemerals { .. }
                 | GetAllChildrenNumber { .. }
                 | WhoAmI
+                | FilteredList { .. }
                 | SetWatches(_)
                 | AddWatch { .. }
                 | CheckWatches { .. }
@@ -45,7 +46,8 @@ impl Replica {
         match request {
             Request::Exists { watch, .. }
             | Request::GetData { watch, .. }
-            | Request::GetChildren { watch, .. } => *watch,
+            | Request::GetChildren { watch, .. }
+            | Request::FilteredList { watch, .. } => *watch,
             Request::SetWatches(_) | Request::AddWatch { .. } | Request::RemoveWatches { .. } => true,
             _ => false,
         }
@@ -75,6 +77,14 @@ impl Replica {
     ) {
         self.clients.identify(conn, auth);
         let zxid = self.state.zxid();
+        if !self.has_room_for_watches(conn, request) {
+            encode_error_reply(out, xid, zxid, ErrorCode::QuotaExceeded);
+            // It takes its watches for set, whatever it is answered: it must find another server for them.
+            if let Request::SetWatches(_) = request {
+                self.drop_conn(conn, "its watches are more than there may be here");
+            }
+            return;
+        }
         let result = match request {
             Request::SetWatches(watches) => {
                 self.set_watches(conn, watches, out);
@@ -111,6 +121,18 @@ impl Replica {
         }
     }
 
+    /// False if the watches that a request may leave would be too many. One that is there already is counted again: to
+    /// look for each of them first would cost more than it is worth.
+    fn has_room_for_watches(&self, conn: ConnId, request: &Request<'_>) -> bool {
+        let more = match request {
+            Request::SetWatches(watches) => watches.len(),
+            request => usize::from(!matches!(request, Request::RemoveWatches { .. })),
+        };
+        let fits = |now: usize, most: usize| most == 0 || more == 0 || now + more <= most;
+        fits(self.watches.counts().watches, self.config.watches_max)
+            && fits(self.watches.count_of(conn), self.config.watches_per_conn_max)
+    }
+
     /// Leaves the watch that a read asks for.
     fn watch(&mut self, conn: ConnId, request: &Request<'_>, result: Result<(), ErrorCode>) {
         match (request, result) {
@@ -118,7 +140,11 @@ impl Replica {
             | (Request::GetData { path, watch: true }, Ok(())) => {
                 self.watches.add(WatchKind::Data, path, conn)
             }
-            (Request::GetChildren { path, watch: true, .. }, Ok(())) => {
+            (
+                Request::GetChildren { path, watch: true, .. }
+                | Request::FilteredList { path, watch: true, .. },
+                Ok(()),
+            ) => {
                 self.watches.add(WatchKind::Child, path, conn);
             }
             _ => {}
@@ -142,7 +168,7 @@ impl Replica {
         match request {
             Request::GetData { path, .. } => {
                 let znode = self.readable(path, perms::READ, auth)?;
-                encode_data_reply(out, xid, zxid, znode.data(), &znode.stat());
+                encode_data_reply(out, xid, zxid, znode.data().as_deref(), &znode.stat());
             }
             // The one read for which ZooKeeper looks at the path before it looks for the znode.
             Request::Exists { path, .. } if path.contains('\0') => return Err(ErrorCode::BadArguments),
@@ -155,6 +181,11 @@ impl Replica {
                 let stat = with_stat.then(|| znode.stat());
                 let children: Vec<&str> = znode.children().collect();
                 encode_children_reply(out, xid, zxid, children.into_iter(), stat.as_ref());
+            }
+            Request::FilteredList { path, filter, .. } => {
+                let znode = self.readable(path, perms::READ, auth)?;
+                let children: Vec<&str> = znode.children_of_kind(kind_of_children(*filter)).collect();
+                encode_children_reply(out, xid, zxid, children.into_iter(), Some(&znode.stat()));
             }
             Request::GetAcl { path } => {
                 let znode = self.readable(path, perms::READ | perms::ADMIN, auth)?;
@@ -210,7 +241,10 @@ impl Replica {
         match op {
             ReadOp::GetData { path } => {
                 let znode = self.readable(path, perms::READ, auth)?;
-                Ok(ReadResult::Data { data: znode.data().map(Bytes::copy_from_slice), stat: znode.stat() })
+                Ok(ReadResult::Data {
+                    data: znode.data().map(|data| Bytes::copy_from_slice(&data)),
+                    stat: znode.stat(),
+                })
             }
             ReadOp::GetChildren { path } => {
                 let children = self.readable(path, perms::READ, auth)?.children();
@@ -243,7 +277,11 @@ impl Replica {
     }
 
     fn readable(&self, path: &str, perm: i32, auth: &[AuthId]) -> Result<Znode<'_>, ErrorCode> {
-        let znode = self.state.tree.node(path).ok_or(ErrorCode::NoNode)?;
+        let tree = match &self.keeper {
+            Some(keeper) if path::is_of_keeper(path) => keeper,
+            _ => &self.state.tree,
+        };
+        let znode = tree.node(path).ok_or(ErrorCode::NoNode)?;
         let permitted = znode.permits(perm, auth, &self.config.acl_rules);
         if permitted { Ok(znode) } else { Err(ErrorCode::NoAuth) }
     }
@@ -280,6 +318,15 @@ impl Replica {
         for path in &watches.persistent_recursive {
             self.watches.add(WatchKind::PersistentRecursive, path, conn);
         }
+    }
+}
+
+/// Whether the children are to be ephemerals; `None`: either.
+fn kind_of_children(filter: ListFilter) -> Option<bool> {
+    match filter {
+        ListFilter::All => None,
+        ListFilter::Persistent => Some(false),
+        ListFilter::Ephemeral => Some(true),
     }
 }
 

@@ -1,8 +1,11 @@
 //! What a server tells about itself.
 
+use std::collections::BTreeMap;
+
 use super::Replica;
 use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
 use crate::session::Expiry;
+use crate::tree::{Limit, Usage};
 use crate::watch::Watches;
 use crate::zab::{Role, Zab};
 
@@ -61,7 +64,44 @@ pub struct Status {
     pub looking_ms: u64,
 }
 
+/// More are not told of.
+const NAMESPACES_MAX: usize = 1000;
+
+/// The quotas of a child of the root and of all below it, added up as in ZooKeeper.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct NamespaceQuota {
+    /// the child's name
+    pub namespace: String,
+    /// how many znodes are allowed; a quota without such a limit adds -1
+    pub count_limit: i64,
+    /// how many bytes of data are allowed; likewise
+    pub bytes_limit: i64,
+    /// how much there is
+    pub usage: Usage,
+}
+
 impl Replica {
+    /// The quotas, by the names of the root's children; of very many the first.
+    pub fn quotas(&self) -> Vec<NamespaceQuota> {
+        let tree = &self.state.tree;
+        let mut quotas: BTreeMap<&str, NamespaceQuota> = BTreeMap::new();
+        let number = |limit: Option<Limit>| limit.map_or(-1, |limit| limit.most() as i64);
+        for (path, limits) in tree.quotas() {
+            let namespace = path.split('/').nth(1).unwrap_or_default();
+            let sum = quotas.entry(namespace).or_default();
+            let usage = tree.usage(path);
+            sum.count_limit = sum.count_limit.saturating_add(number(limits.count));
+            sum.bytes_limit = sum.bytes_limit.saturating_add(number(limits.bytes));
+            sum.usage.count += usage.count;
+            sum.usage.bytes += usage.bytes;
+        }
+        let named = |(namespace, sum): (&str, NamespaceQuota)| NamespaceQuota {
+            namespace: namespace.to_owned(),
+            ..sum
+        };
+        quotas.into_iter().take(NAMESPACES_MAX).map(named).collect()
+    }
+
     /// How things are.
     pub fn status(&self) -> Status {
         let (learners, [synced_followers, synced_observers]) = self.zab.learner_counts();

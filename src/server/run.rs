@@ -135,6 +135,7 @@ async fn serve(
     let clients = Arc::new(ClientContext {
         sasl_users: sasl_users(&settings)?,
         audit: start_audit(&settings)?,
+        throttle: client::Throttle::new(settings.connection_throttle),
         settings,
         replica: Arc::new(RwLock::new(replica)),
         inputs,
@@ -203,7 +204,6 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
         session_timeout_ms_max: settings.session_timeout_ms_max,
         expiry_bucket_ms: EXPIRY_BUCKET_MS,
         park_ms_max: u64::from(settings.park_timeout_ms),
-        limits: Limits { frame_bytes_max, txn_bytes_max, has_ttls: settings.extended_types },
         acl_rules: AclRules {
             skip: settings.auth.skip_acl,
             has_digest: settings.auth.digest,
@@ -211,6 +211,16 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             any_sasl_user: settings.auth.any_sasl_user.clone(),
         },
         audits: settings.audit.is_some(),
+        limits: Limits {
+            frame_bytes_max,
+            txn_bytes_max,
+            has_ttls: settings.extended_types,
+            enforces_quotas: settings.enforce_quota,
+            keeper_operations: settings.clickhouse_operations,
+            ephemerals_per_session_max: settings.ephemerals_per_session_max,
+        },
+        watches_per_conn_max: settings.watches_per_conn_max as usize,
+        watches_max: settings.watches_max as usize,
         limited: LimitedConfig {
             check_interval_ms: u64::from(settings.container_check_interval_ms),
             deletions_per_minute_max: settings.container_deletions_per_minute_max,

@@ -167,6 +167,10 @@ impl<'t> Changer<'_, 't> {
             op::Op::SetData(set) => self.set_data(set).map(OpResult::Set),
             op::Op::SetAcl(set) => self.set_acl(set).map(OpResult::AclSet),
             op::Op::Check(check) => self.find(&check.path).map(|_| OpResult::Checked),
+            op::Op::DeleteAll(all) => {
+                all.paths.iter().try_for_each(|path| self.delete(path)).map(|()| OpResult::Deleted)
+            }
+            op::Op::Pass(_) => Ok(OpResult::Checked),
         }
     }
 
@@ -202,7 +206,7 @@ impl<'t> Changer<'_, 't> {
         });
         self.tell(EventKind::NodeCreated, path, access);
         self.tell_parent(parent, parent_path);
-        Ok(OpResult::Created { path, stat: self.tree.znode(id).stat() })
+        Ok(OpResult::Created { path, stat: self.tree.znode(id).stored_stat() })
     }
 
     fn delete(&mut self, path: &'t str) -> Result<(), Reason> {
@@ -238,7 +242,7 @@ impl<'t> Changer<'_, 't> {
         let change = DataChange { zxid: self.zxid, time_ms: self.time_ms, version: set.version };
         self.tree.change_content(id, &set.path, set.data.as_deref(), change);
         self.tell(EventKind::NodeDataChanged, &set.path, self.tree.slab.get(id).access);
-        Ok(self.tree.znode(id).stat())
+        Ok(self.tree.znode(id).stored_stat())
     }
 
     fn set_acl(&mut self, set: &'t txn::SetAcl) -> Result<Stat, Reason> {
@@ -354,7 +358,7 @@ mod tests {
         let applied = tree.apply(Zxid(2), &set).unwrap();
         let after = Stat { mzxid: Zxid(2), mtime_ms: 2000, version: 3, data_length: 11, ..before };
         assert_eq!(applied.results, [OpResult::Set(after)]);
-        assert_eq!(tree.node("/a").unwrap().data(), Some(&b"longer data"[..]));
+        assert_eq!(tree.node("/a").unwrap().data(), Some(b"longer data"[..].into()));
     }
 
     #[test]

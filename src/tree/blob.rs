@@ -33,6 +33,11 @@ pub(super) struct Content<'a> {
 }
 
 impl Content<'_> {
+    /// 0 if it is null.
+    pub fn data_len(&self) -> usize {
+        self.data.map_or(0, <[u8]>::len)
+    }
+
     /// Makes `bytes` the blob.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
         let flag = |flag: usize, is_set: bool| if is_set { flag } else { 0 };

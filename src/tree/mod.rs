@@ -26,6 +26,7 @@ mod model_test;
 mod nodes;
 mod pages;
 pub mod path;
+mod quota;
 mod read;
 mod slab;
 
@@ -36,12 +37,16 @@ pub use apply::{Applied, ApplyError, Change, OpResult, Reason};
 pub use image::{BLOCK_BYTES_MAX, Blocks, Image};
 pub use lifetime::{Lifetime, TTL_MS_MAX};
 pub use load::{Damage, LoadError};
+pub use quota::{Limit, QuotaLimits, Usage};
 pub use read::{LimitedPlace, Znode};
 
 use crate::ids::{SessionId, Zxid};
 use crate::jute::perms;
 use crate::txn;
 use acl_table::{AccessId, AclTable};
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
 use blob::Content;
 use index::PathIndex;
 use nodes::Place;
@@ -55,8 +60,12 @@ pub struct Tree {
     acls: AclTable,
     /// The ephemerals, by their owners.
     ephemerals: BTreeSet<(SessionId, NodeId)>,
+    /// How many of them each session has that has any.
+    ephemeral_counts: HashMap<SessionId, u32, FixedState>,
     /// The containers and the znodes with a time to live.
     limited: BTreeSet<NodeId>,
+    /// The limits of every quota, by the path that they are for.
+    quotas: HashMap<String, QuotaLimits, FixedState>,
     digest: u64,
     len: usize,
     /// The bytes of all paths and data.
@@ -99,7 +108,9 @@ impl Tree {
             index: PathIndex::new(hash_seed),
             acls: AclTable::new(hash_seed),
             ephemerals: BTreeSet::new(),
+            ephemeral_counts: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             limited: BTreeSet::new(),
+            quotas: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             digest: 0,
             len: 0,
             data_bytes: 0,

@@ -1,12 +1,13 @@
 //! The tree against a plain twin: a map from paths to znodes that does everything the slow way.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Applied, Change, Image, OpResult, Readers, Reason, Tree, path};
+use super::{Applied, Change, Image, OpResult, QuotaLimits, Readers, Reason, Tree, Usage, path};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{Acl, AuthId, EventKind, Stat};
 use crate::txn::{self, CloseSession, Op, Ops, Txn, op, txn::Body};
@@ -71,6 +72,39 @@ impl Twin {
         }
     }
 
+    /// How much there is at a path and below it.
+    fn usage(&self, path: &str) -> Usage {
+        let prefix = format!("{}/", path.trim_end_matches('/'));
+        let counted = self.0.iter().filter(|(other, _)| *other == path || other.starts_with(&prefix));
+        counted.fold(Usage::default(), |usage, (_, node)| Usage {
+            count: usage.count + 1,
+            bytes: usage.bytes + node.data.as_ref().map_or(0, |data| data.len() as u64),
+        })
+    }
+
+    /// The data as a client sees it.
+    fn shown(&self, path: &str) -> Option<Vec<u8>> {
+        match path.strip_prefix("/zookeeper/quota").and_then(|path| path.strip_suffix("/zookeeper_stats")) {
+            Some(of) if !of.is_empty() => {
+                let Usage { count, bytes } = self.usage(of);
+                Some(format!("count={count},bytes={bytes}").into_bytes())
+            }
+            _ => self.0[path].data.clone(),
+        }
+    }
+
+    fn shown_stat(&self, path: &str) -> Stat {
+        Stat { data_length: self.shown(path).map_or(0, |data| data.len() as i32), ..self.stat(path) }
+    }
+
+    fn quotas(&self) -> BTreeMap<String, QuotaLimits> {
+        let quota = |(path, node): (&String, &TwinNode)| {
+            let of = path.strip_prefix("/zookeeper/quota")?.strip_suffix("/zookeeper_limits")?;
+            (!of.is_empty()).then(|| (of.to_owned(), QuotaLimits::parse(node.data.as_deref())))
+        };
+        self.0.iter().filter_map(quota).collect()
+    }
+
     /// Why the leader would not propose this.
     fn objection(&self, op: &Op) -> Option<Reason> {
         let path = op.path();
@@ -86,6 +120,7 @@ impl Twin {
                     Some(_) => create.acl.is_empty().then_some(Reason::EmptyAcl),
                 }
             }
+            op::Op::DeleteAll(_) | op::Op::Pass(_) => None,
             _ if !self.0.contains_key(path) => Some(Reason::NoNode),
             op::Op::Delete(_) if path::is_fixed(path) => Some(Reason::Fixed),
             op::Op::Delete(_) => match self.children(path).len() {
@@ -150,9 +185,13 @@ impl Twin {
                 let node = self.0.get_mut(path).expect("no objection");
                 node.acl = set.acl.iter().map(Acl::from).collect();
                 node.stat.aversion = set.aversion;
-                OpResult::AclSet(self.stat(path))
+                OpResult::AclSet(self.shown_stat(path))
             }
-            op::Op::Check(_) => OpResult::Checked,
+            op::Op::Check(_) | op::Op::Pass(_) => OpResult::Checked,
+            op::Op::DeleteAll(all) => {
+                all.paths.iter().for_each(|path| self.delete(zxid, path, changes));
+                OpResult::Deleted
+            }
         }
     }
 
@@ -204,8 +243,9 @@ impl Twin {
         assert_eq!(tree.len(), self.0.len());
         for (path, expected) in &self.0 {
             let node = tree.node(path).unwrap_or_else(|| panic!("{path} is missing"));
-            assert_eq!(node.stat(), self.stat(path), "{path}");
-            assert_eq!(node.data(), expected.data.as_deref(), "{path}");
+            assert_eq!(node.stat(), self.shown_stat(path), "{path}");
+            assert_eq!(node.data(), self.shown(path).map(Cow::Owned), "{path}");
+            assert_eq!(node.usage(), self.usage(path), "{path}");
             assert_eq!(node.acl(), expected.acl, "{path}");
             assert_eq!(node.created_children(), expected.created_children, "{path}");
             let mut children: Vec<_> = tree.children(path).expect("it is there").collect();
@@ -221,6 +261,7 @@ impl Twin {
         assert_eq!(tree.ephemeral_owners().collect::<Vec<_>>(), owners);
         for session in owners {
             assert_eq!(tree.ephemerals(session), self.ephemerals(session));
+            assert_eq!(tree.ephemerals_of(session), self.ephemerals(session).len());
         }
         let limited = self.0.iter().filter(|(_, node)| LIMITED.contains(&node.owner));
         let mut found: Vec<_> = tree.limited(None).map(|(_, node)| node.path()).collect();
@@ -229,6 +270,8 @@ impl Twin {
         let bytes: usize =
             self.0.iter().map(|(path, node)| path.len() + node.data.as_ref().map_or(0, Vec::len)).sum();
         assert_eq!(tree.approximate_data_size(), bytes as u64);
+        let quotas = tree.quotas().map(|(path, limits)| (path.to_owned(), limits));
+        assert_eq!(quotas.collect::<BTreeMap<_, _>>(), self.quotas());
         assert_eq!(tree.digest(), self.digest());
     }
 }
@@ -241,13 +284,26 @@ enum Action {
     Multi(Vec<Op>),
     /// The end of a session.
     Close(u64),
+    /// The end of a znode and all below it.
+    Clear(String),
     /// An image to look at when everything is over.
     Image,
 }
 
 fn any_path() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec!["a", "b", "zookeeper", "config", "a-longer-name", "\u{e4}"]);
-    prop::collection::vec(name, 0..4).prop_map(|names| format!("/{}", names.join("/")))
+    let any = prop::collection::vec(name, 0..4).prop_map(|names| format!("/{}", names.join("/")));
+    let below_quota = prop::sample::select(vec![
+        "/a",
+        "/a/zookeeper_limits",
+        "/a/zookeeper_stats",
+        "/a/b",
+        "/a/b/zookeeper_limits",
+        "/a/b/zookeeper_stats",
+        "/zookeeper_limits",
+        "/zookeeper_stats",
+    ]);
+    prop_oneof![3 => any, 1 => below_quota.prop_map(|path| format!("/zookeeper/quota{path}"))]
 }
 
 fn any_acl() -> impl Strategy<Value = Vec<txn::Acl>> {
@@ -259,9 +315,14 @@ fn any_acl() -> impl Strategy<Value = Vec<txn::Acl>> {
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
-    let data = || prop::option::of(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from));
     let limited = prop::sample::select(LIMITED.to_vec());
     let owner = prop_oneof![4 => Just(0), 2 => 1u64..4, 1 => limited].prop_map(SessionId);
+    let limits = (-1..9i64, -1..99i64, -1..9i64).prop_map(|(count, bytes, hard)| {
+        Bytes::from(format!("count={count},bytes={bytes}=;countHardLimit={hard}"))
+    });
+    let any_data = prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+    let data = prop_oneof![4 => any_data, 1 => limits].boxed();
+    let data = || prop::option::of(data.clone());
     prop_oneof![
         4 => (any_path(), data(), any_acl(), owner, 0..1000)
             .prop_map(|(path, data, acl, owner, count)| Op::create(path, data, acl, owner, count)),
@@ -269,6 +330,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         2 => (any_path(), data(), any::<i32>()).prop_map(|(path, data, version)| Op::set_data(path, data, version)),
         1 => (any_path(), any_acl(), 0..3).prop_map(|(path, acl, version)| Op::set_acl(path, acl, version)),
         1 => any_path().prop_map(Op::check),
+        1 => any_path().prop_map(|path| op::Op::Pass(txn::Pass { path }).into()),
     ]
 }
 
@@ -277,6 +339,7 @@ fn any_action() -> impl Strategy<Value = Action> {
         20 => any_op().prop_map(Action::One),
         4 => prop::collection::vec(any_op(), 0..6).prop_map(Action::Multi),
         1 => (1u64..4).prop_map(Action::Close),
+        1 => any_path().prop_map(Action::Clear),
         1 => Just(Action::Image),
     ]
 }
@@ -302,6 +365,7 @@ impl Pair {
             },
             Action::Multi(ops) => self.apply_good_ones(ops),
             Action::Close(session) => self.close(SessionId(session)),
+            Action::Clear(path) => self.clear(&path),
             Action::Image => self.images.push((self.tree.image(), self.twin.clone())),
         }
     }
@@ -349,6 +413,15 @@ impl Pair {
             self.twin.delete(self.zxid, path, &mut expected.changes);
         }
         assert_eq!(self.tree.apply(self.zxid, &txn), Ok(expected));
+    }
+
+    fn clear(&mut self, path: &str) {
+        if path::is_fixed(path) || !self.twin.0.contains_key(path) {
+            return;
+        }
+        let below = self.twin.below(path).into_iter().rev().map(|rest| format!("{path}/{rest}"));
+        let paths = below.chain([path.to_owned()]).collect();
+        self.apply(vec![op::Op::DeleteAll(txn::DeleteAll { paths }).into()]);
     }
 
     fn assert_images_stand_still(&self) {

@@ -6,7 +6,7 @@ use super::blob::{Content, DataChange};
 use super::index::PathHash;
 use super::lifetime::Lifetime;
 use super::slab::{Family, Node, NodeId, Slab};
-use super::{Tree, digest};
+use super::{QuotaLimits, Tree, digest, quota};
 use crate::mutants::{Mutant, has};
 
 /// Where a node goes.
@@ -57,7 +57,7 @@ impl Tree {
         self.slab.set_blob(id, &mut self.scratch);
         if parent.is_some() {
             self.slab.change_family(parent, |family| family.num_children += 1);
-            self.change_descendants(parent, 1);
+            self.change_below(parent, 1, content.data_len() as i64);
             self.link(parent, after, id);
             self.link_back(next, id);
             self.index.insert(path_hash, id);
@@ -73,10 +73,11 @@ impl Tree {
         self.index.remove(hash, id);
         let node = self.slab.get(id);
         let (parent, prev, next, access) = (node.parent, node.prev, node.next, node.access);
+        let bytes = self.slab.blob(id).data_len() as i64;
         self.link(parent, prev, next);
         self.link_back(next, prev);
         self.slab.change_family(parent, |family| family.num_children -= 1);
-        self.change_descendants(parent, -1);
+        self.change_below(parent, -1, -bytes);
         self.slab.free(id, &mut self.scratch);
         self.acls.release(access);
     }
@@ -98,13 +99,14 @@ impl Tree {
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
     }
 
-    /// One znode more or less below this one and all above it.
-    fn change_descendants(&mut self, mut id: NodeId, by: i32) {
+    /// So many znodes and bytes of data more or less below this one and all above it.
+    fn change_below(&mut self, mut id: NodeId, znodes: i32, bytes: i64) {
         while id.is_some() {
             self.slab.change_family(id, |family| {
-                family.descendants = family.descendants.wrapping_add_signed(by);
+                family.descendants = family.descendants.wrapping_add_signed(znodes);
+                family.bytes_below = family.bytes_below.wrapping_add_signed(bytes);
             });
-            if has(Mutant::CountDrifts) && by < 0 {
+            if has(Mutant::CountDrifts) && znodes < 0 {
                 return;
             }
             id = self.slab.get(id).parent;
@@ -115,11 +117,19 @@ impl Tree {
     pub(super) fn change_content(&mut self, id: NodeId, path: &str, data: Option<&[u8]>, change: DataChange) {
         let before = self.content_digest(id, path);
         let old = self.slab.blob(id);
-        self.data_bytes -= old.data_len() as u64;
+        let old_len = old.data_len();
         let content = Content { name: old.name(), owner: old.owner(), change: Some(change), data };
+        let content_len = content.data_len();
         content.encode(&mut self.scratch);
         self.slab.set_blob(id, &mut self.scratch);
-        self.data_bytes += data.map_or(0, <[u8]>::len) as u64;
+        let longer_by = content_len as i64 - old_len as i64;
+        self.data_bytes = self.data_bytes.wrapping_add_signed(longer_by);
+        if longer_by != 0 {
+            self.change_below(self.slab.get(id).parent, 0, longer_by);
+        }
+        if let Some(limited) = quota::limited_by(path) {
+            self.quotas.insert(limited.to_owned(), QuotaLimits::parse(data));
+        }
         let after = self.content_digest(id, path);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
     }
@@ -143,10 +153,16 @@ impl Tree {
         let digest = self.content_digest(id, path).wrapping_add(self.family_digest(id, path));
         self.digest = self.digest.wrapping_add(digest);
         self.len += 1;
-        self.data_bytes += (path.len() + content.data.map_or(0, <[u8]>::len)) as u64;
+        self.data_bytes += (path.len() + content.data_len()) as u64;
+        if let Some(limited) = quota::limited_by(path) {
+            self.quotas.insert(limited.to_owned(), QuotaLimits::parse(content.data));
+        }
         match Lifetime::of(content.owner) {
             Lifetime::Unlimited => {}
-            Lifetime::Session(owner) => drop(self.ephemerals.insert((owner, id))),
+            Lifetime::Session(owner) => {
+                self.ephemerals.insert((owner, id));
+                *self.ephemeral_counts.entry(owner).or_default() += 1;
+            }
             Lifetime::Container | Lifetime::Ttl { .. } => drop(self.limited.insert(id)),
         }
     }
@@ -157,9 +173,19 @@ impl Tree {
         self.len -= 1;
         let blob = self.slab.blob(id);
         self.data_bytes -= (path.len() + blob.data_len()) as u64;
+        if let Some(limited) = quota::limited_by(path) {
+            self.quotas.remove(limited);
+        }
         match Lifetime::of(blob.owner()) {
             Lifetime::Unlimited => {}
-            Lifetime::Session(owner) => drop(self.ephemerals.remove(&(owner, id))),
+            Lifetime::Session(owner) => {
+                self.ephemerals.remove(&(owner, id));
+                let left = self.ephemeral_counts.get_mut(&owner).expect("it is one of them");
+                *left -= 1;
+                if *left == 0 {
+                    self.ephemeral_counts.remove(&owner);
+                }
+            }
             Lifetime::Container | Lifetime::Ttl { .. } => drop(self.limited.remove(&id)),
         }
     }

@@ -8,6 +8,8 @@ pub const ROOT: &str = "/";
 pub const ZOOKEEPER: &str = "/zookeeper";
 /// Holds the ensemble's configuration.
 pub const CONFIG: &str = "/zookeeper/config";
+/// What ClickHouse Keeper tells of itself, where its operations are enabled.
+pub const KEEPER: &str = "/keeper";
 /// The parent of the quotas.
 pub const QUOTA: &str = "/zookeeper/quota";
 
@@ -95,6 +97,11 @@ pub fn split(path: &str) -> Option<(&str, &str)> {
 /// The path of a sequential znode: the number is signed and at least ten characters wide, as Java's `%010d` has it.
 pub fn sequential(prefix: &str, number: i32) -> String {
     format!("{prefix}{number:010}")
+}
+
+/// True for [`KEEPER`] and everything below it.
+pub fn is_of_keeper(path: &str) -> bool {
+    path.strip_prefix(KEEPER).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// True for the znodes that every tree has and that cannot be deleted.

@@ -6,9 +6,10 @@ use super::blob::Blob;
 use super::image::Image;
 use super::lifetime::Lifetime;
 use super::slab::{Family, Node, NodeId};
-use super::{Tree, path};
+use super::{QuotaLimits, Tree, Usage, path, quota};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{Acl, AuthId, Stat};
+use std::borrow::Cow;
 
 impl Tree {
     /// The znode at `path`; as in ZooKeeper, the empty path is another name of the root.
@@ -30,7 +31,7 @@ impl Tree {
 
     /// How many ephemerals a session has.
     pub fn ephemerals_of(&self, session: SessionId) -> usize {
-        self.ephemeral_ids(session).count()
+        self.ephemeral_counts.get(&session).map_or(0, |count| *count as usize)
     }
 
     /// Every session that has ephemerals, ascending.
@@ -52,6 +53,24 @@ impl Tree {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, |place| Excluded(place.0));
         self.limited.range((from, Unbounded)).map(|&id| (LimitedPlace(id), self.znode(id)))
+    }
+
+    /// The quota that a znode at `path` counts for, with the path that it is of: of several the nearest, as in ZooKeeper.
+    pub fn quota_over<'p>(&self, path: &'p str) -> Option<(&'p str, QuotaLimits)> {
+        if self.quotas.is_empty() {
+            return None;
+        }
+        quota::with_ancestors(path).find_map(|path| Some((path, *self.quotas.get(path)?)))
+    }
+
+    /// Every quota, with the path that it is of, in no particular order.
+    pub fn quotas(&self) -> impl Iterator<Item = (&str, QuotaLimits)> {
+        self.quotas.iter().map(|(path, limits)| (path.as_str(), *limits))
+    }
+
+    /// How much there is at `path` and below; nothing if there is no such znode.
+    pub fn usage(&self, path: &str) -> Usage {
+        self.node(path).map_or_else(Usage::default, |node| node.usage())
     }
 
     /// How many znodes there are, the root and `/zookeeper` with its children included. ZooKeeper counts one more:
@@ -108,6 +127,15 @@ pub struct Znode<'a> {
 impl<'a> Znode<'a> {
     /// What a client sees of the znode besides data and ACL. As in ZooKeeper, that is no other owner than a session.
     pub fn stat(&self) -> Stat {
+        let mut stat = self.stored_stat();
+        if let Some(usage) = self.shown_usage() {
+            stat.data_length = usage.to_string().len() as i32;
+        }
+        stat
+    }
+
+    /// The same with the length of what is stored: what whoever writes is answered.
+    pub(super) fn stored_stat(&self) -> Stat {
         let node = self.node;
         let (family, blob) = (self.family(), self.blob());
         let change = node.change(&blob);
@@ -128,9 +156,36 @@ impl<'a> Znode<'a> {
         }
     }
 
-    /// The content; `None` is null, which is not the same as empty.
-    pub fn data(&self) -> Option<&'a [u8]> {
-        self.blob().data()
+    /// The content as a client sees it; `None` is null, which is not the same as empty. It is what is stored, unless the
+    /// znode shows how much there is under a quota.
+    pub fn data(&self) -> Option<Cow<'a, [u8]>> {
+        match self.shown_usage() {
+            Some(usage) => Some(Cow::Owned(usage.to_string().into_bytes())),
+            None => self.blob().data().map(Cow::Borrowed),
+        }
+    }
+
+    /// The bytes of the data that is stored.
+    pub fn data_len(&self) -> usize {
+        self.blob().data_len()
+    }
+
+    /// How much there is here and below.
+    pub fn usage(&self) -> Usage {
+        let family = self.family();
+        Usage {
+            count: u64::from(family.descendants) + 1,
+            bytes: family.bytes_below + self.blob().data_len() as u64,
+        }
+    }
+
+    /// What the znode shows instead of its data. No more than the name is looked at for nearly all of them.
+    #[inline]
+    fn shown_usage(&self) -> Option<Usage> {
+        if self.blob().name_bytes() != quota::STATS.as_bytes() {
+            return None;
+        }
+        quota::shown_by(&self.path()).map(|path| self.tree.usage(path))
     }
 
     /// Who may do what.
@@ -153,6 +208,15 @@ impl<'a> Znode<'a> {
         let slab = &self.tree.slab;
         std::iter::successors(self.family().first_child.some(), |&id| slab.get(id).next.some())
             .map(|id| slab.blob(id).name())
+    }
+
+    /// The names of those that are ephemerals, or are not; with `None` of all.
+    pub fn children_of_kind(&self, ephemeral: Option<bool>) -> impl Iterator<Item = &'a str> + use<'a> {
+        let tree = self.tree;
+        std::iter::successors(self.family().first_child.some(), |&id| tree.slab.get(id).next.some())
+            .map(|id| tree.znode(id))
+            .filter(move |child| ephemeral.is_none_or(|wanted| child.is_ephemeral() == wanted))
+            .map(|child| child.name())
     }
 
     /// How many children there are.

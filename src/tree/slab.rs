@@ -90,6 +90,8 @@ pub(super) struct Family {
     pub first_child: NodeId,
     /// Everything below, children included. It stands in no snapshot: whoever loads one counts again.
     pub descendants: u32,
+    /// Of the data of all of them; counted again as well.
+    pub bytes_below: u64,
 }
 
 /// The nodes. An image shares them until they change.
@@ -237,6 +239,6 @@ mod tests {
 
     #[test]
     fn a_node_is_forty_bytes() {
-        assert_eq!((size_of::<Node>(), size_of::<Family>()), (40, 24));
+        assert_eq!((size_of::<Node>(), size_of::<Family>()), (40, 32));
     }
 }

@@ -51,7 +51,7 @@ pub struct Ops {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Op {
-    #[prost(oneof = "op::Op", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "op::Op", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub op: ::core::option::Option<op::Op>,
 }
 /// Nested message and enum types in `Op`.
@@ -69,6 +69,11 @@ pub mod op {
         /// The version was right when the leader looked; nothing changes.
         #[prost(message, tag = "5")]
         Check(super::Check),
+        #[prost(message, tag = "6")]
+        DeleteAll(super::DeleteAll),
+        /// Something else was as asked when the leader looked; nothing changes.
+        #[prost(message, tag = "7")]
+        Pass(super::Pass),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -116,6 +121,18 @@ pub struct SetAcl {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Check {
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+}
+/// A znode and all below it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAll {
+    /// In the order they are deleted: what is below first.
+    #[prost(string, repeated, tag = "1")]
+    pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Pass {
     #[prost(string, tag = "1")]
     pub path: ::prost::alloc::string::String,
 }

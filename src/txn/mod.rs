@@ -90,6 +90,8 @@ impl Op {
             Some(op::Op::SetData(set)) => &set.path,
             Some(op::Op::SetAcl(set)) => &set.path,
             Some(op::Op::Check(check)) => &check.path,
+            Some(op::Op::DeleteAll(all)) => all.paths.last().map_or("", String::as_str),
+            Some(op::Op::Pass(pass)) => &pass.path,
             None => "",
         }
     }

@@ -212,6 +212,11 @@ impl Watches {
         }
     }
 
+    /// How many a connection has.
+    pub fn count_of(&self, conn: ConnId) -> usize {
+        self.conns.get(&conn).map_or(0, |watches| watches.live)
+    }
+
     /// How many there are.
     pub fn counts(&self) -> WatchCounts {
         WatchCounts { paths: self.index.len(), watches: self.watches, connections: self.conns.len() }

@@ -31,6 +31,7 @@ OPTIONS = Options(
         "forceSync": "no",
         "snapCount": "100000",
         "extendedTypesEnabled": "true",
+        "enforceQuota": "true",
         "znode.container.checkIntervalMs": "86400000",
     }
 )

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::jute::{Acl, AddWatchMode, CreateMode, CreateOp, WatcherType};
 
 use super::format::parse_acl;
+use super::quota::Kind;
 
 /// What a command takes, and what help says of it.
 pub struct Spec {
@@ -84,6 +85,13 @@ pub const COMMANDS: &[Spec] = &[
         "remove a znode and all below it, so many at a time",
     ),
     Spec::new(
+        "delquota",
+        ("nbNB", ""),
+        (1, 1),
+        "[-n|-b|-N|-B] path",
+        "take a limit of a quota away, or the whole quota",
+    ),
+    Spec::new(
         "get",
         ("swbx", ""),
         (1, 1),
@@ -108,6 +116,7 @@ pub const COMMANDS: &[Spec] = &[
         "[-s] [-w] [-R] path",
         "show the children; -R all descendants, -s the Stat too, -w leave a watch",
     ),
+    Spec::new("listquota", ("", ""), (1, 1), "path", "show a quota, and how much there is below the znode"),
     Spec::new("printwatches", ("", ""), (0, 1), "[on|off]", "whether events are shown"),
     Spec::new("quit", ("", ""), (0, 0), "", "close the session and leave"),
     Spec::new("redo", ("", ""), (1, 1), "number", "carry out a command of the history again"),
@@ -132,6 +141,13 @@ pub const COMMANDS: &[Spec] = &[
         "[-s] [-v version] [-R] path acl",
         "replace the access control list: scheme:id:permissions, such as world:anyone:cdrwa; -R below the path too",
     ),
+    Spec::new(
+        "setquota",
+        ("", "nbNB"),
+        (1, 1),
+        "-n|-b|-N|-B limit path",
+        "limit what is below a znode: -n znodes, -b bytes of data; -N and -B are refused beyond (enforceQuota)",
+    ),
     Spec::new("stat", ("w", ""), (1, 1), "[-w] path", "show the Stat; -w leave a watch"),
     Spec::new("sync", ("", ""), (1, 1), "path", "bring the server up to date with the leader"),
     Spec::new("version", ("", ""), (0, 0), "", "show the version of this shell"),
@@ -150,18 +166,21 @@ pub enum Command {
     Delete { path: String, version: Option<i32> },
     DeleteAll { path: String, at_a_time: Option<usize> },
     Get { path: String, stat: bool, watch: bool, shown: Shown },
+    DelQuota { path: String, kind: Option<Kind> },
     GetAcl { path: String, stat: bool },
     GetAllChildrenNumber { path: String },
     GetEphemerals { path: String },
     Help { command: Option<String> },
     History,
     Ls { path: String, stat: bool, watch: bool, recursive: bool },
+    ListQuota { path: String },
     PrintWatches { on: Option<bool> },
     Quit,
     Redo { number: usize },
     RemoveWatches { path: String, watches: WatcherType },
     Set { path: String, data: Vec<u8>, version: Option<i32>, stat: bool },
     SetAcl { path: String, acl: Vec<Acl>, version: Option<i32>, stat: bool, recursive: bool },
+    SetQuota { path: String, kind: Kind, limit: i64 },
     Stat { path: String, watch: bool },
     Sync { path: String },
     Version,
@@ -254,6 +273,25 @@ impl Parsed {
             Some('p') => WatcherType::Persistent,
             Some('r') => WatcherType::PersistentRecursive,
             _ => WatcherType::Any,
+        }
+    }
+
+    /// Which limit of a quota is meant, if one is.
+    fn quota_kind(&self, spec: &Spec) -> Result<Option<Kind>, String> {
+        match self.flags[..] {
+            [] => Ok(None),
+            [option] => Ok(Kind::of(option)),
+            _ => Err(spec.wrong("only one of -n, -b, -N and -B")),
+        }
+    }
+
+    /// What `setquota` is to set.
+    fn quota_limit(&self, spec: &Spec) -> Result<(Kind, i64), String> {
+        let kind = self.quota_kind(spec)?.ok_or_else(|| spec.wrong("one of -n, -b, -N and -B is missing"))?;
+        let text = self.value.as_deref().unwrap_or_default();
+        match text.parse() {
+            Ok(limit) if limit >= kind.least() => Ok((kind, limit)),
+            _ => Err(spec.wrong(&format!("{text:?} is not a number from {} on", kind.least()))),
         }
     }
 
@@ -353,6 +391,7 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
             Command::DeleteAll { path: parsed.path()?, at_a_time: at_a_time.map(NonZeroUsize::get) }
         }
         "get" => Command::Get { shown: parsed.shown(), path: parsed.path()?, stat, watch },
+        "delquota" => Command::DelQuota { kind: parsed.quota_kind(spec)?, path: parsed.path()? },
         "getAcl" => Command::GetAcl { path: parsed.path()?, stat },
         "getAllChildrenNumber" => Command::GetAllChildrenNumber { path: parsed.path()? },
         "getEphemerals" => {
@@ -363,6 +402,7 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
         "history" => Command::History,
         "ls" => Command::Ls { path: parsed.path()?, stat, watch, recursive: parsed.flag('R') },
         "printwatches" => Command::PrintWatches { on: parsed.switch(spec)? },
+        "listquota" => Command::ListQuota { path: parsed.path()? },
         "quit" => Command::Quit,
         "redo" => {
             let number = parsed.word();
@@ -375,6 +415,10 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
             let recursive = parsed.flag('R');
             let (path, acl) = (parsed.path()?, parse_acl(&parsed.word())?);
             Command::SetAcl { path, acl, version, stat, recursive }
+        }
+        "setquota" => {
+            let (kind, limit) = parsed.quota_limit(spec)?;
+            Command::SetQuota { path: parsed.path()?, kind, limit }
         }
         "stat" => Command::Stat { path: parsed.path()?, watch },
         "sync" => Command::Sync { path: parsed.path()? },
@@ -444,7 +488,9 @@ mod tests {
     #[test]
     fn every_command_of_the_table_can_be_parsed_and_has_help() {
         for spec in COMMANDS {
+            let needed: &[&str] = if spec.name == "setquota" { &["-n", "1"] } else { &[] };
             let words = std::iter::once(spec.name)
+                .chain(needed.iter().copied())
                 .chain(sample_words(spec.name).into_iter().take(spec.words.0))
                 .map(str::to_owned)
                 .collect::<Vec<_>>();
@@ -468,6 +514,11 @@ mod tests {
         assert!(parsed("printwatches maybe").unwrap_err().contains("neither on nor off"));
         assert!(parsed("redo first").unwrap_err().contains("not a number of a command"));
         assert!(parsed("create -s -c /a").unwrap_err().contains("no number"));
+        assert!(parsed("setquota /a").unwrap_err().contains("is missing"));
+        assert!(parsed("setquota -n 0 /a").unwrap_err().contains("from 1 on"));
+        assert!(parsed("setquota -B -1 /a").unwrap_err().contains("from 0 on"));
+        assert!(parsed("setquota -n 1 -b 1 /a").unwrap_err().contains("only one of"));
+        assert!(parsed("delquota -n -b /a").unwrap_err().contains("only one of"));
         assert!(parsed("set /a b -v").unwrap_err().contains("needs a value"));
         assert!(parsed("get a").unwrap_err().contains("Path must start with /"));
         assert!(parsed("dance").unwrap_err().contains("Command not found: dance"));

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::command::{self, Command, help};
 use super::history::History;
-use super::{format, walk, words};
+use super::{format, quota, walk, words};
 use crate::client::{Client, Credentials, Error, Options, SessionState, Watch, WatchStream, Watched};
 use crate::jute::{AuthId, CreateOp, ErrorCode, WatchEvent};
 
@@ -119,6 +119,10 @@ impl Shell {
     /// Carries out a command that needs a session.
     async fn ask(&mut self, command: &Command) -> Result<Outcome, String> {
         let client = self.renewed().await?;
+        if let Some(told) = about_quotas(&client, command).await {
+            let told = told.map_err(|error| explain(&error, command))?;
+            return told.map(|text| Outcome::Output(text.into_bytes()));
+        }
         let output = match command {
             Command::GetAllChildrenNumber { .. } | Command::GetEphemerals { .. } | Command::WhoAmI => {
                 look_up(&client, command).await.map(String::into_bytes)
@@ -256,7 +260,7 @@ impl Shell {
                     CreateOp::Ttl { ttl_ms } => {
                         client.create_with_ttl(path, data, acl, *mode, *ttl_ms).await?
                     }
-                    CreateOp::Create | CreateOp::Create2 => {
+                    CreateOp::Create | CreateOp::Create2 | CreateOp::IfNotExists => {
                         client.create_with_acl(path, data, acl, *mode).await?
                     }
                 };
@@ -355,6 +359,16 @@ impl Shell {
     }
 }
 
+/// Carries out a command about quotas; `None` if it is another.
+async fn about_quotas(client: &Client, command: &Command) -> Option<Result<Result<String, String>, Error>> {
+    Some(match command {
+        Command::SetQuota { path, kind, limit } => quota::set(client, path, *kind, *limit).await,
+        Command::ListQuota { path } => quota::list(client, path).await,
+        Command::DelQuota { path, kind } => quota::delete(client, path, *kind).await,
+        _ => return None,
+    })
+}
+
 /// What is told in a few words.
 async fn look_up(client: &Client, command: &Command) -> Result<String, Error> {
     Ok(match command {
@@ -380,14 +394,17 @@ fn explain(error: &Error, command: &Command) -> String {
         | Command::Create { path, .. }
         | Command::Delete { path, .. }
         | Command::DeleteAll { path, .. }
+        | Command::DelQuota { path, .. }
         | Command::Get { path, .. }
         | Command::GetAcl { path, .. }
         | Command::GetAllChildrenNumber { path }
         | Command::GetEphemerals { path }
+        | Command::ListQuota { path }
         | Command::Ls { path, .. }
         | Command::RemoveWatches { path, .. }
         | Command::Set { path, .. }
         | Command::SetAcl { path, .. }
+        | Command::SetQuota { path, .. }
         | Command::Stat { path, .. }
         | Command::Sync { path } => path.as_str(),
         Command::AddAuth { .. }

@@ -6,12 +6,21 @@ use crate::jute::{Acl, Create, CreateOp, perms};
 use crate::tree::acl::Rules;
 use crate::txn::Txn;
 
+mod keeper;
 mod model;
 mod pending;
+mod quotas;
 mod random;
 mod rules;
 
-pub const LIMITS: Limits = Limits { frame_bytes_max: 2000, txn_bytes_max: 4000, has_ttls: false };
+pub const LIMITS: Limits = Limits {
+    frame_bytes_max: 2000,
+    txn_bytes_max: 4000,
+    has_ttls: false,
+    enforces_quotas: false,
+    keeper_operations: false,
+    ephemerals_per_session_max: 0,
+};
 
 /// Sessions that are open from the beginning.
 pub const ONE: SessionId = SessionId(0x0100_0000_0000_0001);
@@ -154,6 +163,7 @@ pub fn multi_of<'a>(requests: impl IntoIterator<Item = Request<'a>>) -> Request<
         Request::Delete { path, version } => MultiOp::Delete { path, version },
         Request::SetData { path, data, version } => MultiOp::SetData { path, data, version },
         Request::Check { path, version } => MultiOp::Check { path, version },
+        Request::Keeper(op) => MultiOp::Keeper(op),
         other => panic!("{other:?} cannot be in a multi"),
     };
     Request::Multi(requests.into_iter().map(op).collect())

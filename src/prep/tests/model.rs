@@ -1,5 +1,6 @@
 //! The dumb twin: a tree of which every request changes a copy at once. It shares no code with what it is compared to.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
@@ -36,7 +37,7 @@ impl Model {
         let node = |path: &str| {
             let node = leader.tree.node(path).expect("every tree has it");
             let model = ModelNode {
-                data: node.data().map(<[u8]>::to_vec),
+                data: node.data().map(Cow::into_owned),
                 version: node.version(),
                 aversion: node.aversion(),
                 created: node.created_children(),
@@ -210,7 +211,7 @@ fn single<'a>(op: &MultiOp<'a>) -> Request<'a> {
         MultiOp::Delete { path, version } => Request::Delete { path, version: *version },
         MultiOp::SetData { path, data, version } => Request::SetData { path, data: *data, version: *version },
         MultiOp::Check { path, version } => Request::Check { path, version: *version },
-        MultiOp::Unimplemented { .. } => panic!("is not asked"),
+        MultiOp::Keeper(_) | MultiOp::Unimplemented { .. } => panic!("is not asked"),
     }
 }
 

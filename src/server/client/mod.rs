@@ -22,6 +22,7 @@ mod outbox;
 mod requests;
 mod room;
 mod tally;
+mod throttle;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -34,6 +35,7 @@ pub use listener::{ClientThreads, listen};
 pub use outbox::Closing;
 pub use requests::is_for_leader;
 pub use room::Room;
+pub use throttle::Throttle;
 
 use super::audit::AuditLog;
 use super::chance::nonce;
@@ -63,6 +65,8 @@ pub struct ClientContext {
     pub sasl_users: Option<sasl::Users>,
     /// told of what clients change
     pub audit: Option<AuditLog>,
+    /// for clients that come
+    pub throttle: Throttle,
     /// the counters
     pub stats: Stats,
     /// for log lines that can come often
@@ -87,6 +91,7 @@ impl ClientContext {
         let folder_bytes = word.folder_bytes(&self.settings);
         let replica = self.read();
         let status = replica.status();
+        let quotas = if word.tells_quotas() { replica.quotas() } else { Vec::new() };
         let mode = match status.role {
             Role::Looking if status.read_only => Mode::ReadOnly,
             Role::Looking => Mode::Looking,
@@ -116,6 +121,7 @@ impl ClientContext {
             voters_unheard: status.voters_unheard.len(),
             damaged_sets: self.damaged_sets,
             folder_bytes,
+            quotas: &quotas,
             clients: &clients,
             lists: Lists {
                 state: replica.state(),

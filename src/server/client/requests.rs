@@ -98,6 +98,9 @@ impl Connection {
         self.count_received(1);
         let request = decode_connect_request(&frame)
             .map_err(|error| End::Malformed { what: "connect request", error })?;
+        if !self.context.throttle.lets_in(request.session_id.0 != 0) {
+            return Err(self.refuse());
+        }
         if request.read_only.is_some() {
             self.conn.ask_read_only();
         }
@@ -107,6 +110,16 @@ impl Connection {
             Served::ToCore(input) => Progress::ToCore(input),
             Served::Done | Served::Later(_) => Progress::Wait,
         })
+    }
+
+    /// Too many clients came in a while.
+    fn refuse(&self) -> End {
+        self.context.stats.count_rejected();
+        let from = self.conn.peer;
+        self.context.quiet.say("connection throttle", |more| {
+            tracing::warn!("client {from} is refused: connection_throttle_tokens are used up{more}");
+        });
+        End::Ours("too many clients connect")
     }
 
     fn serve_frames(&mut self) -> Result<Progress, End> {
@@ -161,7 +174,8 @@ impl Connection {
         let header = RequestHeader::decode(&mut Reader::new(&frame))
             .map_err(|error| End::Malformed { what: "request header", error })?;
         self.conn.tally.asked(header.op, header.xid);
-        let op = OpCode::try_from(header.op).ok();
+        let is_offered = |op: &OpCode| context.settings.clickhouse_operations || !op.is_of_keeper();
+        let op = OpCode::try_from(header.op).ok().filter(is_offered);
         if self.must_authenticate && !matches!(op, Some(OpCode::Auth | OpCode::Sasl)) {
             return Ok(self.refuse_unknown(header.xid));
         }
@@ -187,7 +201,11 @@ impl Connection {
             return Ok(Served::Later(frame));
         }
         let body = &frame[RequestHeader::WIRE_BYTES..];
-        match decode_request(header.op, body) {
+        let request = match op {
+            Some(_) => decode_request(header.op, body),
+            None => Ok(Request::Unimplemented { op: header.op }),
+        };
+        match request {
             Ok(request) if for_core => {
                 self.is_syncing = matches!(request, Request::Sync { .. });
                 // A closeSession has no body to go with its share; it needs none, as the last of its connection.
@@ -324,5 +342,9 @@ pub fn is_for_leader(op: OpCode) -> bool {
             | Sync
             | Multi
             | CloseSession
+            | CheckNotExists
+            | CreateIfNotExists
+            | RemoveRecursive
+            | CheckStat
     )
 }

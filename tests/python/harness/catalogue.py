@@ -311,6 +311,55 @@ def _lifetimes():
     return [*steps, Step(CLOSE, 0), *_alone(1, [jute.get_children2("/lt"), jute.get_children2("/lt/e")])]
 
 
+def _quotas():
+    """Soft and hard, of znodes and bytes; what is asked of a znode under each of them, and what the figures are."""
+    quota = "/zookeeper/quota/qu"
+    limits, stats = f"{quota}/zookeeper_limits", f"{quota}/zookeeper_stats"
+    figures = [jute.get_data(stats), jute.exists(stats)]
+    make = [jute.create(quota), jute.create(limits, b"count=-1,bytes=-1"), jute.create(stats, b"count=0,bytes=0")]
+    steps = _alone(0, [jute.create("/qu", b"four"), jute.create("/qu/a", b"1"), *make, *figures, jute.get_acl(stats)])
+    steps += _alone(0, [jute.get_children2(quota), jute.multi_read([jute.get_data(stats)]), jute.get_data(limits)])
+    changes = [
+        jute.create("/qu/b", b"22"),
+        jute.create2("/qu/c", None),
+        jute.create("/qu/a/s-", b"s", flags=jute.SEQUENTIAL),
+        jute.create("/qu/e", b"e", flags=jute.EPHEMERAL),
+        jute.create_container("/qu/k", b"k"),
+        jute.create_ttl("/qu/t", b"t", flags=5, ttl_ms=1 << 38),
+        jute.create("/qu/e/x"),
+        jute.create("/qu/b"),
+        jute.set_data("/qu/a", b"longer"),
+        jute.set_data("/qu/a", b"22"),
+        jute.set_data("/qu/a", b"33"),
+        jute.set_data("/qu/a", b"444", 99),
+        jute.set_data("/qu/a", None),
+        jute.set_data("/qu/none", b"4"),
+        jute.multi([jute.check("/qu", -1), jute.create("/qu/m", b"m")]),
+        jute.multi([jute.set_data("/qu", b"longer"), jute.check("/qu", 99)]),
+        jute.set_data("/qu", b"four"),
+        *(jute.delete(f"/qu/{name}") for name in "bcektm"),
+        jute.get_children2("/qu"),
+    ]
+    for soft in ("count=-1,bytes=-1", "count=2,bytes=0", "count=0,bytes=9"):
+        for hard in ("", "=;countHardLimit=3", "=;byteHardLimit=8", "=;byteHardLimit=0;countHardLimit=-1", "=;countHardLimit=0"):
+            steps += _alone(0, [jute.set_data(limits, (soft + hard).encode()), jute.get_data(limits)])
+            steps += [step for change in changes for step in _alone(0, [change, *figures])]
+    steps += _alone(0, [jute.set_data(limits, b"count=-1,bytes=-1"), jute.create("/qu/e", b"e", flags=1), *figures])
+    steps += [Step(CLOSE, 0), *_alone(1, figures)]
+    # A quota that goes and comes again; one of a znode that is not there; one below another.
+    steps += _alone(1, [*(jute.delete(path) for path in (limits, stats, quota)), *figures, jute.create("/qu/z", b"z")])
+    steps += _alone(1, [*make, *figures, jute.delete("/qu/z"), *figures])
+    steps += _alone(1, [jute.create(path) for path in ("/qu/n", f"{quota}/n", f"{quota}/nn")])
+    steps += _alone(1, [jute.create(f"{quota}/n/zookeeper_limits", b"countHardLimit=2"), jute.set_data(limits, b"countHardLimit=0")])
+    steps += _alone(1, [jute.create(f"{quota}/n/zookeeper_stats"), jute.get_data(f"{quota}/n/zookeeper_stats")])
+    steps += _alone(1, [jute.create("/qu/n/1"), jute.create("/qu/n/2"), jute.create("/qu/x"), jute.create("/quz")])
+    steps += _alone(1, [jute.get_data(f"{quota}/n/zookeeper_stats"), jute.delete(f"{quota}/n/zookeeper_limits")])
+    steps += _alone(1, [jute.create("/qu/n/2"), jute.delete(limits), jute.create("/qu/n/2"), jute.create("/qu/x")])
+    absent = [jute.create(f"{quota}/nn/zookeeper_limits", b"count=1,bytes=1"), jute.create(f"{quota}/nn/zookeeper_stats")]
+    steps += _alone(1, [*absent, jute.get_data(f"{quota}/nn/zookeeper_stats"), jute.create("/qu/nn", b"nn")])
+    return steps + _alone(1, [jute.get_data(f"{quota}/nn/zookeeper_stats"), jute.exists(f"{quota}/nn/zookeeper_stats")])
+
+
 def _multis():
     good = [jute.create("/mu/a"), jute.set_data("/mu", b"x"), jute.check("/mu", -1), jute.delete("/mu/a")]
     bad = [jute.check("/mu", 99), jute.create("/mu"), jute.delete("/mu/none"), jute.create("/mu/x", b"", [])]
@@ -360,5 +409,5 @@ def _sessions():
 def catalogue():
     """Name -> program."""
     programs = [_paths, _acls, _permissions, _authentication, _sequences, _ephemerals, _watches]
-    programs += [_watches_again, _lasting_watches, _several_reads, _who_and_whose, _values, _lifetimes, _multis, _bodies, _sessions]
+    programs += [_watches_again, _lasting_watches, _several_reads, _who_and_whose, _values, _lifetimes, _quotas, _multis, _bodies, _sessions]
     return {program.__name__.strip("_"): program() for program in programs}

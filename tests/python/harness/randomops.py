@@ -71,6 +71,7 @@ MALFORMED = "bodies that cannot be decoded"  # in a write, they take an ensemble
 BARE_CHECK = "check outside a multi"  # before 3.9 it is not refused
 ODD_FLAGS = "create flags out of range"  # in a multi, 3.8 and 3.9 differ
 LASTING = "watches that stay"  # before 3.9 a connection has one mode of watch on a path
+QUOTAS = "quotas"  # before 3.9 only znodes and bytes are counted
 
 
 class ProgramMaker:
@@ -80,10 +81,13 @@ class ProgramMaker:
         self.random = random.Random(seed)
         self.folder = folder
         self.without = without
+        self.quota = f"/zookeeper/quota{folder}"
+        self.limits, self.stats = f"{self.quota}/zookeeper_limits", f"{self.quota}/zookeeper_stats"
 
     def program(self, steps):
         """A whole program."""
-        setup = Step(BATCH, 0, (jute.create(self.folder), jute.create(self.folder + "/a", b"first")))
+        quota = [jute.create(path, b"count=-1,bytes=-1") for path in (self.quota, self.limits, self.stats)]
+        setup = Step(BATCH, 0, (jute.create(self.folder), *quota, jute.create(self.folder + "/a", b"first")))
         return [setup, *(self._step() for _ in range(steps))]
 
     def _one_of(self, weighted):
@@ -112,16 +116,29 @@ class ProgramMaker:
         return Step(kind, slot)
 
     def _ops(self, size):
-        """A batch ends with its first setACL: ZooKeeper checks what follows in a pipeline against the old list until
-        the new one happens to have been applied."""
+        """A batch ends with its first setACL or change of a quota: ZooKeeper checks what follows in a pipeline against
+        the old list, the old limits, until the new ones happen to have been applied."""
         ops = []
-        while len(ops) < size and not (ops and getattr(ops[-1], "code", None) == jute.SET_ACL):
+        while len(ops) < size and not (ops and self._changes_rules(ops[-1])):
             ops.append(self._op())
         return tuple(ops)
+
+    def _changes_rules(self, op):
+        return getattr(op, "code", None) == jute.SET_ACL or op in self._changes_of_quota()
+
+    def _changes_of_quota(self):
+        """How much there is applied when a request is judged depends on chance in ZooKeeper: so nothing, or everything."""
+        texts = (b"count=-1,bytes=-1", b"count=1,bytes=1", b"count=-1,bytes=-1=;countHardLimit=0")
+        return [jute.set_data(self.limits, text) for text in texts]
+
+    def _about_quotas(self):
+        reads = [jute.get_data(self.stats), jute.exists(self.stats), jute.get_data(self.limits)]
+        return self.random.choice(reads * 2 + self._changes_of_quota())
 
     def _op(self):
         make = self._one_of(
             [
+                (self._about_quotas, 0 if QUOTAS in self.without else 4),
                 (self._create, 26),
                 (self._delete, 12),
                 (self._set_data, 12),
