@@ -26,7 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("storage", &["txn", "zab"]),
     ("config", &[]),
     ("server", &["config", "jute", "replica", "storage", "zab", "admin"]),
-    ("admin", &["config", "jute", "replica"]),
+    ("admin", &["config", "jute", "session", "watch", "replica"]),
     ("client", &["jute"]),
     ("sim", &["jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "client"]),
     (

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use zabra::ids::{Epoch, ServerId, SessionId, Zxid};
-use zabra::replica::{Answer, ForwardedRequest, PeerMessage, Status};
+use zabra::replica::{Answer, ForwardedRequest, PeerMessage, Standing, Status};
 use zabra::txn::{CloseSession, Create, CreateSession, ErrorTxn, Op, Ops, Txn, op, txn::Body};
 use zabra::zab::{HistorySummary, Message, Notification, PeerState, Proposal, Vote};
 
@@ -168,6 +168,12 @@ fn request(script: &mut Script<'_>) -> ForwardedRequest {
         op,
         body,
         auth: [].into(),
+        standing: match script.below(8) {
+            0 => Standing::Local,
+            1 => Standing::Upgrade([&[0, 0, 8, 0][..], &[1; 16]].concat().into()),
+            2 => Standing::Upgrade([1; 3][..].into()),
+            _ => Standing::Global,
+        },
     }
 }
 

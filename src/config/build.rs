@@ -22,6 +22,7 @@ pub(super) fn settings(given: &mut Given, myid: Option<u8>, read_myid: ReadMyid<
     set_directories(given, &mut settings);
     set_times(given, &mut settings);
     set_client_limits(given, &mut settings);
+    set_session_kinds(given, &mut settings);
     set_lifetimes(given, &mut settings);
     set_storage(given, &mut settings);
     set_peers(given, &mut settings);
@@ -99,6 +100,12 @@ fn set_client_limits(given: &mut Given, settings: &mut Settings) {
     if let Some(value) = given.value("4lw.commands.whitelist") {
         settings.four_letter_words = FourLetterWords::parse(&value.text);
     }
+}
+
+fn set_session_kinds(given: &mut Given, settings: &mut Settings) {
+    given.boolean(&mut settings.local_sessions, "localSessionsEnabled");
+    given.boolean(&mut settings.local_sessions_upgrading, "localSessionsUpgradingEnabled");
+    given.boolean(&mut settings.read_only_mode, "readonlymode.enabled");
 }
 
 fn set_lifetimes(given: &mut Given, settings: &mut Settings) {

@@ -54,6 +54,8 @@ const USED: &[&str] = &[
     "quorumListenOnAllIPs",
     "peerType",
     "syncEnabled",
+    "localSessionsEnabled",
+    "localSessionsUpgradingEnabled",
     // Zabra's own.
     "peerHeartbeatMs",
     "peerTimeoutMs",
@@ -75,6 +77,7 @@ const USED_PROPERTIES: &[&str] = &[
     "observer.reconnectDelayMs",
     "observer.syncEnabled",
     "extendedTypesEnabled",
+    "readonlymode.enabled",
     "znode.container.checkIntervalMs",
     "znode.container.maxPerMinute",
     "znode.container.maxNeverUsedIntervalMs",
@@ -155,11 +158,6 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NoMeaning("all followers share one image of the tree"),
     ),
     // Sessions and clients.
-    (
-        &["localSessionsEnabled", "localSessionsUpgradingEnabled"],
-        NotYet("every session is known to the whole ensemble"),
-    ),
-    (&["readonlymode.enabled"], NotYet("a server without a quorum serves nobody")),
     (&["clientPortListenBacklog"], NoMeaning("the longest backlog of the system is used")),
     (&["clientTcpKeepAlive"], NoMeaning("clients ping, and silent ones are closed")),
     (

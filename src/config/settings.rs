@@ -67,6 +67,18 @@ pub struct Settings {
     /// tell strangers more, or cost more.
     pub four_letter_words: FourLetterWords,
 
+    /// `localSessionsEnabled`: new sessions are known to their server alone. They cost the ensemble nothing, have no
+    /// ephemerals, and end when their client goes to another server. False by default, as in ZooKeeper.
+    pub local_sessions: bool,
+
+    /// `localSessionsUpgradingEnabled`: a local session that wants an ephemeral becomes one of the ensemble. False by
+    /// default, as in ZooKeeper: it is refused the ephemeral.
+    pub local_sessions_upgrading: bool,
+
+    /// `readonlymode.enabled`: without a leader, clients that said they only read are served. False by default, as in
+    /// ZooKeeper.
+    pub read_only_mode: bool,
+
     /// `extendedTypesEnabled`: znodes can have a time to live. False by default, as in ZooKeeper.
     pub extended_types: bool,
 
@@ -157,6 +169,9 @@ impl Settings {
             outstanding_requests_max: 1000,
             frame_bytes_max: 0xfffff,
             four_letter_words: FourLetterWords::default(),
+            local_sessions: false,
+            local_sessions_upgrading: false,
+            read_only_mode: false,
             extended_types: false,
             container_check_interval_ms: 60_000,
             container_deletions_per_minute_max: 10_000,
@@ -191,6 +206,12 @@ impl Settings {
         self.tick_ms = tick_ms;
         self.session_timeout_ms_min = 2 * tick_ms;
         self.session_timeout_ms_max = 20 * tick_ms;
+    }
+
+    /// How long a server has no leader before it serves read-only clients, ms: a tick, and at least two seconds, as in
+    /// ZooKeeper.
+    pub fn read_only_grace_ms(&self) -> u64 {
+        u64::from(self.tick_ms).max(2000)
     }
 
     /// `initLimit` in milliseconds.

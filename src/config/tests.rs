@@ -43,18 +43,21 @@ fn server(id: u8, host: &str) -> ServerAddr {
     ServerAddr { id, host, quorum_port: 2888, election_port: 3888, role, client: None }
 }
 
+/// A line for every key that sets something.
+const EVERY_KEY: &str = "dataDir=/d\ndataLogDir=/l\nclientPort=2182\nclientPortAddress=::1\ntickTime=1000\ninitLimit=20\n\
+    syncLimit=7\nminSessionTimeout=1500\nmaxSessionTimeout=90000\nmaxClientCnxns=0\nmaxCnxns=5000\n\
+    snapCount=200\nautopurge.snapRetainCount=5\nautopurge.purgeInterval=24\nforceSync=no\n\
+    globalOutstandingLimit=2000\njute.maxbuffer=0x3fffff\nquorumListenOnAllIPs=true\n\
+    4lw.commands.whitelist=stat, ruok\ncnxTimeout=700\npeerHeartbeatMs=20\npeerTimeoutMs=200\n\
+    parkTimeoutMs=300\nclientThreads=4\nrecentTxnBytesMax=1\nlogSegmentBytes=8192\n\
+    snapshotBytesOfLogMax=16384\nextendedTypesEnabled=true\nznode.container.checkIntervalMs=10\n\
+    observer.reconnectDelayMs=40\nzookeeper.znode.container.maxPerMinute=20\nznode.container.maxNeverUsedIntervalMs=30\n\
+    localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\nreadonlymode.enabled=true\n\
+    server.2=b:2888:3888\nserver.1=[::1]:2888:3888\n";
+
 #[test]
 fn every_key_reaches_its_setting() {
-    let text = "dataDir=/d\ndataLogDir=/l\nclientPort=2182\nclientPortAddress=::1\ntickTime=1000\ninitLimit=20\n\
-                syncLimit=7\nminSessionTimeout=1500\nmaxSessionTimeout=90000\nmaxClientCnxns=0\nmaxCnxns=5000\n\
-                snapCount=200\nautopurge.snapRetainCount=5\nautopurge.purgeInterval=24\nforceSync=no\n\
-                globalOutstandingLimit=2000\njute.maxbuffer=0x3fffff\nquorumListenOnAllIPs=true\n\
-                4lw.commands.whitelist=stat, ruok\ncnxTimeout=700\npeerHeartbeatMs=20\npeerTimeoutMs=200\n\
-                parkTimeoutMs=300\nclientThreads=4\nrecentTxnBytesMax=1\nlogSegmentBytes=8192\n\
-                snapshotBytesOfLogMax=16384\nextendedTypesEnabled=true\nznode.container.checkIntervalMs=10\n\
-                observer.reconnectDelayMs=40\nzookeeper.znode.container.maxPerMinute=20\nznode.container.maxNeverUsedIntervalMs=30\n\
-                server.2=b:2888:3888\nserver.1=[::1]:2888:3888\n";
-    let settings = settings(text);
+    let settings = settings(EVERY_KEY);
     let expected = Settings {
         data_dir: PathBuf::from("/d"),
         data_log_dir: PathBuf::from("/l"),
@@ -74,6 +77,9 @@ fn every_key_reaches_its_setting() {
             all: false,
             listed: ["stat", "ruok"].map(str::to_string).into_iter().collect(),
         },
+        local_sessions: true,
+        local_sessions_upgrading: true,
+        read_only_mode: true,
         extended_types: true,
         container_check_interval_ms: 10,
         container_deletions_per_minute_max: 20,

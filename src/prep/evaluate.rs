@@ -99,6 +99,7 @@ impl Evaluation<'_> {
             CreateOp::Ttl { .. } => Err(ErrorCode::BadArguments),
             _ if mode.has_ttl() => Err(ErrorCode::BadArguments),
             CreateOp::Container => Ok(Lifetime::Container),
+            _ if mode.is_ephemeral() && self.context.is_local => Err(ErrorCode::EphemeralOnLocalSession),
             _ if mode.is_ephemeral() => Ok(Lifetime::Session(self.context.session_id)),
             CreateOp::Create | CreateOp::Create2 => Ok(Lifetime::Unlimited),
         }
@@ -174,6 +175,7 @@ impl Evaluation<'_> {
     fn check_session(&self) -> Result<(), ErrorCode> {
         match self.overlay.session(self.sessions, self.context.session_id) {
             Some(SessionState::Open) => Ok(()),
+            None if self.context.is_local => Ok(()),
             Some(SessionState::Closing | SessionState::Closed) | None => Err(ErrorCode::SessionExpired),
         }
     }

@@ -43,6 +43,8 @@ pub struct Limits {
 pub struct Context<'a> {
     /// the session of the client
     pub session_id: SessionId,
+    /// only the client's server knows it, so it can have no ephemerals
+    pub is_local: bool,
     /// the identities of its connection
     pub auth: &'a [AuthId],
     /// of the transaction, if it becomes one

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::io::{Answer, ForwardedRequest};
+use super::local::Standing;
 use crate::ids::{ConnId, SessionId, Tick, Xid, Zxid};
 use crate::jute::AuthId;
 use crate::mutants::{Mutant, has};
@@ -29,6 +30,18 @@ pub struct OpenSession {
     pub id: SessionId,
     pub generation: u64,
     pub timeout_ms: u32,
+    pub kind: SessionKind,
+}
+
+/// Who knows a session, and what it may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionKind {
+    /// the ensemble
+    Global,
+    /// this server
+    Local,
+    /// this server, while it has no leader; its client only reads
+    ReadOnly,
 }
 
 /// Something a client waits for.
@@ -138,6 +151,13 @@ impl Clients {
         self.by_session.insert(session.id, conn).filter(|older| *older != conn)
     }
 
+    /// The ensemble knows the session of a connection from now on.
+    pub fn make_global(&mut self, conn: ConnId, generation: u64) {
+        if let Some(session) = self.conns.get_mut(&conn).and_then(|conn| conn.session.as_mut()) {
+            *session = OpenSession { generation, kind: SessionKind::Global, ..*session };
+        }
+    }
+
     /// A connection is gone, and whatever it waited for concerns nobody; but what the leader may have goes on.
     pub fn remove(&mut self, conn: ConnId) -> Option<Conn> {
         let removed = self.conns.remove(&conn)?;
@@ -182,6 +202,7 @@ impl Clients {
             op: ask.op,
             body: ask.body,
             auth: ask.auth,
+            standing: ask.standing,
         };
         self.pending.insert(request_id, Pending { conn, kind, request, sent: false, answer: None });
         self.unsent.push_back(request_id);
@@ -297,6 +318,7 @@ pub struct Ask {
     pub op: i32,
     pub body: Bytes,
     pub auth: Arc<[AuthId]>,
+    pub standing: Standing,
 }
 
 #[cfg(test)]
@@ -306,7 +328,8 @@ mod tests {
 
     fn ask() -> Ask {
         let (op, auth) = (OpCode::SetData as i32, Arc::from([]));
-        Ask { session_id: SessionId(1), generation: 1, op, body: Bytes::new(), auth }
+        let standing = Standing::Global;
+        Ask { session_id: SessionId(1), generation: 1, op, body: Bytes::new(), auth, standing }
     }
 
     fn synced(request_id: u64, after: u64) -> Answer {

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::Replica;
-use super::clients::{OpenSession, Pending, Wanted};
+use super::clients::{OpenSession, Pending, SessionKind, Wanted};
 use super::io::{Answer, Output};
+use super::local::Standing;
 use crate::ids::{ConnId, SessionId, Xid, Zxid};
 use crate::jute::{
     ConnectResponse, ErrorCode, MultiOp, MultiResult, Request, Response, WatchEvent, decode_request,
@@ -117,6 +118,9 @@ impl Replica {
         outcome: Result<Response, ErrorCode>,
     ) {
         let Pending { conn, kind, request, .. } = pending;
+        if let Standing::Upgrade(_) = request.standing {
+            self.note_upgrade(conn, request.session_id);
+        }
         match (kind, outcome) {
             (Wanted::Reply { xid }, outcome) => self.reply(conn, xid, zxid, outcome),
             (Wanted::OldSession { .. }, Err(ErrorCode::SessionExpired)) => self.tell_expired(conn),
@@ -124,15 +128,13 @@ impl Replica {
                 self.drop_conn(conn, "the session could not be opened");
             }
             (Wanted::NewSession { timeout_ms, password }, Ok(_)) => {
-                let session = OpenSession { id: request.session_id, generation, timeout_ms };
-                self.open_session(conn, session, password);
+                self.open_session(conn, global(request.session_id, generation, timeout_ms), password);
             }
             (Wanted::OldSession { password }, Ok(_)) => {
                 // What was proposed before may have closed it.
                 match self.state.sessions.get(request.session_id).map(|session| session.timeout_ms) {
                     Some(timeout_ms) => {
-                        let session = OpenSession { id: request.session_id, generation, timeout_ms };
-                        self.open_session(conn, session, password);
+                        self.open_session(conn, global(request.session_id, generation, timeout_ms), password);
                     }
                     None => self.tell_expired(conn),
                 }
@@ -148,12 +150,21 @@ impl Replica {
             timeout_ms: i32::try_from(session.timeout_ms).unwrap_or(i32::MAX),
             session_id: session.id,
             password,
-            read_only: None,
+            read_only: Some(session.kind == SessionKind::ReadOnly),
         };
         self.output(Output::Connected { conn, response });
     }
 
-    fn tell_expired(&mut self, conn: ConnId) {
+    /// A local session wanted an ephemeral: if it is global now, its requests are those of a global one. Nothing stands
+    /// between the transaction that made it one and this, so its generation is still that of this connection.
+    fn note_upgrade(&mut self, conn: ConnId, session: SessionId) {
+        if let Some(generation) = self.state.sessions.get(session).map(|session| session.generation) {
+            self.local.remove(session);
+            self.clients.make_global(conn, generation);
+        }
+    }
+
+    pub(super) fn tell_expired(&mut self, conn: ConnId) {
         let password = Bytes::from_static(&[0; PASSWORD_BYTES]);
         let response = ConnectResponse { timeout_ms: 0, session_id: SessionId(0), password, read_only: None };
         self.output(Output::Connected { conn, response });
@@ -172,6 +183,11 @@ impl Replica {
                 let path = path.map(str::to_owned);
                 self.reply(conn, xid, answer.after, Ok(Response::Sync { path }));
             }
+            (Wanted::Reply { xid }, Ok(Request::CloseSession)) if request.standing == Standing::Local => {
+                self.reply(conn, xid, answer.after, Ok(Response::Empty));
+                self.local.remove(request.session_id);
+                self.drop_conn(conn, "the session is closed");
+            }
             _ => self.drop_conn(conn, "an answer does not match its request"),
         }
     }
@@ -179,10 +195,16 @@ impl Replica {
     /// Closes a client's connection; its session lives on.
     pub(super) fn drop_conn(&mut self, conn: ConnId, reason: &'static str) {
         if self.clients.remove(conn).is_some() {
+            self.local_connects.remove(&conn);
             self.watches.remove_conn(conn);
             self.output(Output::CloseConn { conn, reason });
         }
     }
+}
+
+/// A session that the ensemble knows.
+fn global(id: SessionId, generation: u64, timeout_ms: u32) -> OpenSession {
+    OpenSession { id, generation, timeout_ms, kind: SessionKind::Global }
 }
 
 /// What a client is answered whose request was refused. `None` if the two do not match.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::local::Standing;
 use super::state::{Image, State};
 use crate::ids::{ConnId, ServerId, SessionId, Xid, Zxid};
 use crate::jute::{AuthId, ConnectRequest, ConnectResponse, ErrorCode, Response, WatchEvent};
@@ -26,6 +27,8 @@ pub struct ForwardedRequest {
     pub body: Bytes,
     /// the identities of the connection
     pub auth: Arc<[AuthId]>,
+    /// in which way the session is known
+    pub standing: Standing,
 }
 
 /// What becomes of a forwarded request that makes no transaction: a `sync`, or one of a connection that was left.
@@ -64,7 +67,7 @@ pub enum PeerMessage {
 pub enum Input {
     /// time has passed
     Tick,
-    /// a client sent its first frame; `read_only` of the answer is the edge's to add
+    /// a client sent its first frame
     Connect {
         /// its connection
         conn: ConnId,

@@ -8,6 +8,7 @@ use prost::Message;
 use super::Config;
 use super::io::{Answer, ForwardedRequest};
 use super::limited::Search;
+use super::local::Standing;
 use super::state::State;
 use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
 use crate::jute::{ErrorCode, OpCode, Request, decode_request};
@@ -20,6 +21,9 @@ use crate::zab::Zab;
 /// To go on with a session on another connection: between servers only, no client sends it.
 pub const OP_CONTINUE_SESSION: i32 = -12;
 
+/// Of a session that only its server knows: nobody compares it.
+const LOCAL_GENERATION: u64 = 0;
+
 /// Transactions that a single request may become: a session with very many ephemerals is closed in several.
 const TXNS_PER_REQUEST_MAX: usize = 100_000;
 
@@ -30,6 +34,8 @@ pub struct Leading {
     search: Search,
     /// Which connection of a session is the newest, as far as this leader gave it out or heard of it.
     generations: BTreeMap<SessionId, u64>,
+    /// The generations that local sessions got when this leader made them global.
+    upgraded: BTreeMap<SessionId, u64>,
     next_generation: u64,
     /// Barriers under way, each with the `sync` that waits for it.
     syncs: BTreeMap<u64, (ServerId, Answer)>,
@@ -72,6 +78,7 @@ impl Leading {
             expiry,
             search: Search::new(config.limited, now),
             generations: BTreeMap::new(),
+            upgraded: BTreeMap::new(),
             next_generation: u64::from(epoch.0) << 32,
             syncs: BTreeMap::new(),
             next_barrier: 1,
@@ -109,7 +116,16 @@ impl Leading {
         if request.op == OP_CONTINUE_SESSION {
             return self.continue_session(scene, origin, request);
         }
-        self.check_generation(scene.state, request)?;
+        let Some(generation) = self.check_standing(scene, origin, request)? else {
+            return Ok(Judged::ZxidsUsedUp);
+        };
+        let upgraded;
+        let request = if generation == request.generation {
+            request
+        } else {
+            upgraded = ForwardedRequest { generation, ..request.clone() };
+            &upgraded
+        };
         self.expiry.touch(request.session_id, scene.now);
         if request.op == OpCode::Sync as i32 {
             let after = scene.zab.last_logged();
@@ -117,9 +133,15 @@ impl Leading {
             return Ok(self.begin_sync(scene, origin, answer));
         }
         let decoded = decode_request(request.op, &request.body).map_err(|_| ErrorCode::MarshallingError)?;
+        let is_local = generation == LOCAL_GENERATION && request.standing == Standing::Local;
+        if is_local && decoded == Request::CloseSession {
+            // Its end concerns its server alone, once everything before it is applied there.
+            let after = scene.zab.last_logged();
+            return Ok(Judged::Answered(Answer { request_id: request.request_id, after, moved: false }));
+        }
         for _ in 0..TXNS_PER_REQUEST_MAX {
             let Some(zxid) = scene.zab.next_zxid() else { return Ok(Judged::ZxidsUsedUp) };
-            let context = Context { session_id: request.session_id, auth: &request.auth, zxid };
+            let context = Context { session_id: request.session_id, is_local, auth: &request.auth, zxid };
             let body = self.prep.prepare(&scene.state.tree, &scene.state.sessions, &decoded, context)?;
             let is_last = decoded != Request::CloseSession || matches!(body, Body::CloseSession(_));
             self.propose(scene, origin, request, body, is_last);
@@ -128,6 +150,36 @@ impl Leading {
             }
         }
         Err(ErrorCode::SystemError.into())
+    }
+
+    /// The generation of the connection that asks. `None` if there is no zxid left to make its session global.
+    fn check_standing(
+        &mut self,
+        scene: &mut Scene<'_>,
+        origin: ServerId,
+        request: &ForwardedRequest,
+    ) -> Result<Option<u64>, ErrorCode> {
+        let id = request.session_id;
+        if request.standing == Standing::Global {
+            self.check_generation(scene.state, request)?;
+            return Ok(Some(request.generation));
+        }
+        // Sent before its server heard that it is global. If it may have gone on elsewhere since, this is too late.
+        if self.generations.contains_key(&id) || scene.state.sessions.get(id).is_some() {
+            let upgraded = self.upgraded.get(&id).copied();
+            let is_newest = upgraded.is_some() && upgraded == self.generations.get(&id).copied();
+            return if is_newest { Ok(upgraded) } else { Err(ErrorCode::SessionMoved) };
+        }
+        let Standing::Upgrade(terms) = &request.standing else { return Ok(Some(LOCAL_GENERATION)) };
+        let (op, body, request_id) = (OpCode::CreateSession as i32, terms.clone(), 0);
+        let create = ForwardedRequest { op, body, request_id, ..request.clone() };
+        match self.create_session(scene, origin, &create).map_err(|error| error.code)? {
+            Judged::ZxidsUsedUp => return Ok(None),
+            Judged::Proposed | Judged::Waiting | Judged::Answered(_) => {}
+        }
+        let generation = self.generations[&id];
+        self.upgraded.insert(id, generation);
+        Ok(Some(generation))
     }
 
     /// A request of a connection that was left is refused, so that it cannot come behind the requests of the newer one.
@@ -248,6 +300,11 @@ impl Leading {
         self.expiry.renew_all(now);
     }
 
+    /// When sessions expire.
+    pub fn expiry(&self) -> &Expiry {
+        &self.expiry
+    }
+
     /// The client of a session was heard of.
     pub fn touch(&mut self, session: SessionId, now: Tick) {
         self.expiry.touch(session, now);
@@ -288,6 +345,7 @@ impl Leading {
     pub fn on_closed(&mut self, session: SessionId) {
         self.expiry.remove(session);
         self.generations.remove(&session);
+        self.upgraded.remove(&session);
     }
 
     /// The state has applied everything through this zxid.
@@ -299,7 +357,8 @@ impl Leading {
 /// What the leader wants itself: nobody waits for an answer.
 fn own_request(op: OpCode, session_id: SessionId, generation: u64) -> ForwardedRequest {
     let (op, body, auth) = (op as i32, Bytes::new(), std::sync::Arc::from([]));
-    ForwardedRequest { request_id: 0, session_id, generation, xid: 0, op, body, auth }
+    let standing = Standing::Global;
+    ForwardedRequest { request_id: 0, session_id, generation, xid: 0, op, body, auth, standing }
 }
 
 /// The body of a request for a new session: its timeout and its password.

@@ -19,6 +19,7 @@ mod digests;
 mod io;
 mod leading;
 mod limited;
+mod local;
 mod peers;
 mod read;
 mod replay;
@@ -34,6 +35,7 @@ use rand::{Rng, SeedableRng};
 
 pub use io::{Answer, ForwardedRequest, Input, Output, PeerMessage};
 pub use limited::LimitedConfig;
+pub use local::{LocalConfig, Standing};
 pub use replay::Replay;
 pub use state::{Image, State, StateError, StateLoadError};
 pub use status::Status;
@@ -41,12 +43,13 @@ pub use status::Status;
 pub use crate::prep::Limits;
 pub use crate::zab::{Config as ZabConfig, Recovered as ZabRecovered};
 
-use clients::{Ask, Clients, Wanted};
+use clients::{Ask, Clients, SessionKind, Wanted};
 use digests::Digests;
-use leading::Leading;
+use leading::{Leading, encode_session};
+use local::{LocalSessions, wants_ephemeral};
 
 use crate::ids::{ConnId, ServerId, SessionId, Tick, Xid};
-use crate::jute::AuthId;
+use crate::jute::{AuthId, ConnectRequest, ErrorCode, OpCode, Response};
 use crate::session::SessionIds;
 use crate::watch::Watches;
 use crate::zab::{self, DiskDone, LinkId, Role, Zab};
@@ -75,6 +78,8 @@ pub struct Config {
     pub limits: Limits,
     /// how containers and znodes with a time to live end
     pub limited: LimitedConfig,
+    /// which sessions only this server knows
+    pub local: LocalConfig,
     /// a snapshot is due after so many transactions
     pub snapshot_txns: u64,
     /// a snapshot is due after so many bytes of log
@@ -94,6 +99,9 @@ pub struct Replica {
     watches: Watches,
     clients: Clients,
     session_ids: SessionIds,
+    local: LocalSessions,
+    /// Clients that are to get local sessions as soon as there is a leader.
+    local_connects: BTreeMap<ConnId, ConnectRequest>,
     secrets: StdRng,
     leading: Option<Leading>,
     digests: Digests,
@@ -144,6 +152,8 @@ impl Replica {
             watches: Watches::new(config.hash_seed),
             clients: Clients::new(secrets.next_u64() >> 1),
             session_ids: SessionIds::new(config.zab.id, config.started_wall_ms),
+            local: LocalSessions::new(config.expiry_bucket_ms),
+            local_connects: BTreeMap::new(),
             secrets,
             leading: None,
             digests,
@@ -284,14 +294,40 @@ impl Replica {
             self.renew_sessions(stalled_ms);
         }
         self.expiry_due = true;
+        self.expire_local_sessions();
         self.maybe_send_heartbeat();
         self.close_parked();
     }
 
     fn on_request(&mut self, conn: ConnId, xid: Xid, op: i32, body: Bytes, auth: Arc<[AuthId]>) {
         let Some(session) = self.clients.get(conn).and_then(|conn| conn.session) else { return };
-        let ask = Ask { session_id: session.id, generation: session.generation, op, body, auth };
+        let standing = match session.kind {
+            SessionKind::Global => Standing::Global,
+            SessionKind::Local => self.standing_of_local(session.id, op, &body),
+            SessionKind::ReadOnly => return self.refuse_to_change(conn, session.id, xid, op),
+        };
+        let ask = Ask { session_id: session.id, generation: session.generation, op, body, auth, standing };
         self.clients.wait(conn, Wanted::Reply { xid }, ask);
+    }
+
+    fn standing_of_local(&self, session: SessionId, op: i32, body: &[u8]) -> Standing {
+        match self.local.get(session) {
+            Some(local) if self.config.local.upgrading && wants_ephemeral(op, body) => {
+                Standing::Upgrade(encode_session(local.timeout_ms, &local.password))
+            }
+            _ => Standing::Local,
+        }
+    }
+
+    /// A read-only client may do nothing else but leave.
+    fn refuse_to_change(&mut self, conn: ConnId, session: SessionId, xid: Xid, op: i32) {
+        let zxid = self.state.zxid();
+        if op == OpCode::CloseSession as i32 {
+            self.output(Output::Reply { conn, xid, zxid, result: Ok(Response::Empty) });
+            self.local.remove(session);
+            return self.drop_conn(conn, "the session is closed");
+        }
+        self.output(Output::Reply { conn, xid, zxid, result: Err(ErrorCode::NotReadOnly) });
     }
 
     fn maybe_snapshot(&mut self) {
@@ -410,6 +446,7 @@ mod tests {
                 deletions_per_minute_max: 1,
                 unused_ms_max: 0,
             },
+            local: LocalConfig::default(),
             snapshot_txns: 1000,
             snapshot_log_bytes: 1 << 20,
         }

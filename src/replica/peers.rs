@@ -19,6 +19,9 @@ impl Replica {
         self.leading = None;
         self.answers.clear();
         self.clients.forget_answers();
+        if role != Role::Looking {
+            self.end_read_only();
+        }
         match role {
             Role::Looking if previous == Role::Looking => {}
             Role::Looking => self.looking_since = self.now,
@@ -73,6 +76,9 @@ impl Replica {
 
     /// Hands what clients asked for to the leader: this server, or the one it follows.
     pub(super) fn hand_over_requests(&mut self) {
+        if self.serves() {
+            self.open_local_sessions();
+        }
         match self.role {
             Role::Looking => {}
             Role::Following { link, .. } => {
@@ -187,6 +193,7 @@ impl Replica {
 
     /// This process stood still, and heard nobody meanwhile: what clients sent in that time is still to be read.
     pub(super) fn renew_sessions(&mut self, stalled_ms: u64) {
+        self.local.renew_all(self.now);
         if let Some(leading) = &mut self.leading {
             tracing::warn!(stalled_ms, "this process stood still; all sessions get a full timeout");
             leading.renew_all(self.now);

@@ -1,7 +1,8 @@
 //! What a server tells about itself.
 
 use super::Replica;
-use crate::ids::{Epoch, ServerId, SessionId, Zxid};
+use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
+use crate::session::Expiry;
 use crate::watch::Watches;
 use crate::zab::{Role, Zab};
 
@@ -28,6 +29,10 @@ pub struct Status {
     pub ephemerals: usize,
     /// open sessions of the ensemble
     pub sessions: usize,
+    /// sessions that only this server knows
+    pub local_sessions: usize,
+    /// there is no leader, and read-only clients are served
+    pub read_only: bool,
     /// watches set on this server
     pub watches: usize,
     /// client connections of this server
@@ -72,6 +77,8 @@ impl Replica {
             data_bytes: self.state.tree.approximate_data_size(),
             ephemerals: self.state.tree.ephemerals_count(),
             sessions: self.state.sessions.len(),
+            local_sessions: self.local.len(),
+            read_only: self.is_read_only(),
             watches: self.watches.counts().watches,
             connections: self.clients.len(),
             outstanding: self.clients.pending_count(),
@@ -101,6 +108,21 @@ impl Replica {
     /// The replicated state.
     pub fn state(&self) -> &super::State {
         &self.state
+    }
+
+    /// When sessions expire, and what time it is; `None` unless this server leads.
+    pub fn expiry(&self) -> Option<(&Expiry, Tick)> {
+        self.leading.as_ref().map(|leading| (leading.expiry(), self.now))
+    }
+
+    /// When sessions expire that only this server knows, and what time it is.
+    pub fn local_expiry(&self) -> (&Expiry, Tick) {
+        (self.local.expiry(), self.now)
+    }
+
+    /// The digests of the newest states, oldest first.
+    pub fn digests(&self) -> impl Iterator<Item = (Zxid, u64)> {
+        self.digests.iter()
     }
 
     /// The atomic broadcast, for who wants to tell one state of it from another.

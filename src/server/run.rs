@@ -25,7 +25,7 @@ use super::recover::{self, Recovered};
 use super::snapshots::SnapshotThread;
 use crate::admin::Stats;
 use crate::config::{PeerRole, ServerAddr, Settings};
-use crate::replica::{self, Image, Input, LimitedConfig, Limits, Replica, ZabConfig};
+use crate::replica::{self, Image, Input, LimitedConfig, Limits, LocalConfig, Replica, ZabConfig};
 use crate::storage::TXN_BYTES_MAX;
 use crate::zab::{Ensemble, Member, Role};
 
@@ -205,6 +205,12 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             check_interval_ms: u64::from(settings.container_check_interval_ms),
             deletions_per_minute_max: settings.container_deletions_per_minute_max,
             unused_ms_max: u64::from(settings.container_unused_ms_max),
+        },
+        local: LocalConfig {
+            // Alone, a server is the whole ensemble: as in ZooKeeper, all know every session.
+            enabled: settings.local_sessions && !settings.is_standalone(),
+            upgrading: settings.local_sessions_upgrading,
+            read_only_after_ms: settings.read_only_mode.then(|| settings.read_only_grace_ms()),
         },
         snapshot_txns: u64::from(settings.snapshot_txns_max),
         snapshot_log_bytes: settings.snapshot_log_bytes_max,

@@ -57,7 +57,7 @@ impl Leader {
     pub fn ask(&mut self, session_id: SessionId, request: &Request<'_>) -> Result<Body, PrepError> {
         let zxid = self.next();
         let auth = self.auth.clone();
-        let context = Context { session_id, auth: &auth, zxid };
+        let context = Context { session_id, is_local: false, auth: &auth, zxid };
         let body = self.prep.prepare(&self.tree, &self.sessions, request, context)?;
         Ok(self.propose(session_id, body))
     }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::generated::{self as pb, frame};
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
 use crate::jute::AuthId;
-use crate::replica::{Answer, ForwardedRequest, PeerMessage};
+use crate::replica::{Answer, ForwardedRequest, PeerMessage, Standing};
 use crate::zab::{HistorySummary, Message, Notification, PeerState, Proposal, Vote};
 
 /// Bytes of the length at the head of a frame.
@@ -336,6 +336,8 @@ fn request_to_pb(request: ForwardedRequest) -> pb::Request {
         op: request.op,
         auth: auth.map(|it| pb::AuthId { scheme: it.scheme.clone(), id: it.id.clone() }).collect(),
         body: request.body,
+        local: request.standing == Standing::Local,
+        upgrade: if let Standing::Upgrade(terms) = request.standing { terms } else { Bytes::new() },
     }
 }
 
@@ -348,6 +350,11 @@ fn request_from_pb(request: pb::Request) -> ForwardedRequest {
         op: request.op,
         body: request.body,
         auth: request.auth.into_iter().map(|it| AuthId { scheme: it.scheme, id: it.id }).collect(),
+        standing: match (request.local, request.upgrade) {
+            (true, _) => Standing::Local,
+            (false, terms) if terms.is_empty() => Standing::Global,
+            (false, terms) => Standing::Upgrade(terms),
+        },
     }
 }
 

@@ -299,6 +299,12 @@ pub struct Request {
     pub body: ::prost::bytes::Bytes,
     #[prost(message, repeated, tag = "7")]
     pub auth: ::prost::alloc::vec::Vec<AuthId>,
+    /// The session is known to the origin alone.
+    #[prost(bool, tag = "8")]
+    pub local: bool,
+    /// Of such a session: this request is to make it global, with this timeout and password.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub upgrade: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthId {

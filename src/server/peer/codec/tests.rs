@@ -60,8 +60,13 @@ fn broadcast() -> impl Strategy<Value = Message> {
 fn request() -> impl Strategy<Value = ForwardedRequest> {
     let id = (".{0,5}", ".{0,5}").prop_map(|(scheme, id)| AuthId { scheme, id });
     let numbers = (any::<u64>(), any::<u64>(), any::<u64>(), any::<i32>(), any::<i32>());
-    (numbers, data(), vec(id, 0..3)).prop_map(
-        |((request_id, session_id, generation, xid, op), body, auth)| ForwardedRequest {
+    let standing = prop_oneof![
+        Just(Standing::Global),
+        Just(Standing::Local),
+        vec(any::<u8>(), 20).prop_map(|terms| Standing::Upgrade(terms.into())),
+    ];
+    (numbers, data(), vec(id, 0..3), standing).prop_map(
+        |((request_id, session_id, generation, xid, op), body, auth, standing)| ForwardedRequest {
             request_id,
             session_id: SessionId(session_id),
             generation,
@@ -69,6 +74,7 @@ fn request() -> impl Strategy<Value = ForwardedRequest> {
             op,
             body,
             auth: auth.into(),
+            standing,
         },
     )
 }
