@@ -13,17 +13,28 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
-use clap::Args;
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
 use tokio::sync::mpsc;
 
 use self::editor::Ask;
 use self::execute::{Outcome, Shell};
-use crate::client::Options;
+use crate::client::{Options, SaslLogin, SaslMechanism};
 use crate::jute::WatchEvent;
 
 /// How long a completion may take; then there is none.
 const COMPLETION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a password is proved.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mechanism {
+    /// as in ZooKeeper
+    #[value(name = "digest-md5")]
+    DigestMd5,
+    /// only in Zabra
+    #[value(name = "scram-sha-256")]
+    ScramSha256,
+}
 
 /// Look at znodes and change them. Without a command: interactively, or line by line from standard input.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +58,12 @@ pub struct ShellArgs {
     /// Give up if no server can be reached in so many milliseconds
     #[arg(long, default_value_t = 10_000)]
     pub connect_timeout_ms: u64,
+    /// Prove by SASL to be this user; the password is that of the environment's ZABRA_SASL_PASSWORD
+    #[arg(long, value_name = "NAME")]
+    pub sasl_user: Option<String>,
+    /// How: digest-md5, which ZooKeeper has too, or scram-sha-256
+    #[arg(long, value_enum, default_value = "digest-md5")]
+    pub sasl_mechanism: Mechanism,
     /// One command, such as: get -s /path
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
@@ -76,6 +93,7 @@ pub async fn run(args: ShellArgs) -> Result<ExitCode> {
     let options = Options {
         session_timeout: Duration::from_millis(args.session_timeout_ms),
         connect_timeout: Duration::from_millis(args.connect_timeout_ms),
+        sasl: sasl_login(&args)?,
         ..Options::default()
     };
     let (mut shell, mut events) = Shell::connect(args.servers, options).await?;
@@ -99,6 +117,18 @@ pub async fn run(args: ShellArgs) -> Result<ExitCode> {
     // The session ends by itself if the servers are gone.
     let _ = shell.close().await;
     Ok(code)
+}
+
+/// Who to be, if anybody. The password does not stand among the arguments, which every user of a machine can see.
+fn sasl_login(args: &ShellArgs) -> Result<Option<SaslLogin>> {
+    let Some(user) = args.sasl_user.clone() else { return Ok(None) };
+    let password = std::env::var("ZABRA_SASL_PASSWORD")
+        .context("--sasl-user needs the password in the environment's ZABRA_SASL_PASSWORD")?;
+    let mechanism = match args.sasl_mechanism {
+        Mechanism::DigestMd5 => SaslMechanism::DigestMd5,
+        Mechanism::ScramSha256 => SaslMechanism::ScramSha256,
+    };
+    Ok(Some(SaslLogin { mechanism, user, password }))
 }
 
 /// Every line is a command; one that fails does not keep the next from being tried.

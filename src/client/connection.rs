@@ -125,6 +125,13 @@ impl Connection {
         xid
     }
 
+    /// Queues a request outside of the session's queue, and returns the xid it goes out with.
+    pub fn push(&mut self, request: &Request<'_>) -> Xid {
+        let mut frame = BytesMut::new();
+        encode_request_frame(0, request, &mut frame);
+        self.push_frame(frame)
+    }
+
     /// Queues a request whose answer is recognised by a number of its own.
     pub fn push_special(&mut self, xid: Xid, request: &Request<'_>) {
         encode_request_frame(xid, request, &mut self.output);

@@ -25,6 +25,7 @@ mod connect_string;
 mod connection;
 mod error;
 pub mod lock;
+mod login;
 mod ops;
 mod options;
 mod session;
@@ -36,7 +37,7 @@ mod tests;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::Error;
-pub use options::{Credentials, Options, Password};
+pub use options::{Credentials, Options, Password, SaslLogin, SaslMechanism};
 pub use session::{Answer, SessionState, SessionStatus};
 pub use watches::{Watch, WatchStream, Watched};
 

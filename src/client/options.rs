@@ -17,6 +17,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// Sent on every connection, before anything else.
     pub credentials: Vec<Credentials>,
+    /// Proved on every connection, before the credentials. Default none.
+    pub sasl: Option<SaslLogin>,
     /// Go on with this session instead of a new one: its id and password.
     pub session: Option<(SessionId, Password)>,
     /// A longer frame from the server ends the connection. Default 64 MiB: far above what a list of children takes.
@@ -29,10 +31,38 @@ impl Default for Options {
             session_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             credentials: Vec::new(),
+            sasl: None,
             session: None,
             frame_bytes_max: 64 << 20,
         }
     }
+}
+
+/// A user of SASL. Its `Debug` does not show the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SaslLogin {
+    /// how the password is proved
+    pub mechanism: SaslMechanism,
+    /// the name
+    pub user: String,
+    /// what the server knows it by
+    pub password: String,
+}
+
+impl fmt::Debug for SaslLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SaslLogin").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// How a password is proved without being sent.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum SaslMechanism {
+    /// ZooKeeper has it too
+    #[default]
+    DigestMd5,
+    /// better; only servers of Zabra have it
+    ScramSha256,
 }
 
 /// Who the client claims to be. Its `Debug` does not show the secret.

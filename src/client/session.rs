@@ -291,9 +291,19 @@ impl Session {
             password: self.password.0.clone(),
             read_only: Some(false),
         };
+        let (login, frame_bytes_max) = (self.options.sasl.as_ref(), self.options.frame_bytes_max);
+        let nonce = format!("{:032x}", self.rng.random::<u128>());
+        let open = async {
+            let (mut connection, response, address) =
+                Connection::open(&server, &hello, frame_bytes_max).await?;
+            if let Some(login) = login.filter(|_| response.timeout_ms > 0) {
+                connection.log_in(login, &nonce).await?;
+            }
+            Ok::<_, anyhow::Error>((connection, response, address))
+        };
         let limit = (self.timeout / self.servers.len() as u32).max(DIAL_TIMEOUT_MIN);
         let attempt = tokio::select! {
-            attempt = timeout(limit, Connection::open(&server, &hello, self.options.frame_bytes_max)) => attempt,
+            attempt = timeout(limit, open) => attempt,
             waiter = self.closing.recv(), if !self.close_sent => {
                 self.close_waiter = waiter;
                 return Err(SessionState::Closed);
@@ -301,6 +311,9 @@ impl Session {
         };
         let (mut connection, response, address) = match attempt {
             Ok(Ok(opened)) => opened,
+            Ok(Err(error)) if matches!(error.downcast_ref(), Some(Error::AuthFailed)) => {
+                return Err(SessionState::AuthFailed);
+            }
             Ok(Err(error)) => {
                 self.note_failure(format!("{server}: {error}"));
                 return Ok(None);

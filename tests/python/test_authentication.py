@@ -591,3 +591,22 @@ def test_no_identity_is_lost_on_the_way_to_the_leader(flavour, make_ensemble, tm
             client.value(jute.create("/locked/x"))
             client.value(jute.set_acl("/locked", jute.OPEN_ACL))
             client.value(jute.multi([jute.delete("/locked/x"), jute.delete("/locked")]))
+
+
+def test_the_shell_authenticates_by_sasl(flavour, with_users):
+    if not flavour.is_zabra:
+        pytest.skip("the shell is Zabra's")
+
+    def shell(*arguments, user, password, mechanism="digest-md5"):
+        command = [target.zabra_binary(), "shell", "-s", with_users.connect_string, "--sasl-user", user]
+        env = dict(os.environ, ZABRA_SASL_PASSWORD=password)
+        command += ["--sasl-mechanism", mechanism, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=env)
+        return done.returncode, done.stdout + done.stderr
+
+    for mechanism in ("digest-md5", "scram-sha-256"):
+        code, said = shell("whoami", user="stra\xdfe", password="gr\xfcn", mechanism=mechanism)
+        assert code == 0 and "stra\xdfe" in said, said
+        for user, password in [("bob", "wrong"), ("nobody", "secret")]:
+            code, said = shell("whoami", user=user, password=password, mechanism=mechanism)
+            assert code == 1 and "authentication failed" in said and password not in said, said
