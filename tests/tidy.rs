@@ -25,15 +25,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("replica", &["jute", "txn", "tree", "session", "watch", "prep", "zab"]),
     ("storage", &["txn", "zab"]),
     ("config", &[]),
-    ("server", &["config", "jute", "replica", "storage", "zab", "admin"]),
+    ("tls", &["config"]),
+    ("server", &["config", "jute", "replica", "storage", "zab", "admin", "tls"]),
     ("admin", &["config", "jute", "replica"]),
-    ("client", &["jute"]),
+    ("client", &["jute", "tls"]),
     ("sim", &["jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "client"]),
     (
         "cli",
         &[
             "jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "config",
-            "server", "admin", "client", "sim",
+            "server", "admin", "client", "sim", "tls",
         ],
     ),
 ];

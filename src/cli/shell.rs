@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use self::editor::Ask;
 use self::execute::{Outcome, Shell};
+use super::tls::TlsArgs;
 use crate::client::Options;
 use crate::jute::WatchEvent;
 
@@ -45,6 +46,9 @@ pub struct ShellArgs {
     /// Give up if no server can be reached in so many milliseconds
     #[arg(long, default_value_t = 10_000)]
     pub connect_timeout_ms: u64,
+    /// For servers that speak TLS
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// One command, such as: get -s /path
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
@@ -74,6 +78,7 @@ pub async fn run(args: ShellArgs) -> Result<ExitCode> {
     let options = Options {
         session_timeout: Duration::from_millis(args.session_timeout_ms),
         connect_timeout: Duration::from_millis(args.connect_timeout_ms),
+        tls: args.tls.files(),
         ..Options::default()
     };
     let (mut shell, mut events) = Shell::connect(args.servers, options).await?;

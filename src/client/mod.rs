@@ -36,13 +36,15 @@ mod tests;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::Error;
-pub use options::{Credentials, Options, Password};
+pub use options::{Credentials, Options, Password, TlsFiles};
 pub use session::{Answer, SessionState, SessionStatus};
 pub use watches::{Watch, WatchStream, Watched};
 
 use chroot::Chroot;
 use connect_string::ConnectString;
 use session::{Command, Session};
+
+use crate::tls;
 
 /// Requests that wait for the session's task at most; more wait for room.
 const QUEUED_REQUESTS_MAX: usize = 1024;
@@ -63,10 +65,15 @@ impl Client {
         let ConnectString { servers, chroot } = ConnectString::parse(connect)?;
         let chroot = Chroot::new(&chroot);
         let connect_timeout = options.connect_timeout;
+        let connector = options.tls.as_ref().map(|files| {
+            let identity = files.identity.as_ref().map(|(certificate, key)| (&**certificate, &**key));
+            tls::dialler(&files.ca, identity)
+        });
+        let connector = connector.transpose()?;
         let (command_tx, command_rx) = mpsc::channel(QUEUED_REQUESTS_MAX);
         let (closing_tx, closing_rx) = mpsc::channel(1);
         let (session, status) =
-            Session::new(servers.clone(), chroot.clone(), options, command_rx, closing_rx);
+            Session::new(servers.clone(), chroot.clone(), options, connector, command_rx, closing_rx);
         tokio::spawn(session.run());
 
         let client = Client { commands: command_tx, closing: closing_tx, status, chroot };

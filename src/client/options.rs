@@ -1,6 +1,7 @@
 //! What a session can be asked to be.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +22,17 @@ pub struct Options {
     pub session: Option<(SessionId, Password)>,
     /// A longer frame from the server ends the connection. Default 64 MiB: far above what a list of children takes.
     pub frame_bytes_max: usize,
+    /// Speak TLS with the servers. Default: none, plain text.
+    pub tls: Option<TlsFiles>,
+}
+
+/// What to speak TLS with: PEM files. They are read when the client is made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFiles {
+    /// The authorities that sign the servers' certificates, which must be for the names in the connect string.
+    pub ca: PathBuf,
+    /// The client's own certificate and its key, which may be in one file. Servers that need one refuse a client without.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl Default for Options {
@@ -31,6 +43,7 @@ impl Default for Options {
             credentials: Vec::new(),
             session: None,
             frame_bytes_max: 64 << 20,
+            tls: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
 use tracing::debug;
 
 use super::chroot::Chroot;
@@ -147,6 +148,7 @@ pub(super) struct Session {
     rng: StdRng,
     chroot: Chroot,
     options: Options,
+    tls: Option<TlsConnector>,
     id: SessionId,
     password: Password,
     timeout: Duration,
@@ -165,6 +167,7 @@ impl Session {
         mut servers: Vec<String>,
         chroot: Chroot,
         options: Options,
+        tls: Option<TlsConnector>,
         commands: mpsc::Receiver<Command>,
         closing: mpsc::Receiver<oneshot::Sender<()>>,
     ) -> (Session, watch::Receiver<SessionStatus>) {
@@ -191,6 +194,7 @@ impl Session {
             password,
             timeout: options.session_timeout,
             options,
+            tls,
             last_zxid: Zxid::ZERO,
             watches: Watches::default(),
             commands,
@@ -292,8 +296,9 @@ impl Session {
             read_only: Some(false),
         };
         let limit = (self.timeout / self.servers.len() as u32).max(DIAL_TIMEOUT_MIN);
+        let opening = Connection::open(&server, &hello, self.options.frame_bytes_max, self.tls.as_ref());
         let attempt = tokio::select! {
-            attempt = timeout(limit, Connection::open(&server, &hello, self.options.frame_bytes_max)) => attempt,
+            attempt = timeout(limit, opening) => attempt,
             waiter = self.closing.recv(), if !self.close_sent => {
                 self.close_waiter = waiter;
                 return Err(SessionState::Closed);

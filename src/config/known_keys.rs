@@ -43,6 +43,11 @@ const USED: &[&str] = &[
     "dataLogDir",
     "clientPort",
     "clientPortAddress",
+    "secureClientPort",
+    "secureClientPortAddress",
+    "sslQuorum",
+    "portUnification",
+    "sslQuorumReloadCertFiles",
     "tickTime",
     "initLimit",
     "syncLimit",
@@ -74,6 +79,47 @@ const USED_PROPERTIES: &[&str] = &[
     "znode.container.checkIntervalMs",
     "znode.container.maxPerMinute",
     "znode.container.maxNeverUsedIntervalMs",
+    "client.portUnification",
+    "client.certReload",
+    "netty.server.outstandingHandshake.limit",
+    "X509AuthenticationProvider.superUser",
+    // For clients, and for the connections between servers.
+    "ssl.keyStore.location",
+    "ssl.keyStore.password",
+    "ssl.keyStore.passwordPath",
+    "ssl.keyStore.type",
+    "ssl.trustStore.location",
+    "ssl.trustStore.password",
+    "ssl.trustStore.passwordPath",
+    "ssl.trustStore.type",
+    "ssl.protocol",
+    "ssl.enabledProtocols",
+    "ssl.ciphersuites",
+    "ssl.clientAuth",
+    "ssl.hostnameVerification",
+    "ssl.clientHostnameVerification",
+    "ssl.handshakeDetectionTimeoutMillis",
+    "ssl.crl",
+    "ssl.ocsp",
+    "ssl.crl.location",
+    "ssl.quorum.keyStore.location",
+    "ssl.quorum.keyStore.password",
+    "ssl.quorum.keyStore.passwordPath",
+    "ssl.quorum.keyStore.type",
+    "ssl.quorum.trustStore.location",
+    "ssl.quorum.trustStore.password",
+    "ssl.quorum.trustStore.passwordPath",
+    "ssl.quorum.trustStore.type",
+    "ssl.quorum.protocol",
+    "ssl.quorum.enabledProtocols",
+    "ssl.quorum.ciphersuites",
+    "ssl.quorum.clientAuth",
+    "ssl.quorum.hostnameVerification",
+    "ssl.quorum.clientHostnameVerification",
+    "ssl.quorum.handshakeDetectionTimeoutMillis",
+    "ssl.quorum.crl",
+    "ssl.quorum.ocsp",
+    "ssl.quorum.crl.location",
 ];
 
 use Meaning::{None as NoMeaning, NotYet, Refused};
@@ -234,7 +280,13 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NoMeaning("replies are cheap to make and not cached"),
     ),
     (
-        &["nio.*", "netty.*", "serverCnxnFactory", "commitProcessor.*"],
+        &[
+            "nio.*",
+            "netty.advancedFlowControl.enabled",
+            "netty.server.earlyDropSecureConnectionHandshakes",
+            "serverCnxnFactory",
+            "commitProcessor.*",
+        ],
         NoMeaning("clientThreads sets the threads that serve clients"),
     ),
     (
@@ -251,14 +303,14 @@ const KNOWN: &[(&[&str], Meaning)] = &[
     (&["jvm.pause.monitor*", "jmx.*"], NoMeaning("there is no Java virtual machine")),
     // Authentication and encryption.
     (
-        &["secureClientPort", "secureClientPortAddress", "client.portUnification", "client.certReload"],
-        NotYet("clients are not served over TLS; clientPort is plain text"),
+        &["ssl.context.supplier.class", "ssl.quorum.context.supplier.class"],
+        Refused("keys and certificates come from keyStore.location and trustStore.location"),
     ),
+    (&["ssl.sslProvider", "fips-mode"], NoMeaning("there is one implementation of TLS, rustls")),
     (
-        &["sslQuorum", "portUnification", "sslQuorumReloadCertFiles"],
-        NotYet("servers talk in plain text; keep their ports in a network of their own"),
+        &["ssl.allowReverseDnsLookup", "ssl.quorum.allowReverseDnsLookup"],
+        NoMeaning("an address is never turned into a name to compare a certificate with"),
     ),
-    (&["ssl.*", "fips-mode"], NotYet("there is no TLS")),
     (
         &["quorum.auth.*", "kerberos.*"],
         NotYet("servers do not authenticate one another; keep their ports in a network of their own"),
@@ -272,8 +324,8 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NotYet("clients are served without authentication, as far as ACLs let them"),
     ),
     (
-        &["authProvider.*", "ssl.authProvider", "X509AuthenticationProvider.*", "ensembleAuthName"],
-        NotYet("the schemes are world, auth, digest and ip"),
+        &["authProvider.*", "ssl.authProvider", "ensembleAuthName"],
+        NotYet("the schemes are world, auth, digest, ip and x509"),
     ),
     (
         &["DigestAuthenticationProvider.superDigest", "superUser*"],
@@ -316,7 +368,7 @@ mod tests {
 
     #[test]
     fn known_keys_are_found_by_name_by_prefix_and_with_the_property_prefix() {
-        for key in ["skipACL", "zookeeper.skipACL", "group.1", "ssl.keyStore.password", "admin.serverPort"] {
+        for key in ["skipACL", "zookeeper.skipACL", "group.1", "fips-mode", "admin.serverPort"] {
             assert!(known(key).is_some(), "{key}");
         }
         assert_eq!(known("skipAcl"), None);

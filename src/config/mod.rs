@@ -6,7 +6,7 @@
 //! | read | `files` | path -> text; the only place that opens files |
 //! | split | `properties`, `toml_file` | text -> key, value, line |
 //! | sort | `given` | entries -> keys we use, keys we only know, keys nobody knows |
-//! | build | `build` | values -> [`Settings`], every value checked against its range |
+//! | build | `build`, `tls` | values -> [`Settings`], every value checked against its range |
 //! | cross-check | `check` | server list, ports, `myid` and limits against one another |
 //!
 //! Everything that is wrong is reported at once, each with file, line and what was expected; what is merely odd
@@ -23,6 +23,7 @@ mod nearest;
 mod properties;
 mod report;
 mod settings;
+mod tls;
 mod toml_file;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ use std::path::Path;
 pub use address::{ListenAddr, ServerAddr};
 pub use report::{ConfigError, Notice, Place, Problem, Severity};
 pub use settings::{FourLetterWords, Settings};
+pub use tls::{ClientAuth, PasswordSource, Secret, StoreFile, StoreKind, TlsSettings, TlsVersions};
 
 /// Settings that can be used, and what the log should say about the file they came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

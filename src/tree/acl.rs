@@ -1,5 +1,6 @@
-//! Who may do what: the schemes `world`, `auth`, `digest` and `ip`, as ZooKeeper's providers understand them.
+//! Who may do what: the schemes `world`, `auth`, `digest`, `ip` and `x509`, as ZooKeeper's providers understand them.
 
+use super::x500;
 use crate::jute::{Acl, AuthId, ErrorCode};
 
 /// Bytes of an address, as many as its family has.
@@ -49,7 +50,7 @@ fn is_anyone(id: &AuthId) -> bool {
 
 fn is_one_of(granted: &AuthId, ids: &[AuthId]) -> bool {
     ids.iter().filter(|id| id.scheme == granted.scheme).any(|id| match &*granted.scheme {
-        "digest" => id.id == granted.id,
+        "digest" | "x509" => id.id == granted.id,
         "ip" => ip_matches(&id.id, &granted.id),
         _ => false,
     })
@@ -57,13 +58,14 @@ fn is_one_of(granted: &AuthId, ids: &[AuthId]) -> bool {
 
 /// An identity that the client has proved. An address proves nothing, and `super` is not for lists.
 fn is_authenticated(id: &AuthId) -> bool {
-    id.scheme == "digest"
+    ["digest", "x509"].contains(&id.scheme.as_str())
 }
 
 fn is_valid(id: &AuthId) -> bool {
     match &*id.scheme {
         "digest" => is_valid_digest(&id.id),
         "ip" => parse_network(&id.id).is_some(),
+        "x509" => x500::is_name(&id.id),
         _ => false,
     }
 }
@@ -189,6 +191,19 @@ mod tests {
         assert!(!permits(&list, WRITE, &[id("digest", "me:x")]));
         assert!(!permits(&list, READ, &[id("digest", "me:y")]));
         assert!(!permits(&list, READ, &[id("ip", "me:x")]));
+    }
+
+    #[test]
+    fn a_subject_must_be_equal_letter_by_letter() {
+        let list = [acl(READ, "x509", "CN=a,O=b")];
+        assert!(permits(&list, READ, &[id("x509", "CN=a,O=b")]));
+        for other in ["CN=a, O=b", "cn=a,O=b", "O=b,CN=a", "CN=a"] {
+            assert!(!permits(&list, READ, &[id("x509", other)]), "{other}");
+        }
+        assert!(!permits(&list, READ, &[id("digest", "CN=a,O=b")]));
+        assert_eq!(fix_acl(&[acl(READ, "x509", "a")], &[]), Err(ErrorCode::InvalidAcl));
+        let certified = [id("ip", "10.0.0.1"), id("x509", "CN=a")];
+        assert_eq!(fix_acl(&[acl(READ, "auth", "")], &certified), Ok(vec![acl(READ, "x509", "CN=a")]));
     }
 
     #[test]

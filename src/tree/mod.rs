@@ -28,6 +28,7 @@ mod pages;
 pub mod path;
 mod read;
 mod slab;
+mod x500;
 
 use std::collections::BTreeSet;
 

@@ -4,6 +4,8 @@
 //! | file | what |
 //! |---|---|
 //! | `listener` | permits, accept, limits |
+//! | `door` | TLS or not, and who the client is by its certificate |
+//! | `stream` | the bytes, plain or through TLS |
 //! | `connection` | the task: bytes in, bytes out, the end |
 //! | `requests` | frames: which are answered here, which wait, which go to the core |
 //! | `room` | the share of each request in what the core has at once |
@@ -14,10 +16,12 @@
 mod auth;
 mod conn;
 mod connection;
+mod door;
 mod listener;
 mod outbox;
 mod requests;
 mod room;
+mod stream;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -26,6 +30,7 @@ use tokio::sync::mpsc;
 
 pub use auth::{IDENTITIES_MAX, authenticated};
 pub use conn::{Conn, Conns, SWEEP_MS, Table as ConnTable};
+pub use door::Door;
 pub use listener::{ClientThreads, listen};
 pub use outbox::{Closing, Outbox};
 pub use requests::is_for_leader;
@@ -35,6 +40,7 @@ use super::quiet::Quiet;
 use crate::admin::{ClientLine, Mode, Stats, View, Word, answer};
 use crate::config::Settings;
 use crate::replica::{Input, Replica};
+use crate::tls::Tls;
 use crate::zab::Role;
 
 /// What every client connection needs.
@@ -53,6 +59,8 @@ pub struct ClientContext {
     pub room: Room,
     /// the counters
     pub stats: Stats,
+    /// for the ports where TLS is spoken
+    pub tls: Option<Arc<Tls>>,
     /// for log lines that can come often
     pub quiet: Quiet,
 }

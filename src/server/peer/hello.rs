@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+use super::PeerContext;
 use super::codec::{self, CodecError, LENGTH_BYTES};
 use super::generated::Hello;
+use super::stream::{PeerStream, StreamError};
 use crate::ids::ServerId;
 use crate::zab::EpochRecord;
 
@@ -97,6 +98,14 @@ pub enum Refusal {
         theirs: u64,
         /// of this server
         ours: u64,
+    },
+    /// Somebody else's certificate.
+    #[error("its certificate is not for the host that the server list has for server {id}: {reason}")]
+    Certificate {
+        /// the server that it says it is
+        id: ServerId,
+        /// what it is for
+        reason: String,
     },
     /// A second server with the id of one that is connected.
     #[error("server {0} is connected already, with another data directory: two servers have the same myid")]
@@ -187,6 +196,9 @@ pub enum HelloError {
     /// The connection broke.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// There is no stream to exchange anything on.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// Not the first frame of a server.
     #[error("not a server of an ensemble: {0}")]
     Malformed(#[from] CodecError),
@@ -203,7 +215,7 @@ pub enum HelloError {
 
 /// The exchange on the side that dialled.
 pub async fn greet(
-    stream: &mut TcpStream,
+    stream: &mut PeerStream,
     identity: &Identity,
     live: &Arc<LivePeers>,
     expected: ServerId,
@@ -220,13 +232,18 @@ pub async fn greet(
 
 /// The exchange on the side that was dialled.
 pub async fn answer(
-    stream: &mut TcpStream,
-    identity: &Identity,
-    live: &Arc<LivePeers>,
+    stream: &mut PeerStream,
+    context: &PeerContext,
 ) -> Result<(ServerId, LivePeer), HelloError> {
+    let (identity, live) = (&context.identity, &context.live);
     let theirs = read_hello(stream).await?;
     let ours = identity.hello(None, String::new());
-    match check_hello(&theirs, &ours, &identity.members, None, |id| live.data_dir(id)) {
+    let checked = check_hello(&theirs, &ours, &identity.members, None, |id| live.data_dir(id));
+    let checked = checked.and_then(|id| match stream.check_is(context, id) {
+        Ok(()) => Ok(id),
+        Err(reason) => Err(Refusal::Certificate { id, reason }),
+    });
+    match checked {
         Ok(id) => {
             write_hello(stream, &ours).await?;
             Ok((id, live.enter(id, theirs.data_dir_id)))
@@ -238,13 +255,14 @@ pub async fn answer(
     }
 }
 
-async fn write_hello(stream: &mut TcpStream, hello: &Hello) -> io::Result<()> {
+async fn write_hello(stream: &mut PeerStream, hello: &Hello) -> io::Result<()> {
     let mut frame = BytesMut::new();
     codec::encode_hello(hello, &mut frame);
-    stream.write_all(&frame).await
+    stream.write_all(&frame).await?;
+    stream.flush().await
 }
 
-async fn read_hello(stream: &mut TcpStream) -> Result<Hello, HelloError> {
+async fn read_hello(stream: &mut PeerStream) -> Result<Hello, HelloError> {
     let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length).await?;
     let length = u32::from_be_bytes(length) as usize;
