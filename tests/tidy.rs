@@ -27,7 +27,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("tls", &["config"]),
     ("server", &["config", "jute", "replica", "storage", "zab", "admin", "tls"]),
-    ("admin", &["config", "jute", "replica"]),
+    ("admin", &["config", "jute", "session", "watch", "replica"]),
     ("client", &["jute", "tls"]),
     ("sim", &["jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "client"]),
     (

@@ -242,7 +242,7 @@ fn config(id: u8, servers: u8) -> Config {
         session_timeout_ms_max: SESSION_TIMEOUT_MS_MAX,
         expiry_bucket_ms: 100,
         park_ms_max: 1000,
-        limits: Limits { frame_bytes_max: FRAME_BYTES_MAX, txn_bytes_max: 4 * FRAME_BYTES_MAX, has_ttls: true },
+        limits: Limits { frame_bytes_max: FRAME_BYTES_MAX, txn_bytes_max: 4 * FRAME_BYTES_MAX, has_ttls: true, has_x509: true },
         limited: LimitedConfig { check_interval_ms: 500, deletions_per_minute_max: 60_000, unused_ms_max: 900 },
         snapshot_txns: 24,
         snapshot_log_bytes: 1 << 30,

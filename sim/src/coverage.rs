@@ -36,6 +36,7 @@ pub const EXPECTED: &[&str] = &[
     "rule 15: a follower was told of a commit before its own acknowledgement",
     "rule 16: a leader without quorum stepped down",
     "rule 17: a sync was confirmed by a quorum",
+    "sync asked of a leader that was replaced",
     "rule 18: an epoch was used up",
     "rule 19: a leader with a silent disk stepped down",
     // disks

@@ -184,7 +184,12 @@ impl Ensemble {
             session_timeout_ms_max: 60_000,
             expiry_bucket_ms: 100,
             park_ms_max: 2_000,
-            limits: Limits { frame_bytes_max: 1 << 20, txn_bytes_max: 2 << 20, has_ttls: true },
+            limits: Limits {
+                frame_bytes_max: 1 << 20,
+                txn_bytes_max: 2 << 20,
+                has_ttls: true,
+                has_x509: false,
+            },
             limited: LimitedConfig {
                 check_interval_ms: CONTAINER_CHECK_MS,
                 deletions_per_minute_max: 60_000,

@@ -367,6 +367,7 @@ impl Faults {
         };
         if ensemble.judge.witness.history.floor.epoch() > epoch {
             self.usurped = None;
+            ensemble.coverage.count("sync asked of a leader that was replaced");
             ensemble
                 .note(format!("the clients of server {last}, which was replaced, want to know what is new"));
             ensemble.sync_all_of(last);

@@ -1,8 +1,12 @@
 //! What operators ask a server: the four-letter words on the client port, as ZooKeeper answers them, and the counters
 //! behind them.
 
+mod lists;
+mod machine;
 mod stats;
+mod text;
 mod words;
 
-pub use stats::{ClientLine, Counted, Stats};
+pub use lists::{ClientLine, ClientSession, Lists};
+pub use stats::{Counted, Stats};
 pub use words::{Mode, View, Word, answer};

@@ -1,6 +1,5 @@
 //! Counters of what the server does for its clients. Plain relaxed atomics, touched once for a batch of requests.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -22,7 +21,11 @@ pub struct Stats {
     latency_us_min: AtomicU64,
     latency_us_max: AtomicU64,
     proposal_sizes: Sizes,
+    trace_mask: AtomicI64,
 }
+
+/// What ZooKeeper traces unless it is told otherwise: requests, packets between servers, sessions, warnings.
+const TRACE_MASK: i64 = 0b1_0011_0010;
 
 /// A request, or a handshake, is counted as outstanding while this is kept.
 #[derive(Debug)]
@@ -40,19 +43,6 @@ struct Sizes {
     last: AtomicI64,
     min: AtomicI64,
     max: AtomicI64,
-}
-
-/// One line of `stat`: a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientLine {
-    /// its end of the connection
-    pub peer: SocketAddr,
-    /// requests that wait for the core
-    pub queued: u64,
-    /// packets from it
-    pub received: u64,
-    /// packets to it
-    pub sent: u64,
 }
 
 impl Default for Stats {
@@ -76,6 +66,7 @@ impl Default for Stats {
                 min: AtomicI64::new(-1),
                 max: AtomicI64::new(-1),
             },
+            trace_mask: AtomicI64::new(TRACE_MASK),
         }
     }
 }
@@ -146,6 +137,35 @@ impl Stats {
         if min < 0 || bytes < min {
             self.proposal_sizes.min.store(bytes, Relaxed);
         }
+    }
+
+    /// Begins to count anew. What is outstanding still is.
+    pub fn reset(&self) {
+        for counter in [
+            &self.received,
+            &self.sent,
+            &self.rejected,
+            &self.auth_failed,
+            &self.answered,
+            &self.latency_us_sum,
+            &self.latency_us_max,
+        ] {
+            counter.store(0, Relaxed);
+        }
+        self.latency_us_min.store(u64::MAX, Relaxed);
+        for size in [&self.proposal_sizes.last, &self.proposal_sizes.min, &self.proposal_sizes.max] {
+            size.store(-1, Relaxed);
+        }
+    }
+
+    /// What `stmk` set. It is told again and does nothing: the levels of the log say what is traced.
+    pub fn trace_mask(&self) -> i64 {
+        self.trace_mask.load(Relaxed)
+    }
+
+    /// The argument of `stmk`.
+    pub fn set_trace_mask(&self, mask: i64) {
+        self.trace_mask.store(mask, Relaxed);
     }
 
     /// Since the server started.
@@ -236,6 +256,20 @@ mod tests {
         stats.count_answered(1, Duration::from_micros(2468));
         assert_eq!((stats.latency_ms_min(), stats.latency_ms_max()), (1, 2));
         assert_eq!(stats.latency_ms_mean(), 1.367);
+    }
+
+    #[test]
+    fn a_reset_leaves_only_what_is_outstanding() {
+        let stats = Stats::default();
+        stats.count_received(3);
+        stats.count_answered(2, Duration::from_micros(5000));
+        stats.count_proposal(40);
+        let _outstanding = stats.begin();
+        stats.reset();
+        assert_eq!((stats.received(), stats.latency_ms_mean(), stats.latency_ms_max()), (0, 0.0, 0));
+        assert_eq!((stats.proposal_sizes(), stats.outstanding()), ([-1, -1, -1], 1));
+        stats.count_answered(1, Duration::from_micros(2000));
+        assert_eq!(stats.latency_ms_min(), 2);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The four-letter words, answered in ZooKeeper's words so that its monitoring tools understand them.
 
 use std::fmt::{Display, Write as _};
-use std::path::Path;
 
-use super::stats::{ClientLine, Stats};
+use super::lists::{self, ClientLine, Lists};
+use super::machine::{envi, files_bytes, open_files, open_files_max};
+use super::stats::Stats;
 use crate::config::Settings;
 use crate::ids::Zxid;
 
@@ -16,7 +17,7 @@ const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requ
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Word(&'static str);
 
-/// All that ZooKeeper knows: those that are not built here are recognized, so that they are not taken for a length.
+/// All that ZooKeeper knows.
 const WORDS: [&str; 18] = [
     "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst", "srvr",
     "stat", "stmk", "wchc", "wchp", "wchs",
@@ -27,7 +28,23 @@ impl Word {
     pub fn parse(bytes: [u8; 4]) -> Option<Word> {
         WORDS.into_iter().find(|word| word.as_bytes() == bytes).map(Word)
     }
+
+    /// How many bytes follow the word.
+    pub fn argument_bytes(self) -> usize {
+        if self == SET_TRACE_MASK { 8 } else { 0 }
+    }
+
+    /// Bytes of the files in `dataDir` and in `dataLogDir`, if the answer tells them: 0 otherwise. Reads folders.
+    pub fn folder_bytes(self, settings: &Settings) -> [u64; 2] {
+        match self.0 {
+            "conf" | "dirs" => [&settings.data_dir, &settings.data_log_dir].map(|folder| files_bytes(folder)),
+            _ => [0; 2],
+        }
+    }
 }
+
+const SET_TRACE_MASK: Word = Word("stmk");
+const RESET_CONNECTIONS: Word = Word("crst");
 
 /// What the server is to its clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,12 +95,26 @@ pub struct View<'a> {
     pub voters_unheard: usize,
     /// sets of damaged files that are kept
     pub damaged_sets: usize,
+    /// as the word told
+    pub folder_bytes: [u64; 2],
     /// clients of this server
     pub clients: &'a [ClientLine],
+    /// what can be listed
+    pub lists: Lists<'a>,
 }
 
-/// The answer to a word. Those that are not in the whitelist are refused, as in ZooKeeper.
-pub fn answer(word: Word, view: &View<'_>) -> String {
+impl View<'_> {
+    /// True if the word, asked now, is to reset what is counted for each connection.
+    pub fn resets_connections(&self, word: Word) -> bool {
+        word == RESET_CONNECTIONS
+            && self.mode != Mode::Looking
+            && self.settings.four_letter_words.allows(word.0)
+    }
+}
+
+/// The answer to a word and what followed it. Those that are not in the whitelist are refused, as in ZooKeeper.
+/// `crst`, the one word that concerns the connections themselves, is carried out by the caller.
+pub fn answer(word: Word, argument: &[u8], view: &View<'_>) -> String {
     let Word(word) = word;
     if !view.settings.four_letter_words.allows(word) {
         return format!("{word} is not executed because it is not in the whitelist.\n");
@@ -92,13 +123,35 @@ pub fn answer(word: Word, view: &View<'_>) -> String {
     match word {
         "ruok" => "imok".to_owned(),
         "isro" => if serving { "rw" } else { "null" }.to_owned(),
+        "envi" => envi(VERSION),
+        "gtmk" => view.stats.trace_mask().to_string(),
+        "stmk" => {
+            let mask = argument.try_into().map_or(0, i64::from_be_bytes);
+            view.stats.set_trace_mask(mask);
+            mask.to_string()
+        }
         "mntr" if !serving => format!("{NOT_SERVING}\n{}", health(view)),
-        "conf" | "srvr" | "stat" if !serving => format!("{NOT_SERVING}\n"),
-        "conf" => conf(view.settings),
+        _ if !serving => format!("{NOT_SERVING}\n"),
+        "conf" => view.settings.conf_text(view.folder_bytes[0], view.folder_bytes[1]),
         "mntr" => mntr(view),
         "srvr" => srvr(view, false),
         "stat" => srvr(view, true),
-        _ => format!("{word} is not supported by this server yet.\n"),
+        "cons" => lists::cons(view.clients),
+        "dump" => lists::dump(&view.lists, view.clients),
+        "hash" => lists::hash(&view.lists),
+        "wchs" => lists::watch_summary(view.lists.watches),
+        "wchp" => lists::watches_by_path(&view.lists),
+        "wchc" => lists::watches_by_session(&view.lists),
+        "dirs" => {
+            let [data, log] = view.folder_bytes;
+            format!("datadir_size: {data}\nlogdir_size: {log}\n")
+        }
+        "srst" => {
+            view.stats.reset();
+            "Server stats reset.\n".to_owned()
+        }
+        "crst" => "Connection stats reset.\n".to_owned(),
+        _ => unreachable!("a word is one of the list"),
     }
 }
 
@@ -113,27 +166,14 @@ impl Mode {
     }
 }
 
-fn conf(settings: &Settings) -> String {
-    settings.conf_text(files_bytes(&settings.data_dir), files_bytes(&settings.data_log_dir))
-}
-
-/// Bytes of the files in a folder; what cannot be read counts nothing.
-fn files_bytes(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return 0;
-    };
-    let files = entries.flatten().filter_map(|entry| entry.metadata().ok());
-    files.filter(|metadata| metadata.is_file()).map(|metadata| metadata.len()).sum()
-}
-
 fn srvr(view: &View<'_>, with_clients: bool) -> String {
     let stats = view.stats;
     let mut text = format!("Zookeeper version: {VERSION}\n");
     if with_clients {
         text.push_str("Clients:\n");
         for client in view.clients {
-            let ClientLine { peer, queued, received, sent } = client;
-            let _ = writeln!(text, " /{peer}[1](queued={queued},recved={received},sent={sent})");
+            let _ = client.write_brief(&mut text);
+            text.push_str(")\n");
         }
         text.push('\n');
     }
@@ -223,21 +263,12 @@ fn health(view: &View<'_>) -> String {
     text
 }
 
-/// File descriptors in use, the one that counts them left out; -1 where the system does not tell.
-fn open_files() -> i64 {
-    std::fs::read_dir("/proc/self/fd").map_or(-1, |entries| entries.count() as i64 - 1)
-}
-
-/// File descriptors that may be in use; -1 if there is no bound.
-fn open_files_max() -> i64 {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.current.and_then(|max| i64::try_from(max).ok()).unwrap_or(-1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Format, Source, parse_text};
+    use crate::replica::State;
+    use crate::watch::Watches;
 
     fn settings(whitelist: &str) -> Settings {
         let text = format!(
@@ -254,7 +285,8 @@ mod tests {
         let stats = Stats::default();
         stats.count_received(7);
         let peer = ([10, 0, 0, 9], 4711).into();
-        let clients = [ClientLine { peer, queued: 0, received: 5, sent: 4 }];
+        let clients = [ClientLine { peer, queued: 0, received: 5, sent: 4, session: None }];
+        let (state, watches) = (State::new(0), Watches::new(0));
         let view = View {
             settings: &settings,
             stats: &stats,
@@ -270,9 +302,19 @@ mod tests {
             voters_without_vote: 1,
             voters_unheard: 0,
             damaged_sets: 2,
+            folder_bytes: [5, 6],
             clients: &clients,
+            lists: Lists {
+                state: &state,
+                watches: &watches,
+                expiry: None,
+                digests: &|| vec![(Zxid(0x1_0000_0002), 7)],
+                session_of: &|_| None,
+            },
         };
-        answer(Word::parse(*word).expect("a word"), &view)
+        let argument = 0x1234_i64.to_be_bytes();
+        let word = Word::parse(*word).expect("a word");
+        answer(word, &argument[..word.argument_bytes()], &view)
     }
 
     const LEADER: Mode = Mode::Leader { learners: 2, synced: 1 };
@@ -315,7 +357,7 @@ mod tests {
         let refused = "ruok is not executed because it is not in the whitelist.\n";
         assert_eq!(ask("", b"ruok", Mode::Follower), refused);
         assert_eq!(ask("ruok", b"ruok", Mode::Follower), "imok");
-        assert_eq!(ask("*", b"wchc", Mode::Follower), "wchc is not supported by this server yet.\n");
+        assert_eq!(ask("*", b"wchc", Mode::Follower), "\n");
     }
 
     #[test]
@@ -329,6 +371,24 @@ mod tests {
         assert_eq!(ask("*", b"isro", Mode::Follower), "rw");
         assert_eq!(ask("*", b"ruok", Mode::Looking), "imok");
         assert!(ask("*", b"conf", Mode::Follower).starts_with("clientPort=2181\n"));
+    }
+
+    #[test]
+    fn every_word_has_an_answer() {
+        for word in WORDS {
+            let word: [u8; 4] = word.as_bytes().try_into().expect("four letters");
+            let answer = ask("*", &word, Mode::Follower);
+            assert!(!answer.is_empty() && !answer.contains("whitelist"), "{answer}");
+        }
+        assert_eq!(ask("*", b"gtmk", Mode::Follower), "306");
+        assert_eq!(ask("*", b"stmk", Mode::Follower), "4660");
+        assert_eq!(ask("*", b"srst", Mode::Follower), "Server stats reset.\n");
+        assert_eq!(ask("*", b"crst", Mode::Follower), "Connection stats reset.\n");
+        assert_eq!(ask("*", b"hash", Mode::Follower), "100000002: 7\n");
+        assert_eq!(ask("*", b"wchs", Mode::Follower), "0 connections watching 0 paths\nTotal watches:0\n");
+        assert_eq!(ask("*", b"dirs", Mode::Follower), "datadir_size: 5\nlogdir_size: 6\n");
+        let environment = ask("*", b"envi", Mode::Looking);
+        assert!(environment.starts_with("Environment:\nzookeeper.version=3.9.5-zabra-"), "{environment}");
     }
 
     #[test]

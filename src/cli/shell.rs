@@ -4,6 +4,7 @@ mod command;
 mod editor;
 mod execute;
 mod format;
+mod history;
 mod walk;
 mod words;
 
@@ -122,7 +123,7 @@ async fn from_stdin(shell: &mut Shell, mut events: mpsc::Receiver<WatchEvent>) -
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
-        match execute_line(shell, &line).await {
+        match shell.execute_line(&line).await {
             Ok(Outcome::Output(output)) => show(&output),
             Ok(Outcome::Quit) => break,
             Err(reason) => code = failed(&reason),
@@ -134,30 +135,28 @@ async fn from_stdin(shell: &mut Shell, mut events: mpsc::Receiver<WatchEvent>) -
 /// Answers what the line editor asks, until the person leaves.
 async fn converse(shell: &mut Shell, mut events: mpsc::Receiver<WatchEvent>) -> Result<ExitCode> {
     println!("Connected to {}. help lists the commands.", shell.connect_string());
-    let (mut asks, mut printer) = editor::start(shell.prompt(0))?;
-    let mut number = 0;
+    let (mut asks, mut printer) = editor::start(shell.prompt())?;
     loop {
         tokio::select! {
             ask = asks.recv() => match ask {
                 None => return Ok(ExitCode::SUCCESS),
                 Some(Ask::Line(line, answer)) => {
-                    number += 1;
-                    let next = match execute_line(shell, &line).await {
+                    let next = match shell.execute_line(&line).await {
                         Ok(Outcome::Output(output)) => {
                             show(&output);
-                            Some(shell.prompt(number))
+                            Some(shell.prompt())
                         }
                         Ok(Outcome::Quit) => None,
                         Err(reason) => {
                             failed(&reason);
-                            Some(shell.prompt(number))
+                            Some(shell.prompt())
                         }
                     };
                     // Without an answer the editor ends, which is seen above.
                     let _ = answer.send(next);
                 }
                 Some(Ask::Complete(typed, answer)) => {
-                    let paths = Shell::complete_path(shell.client(), &typed);
+                    let paths = shell.complete_path(&typed);
                     let paths = tokio::time::timeout(COMPLETION_TIMEOUT, paths).await;
                     let _ = answer.send(paths.unwrap_or_default());
                 }
@@ -165,11 +164,6 @@ async fn converse(shell: &mut Shell, mut events: mpsc::Receiver<WatchEvent>) -> 
             Some(event) = events.recv() => printer.print(format::event(&event))?,
         }
     }
-}
-
-async fn execute_line(shell: &mut Shell, line: &str) -> Result<Outcome, String> {
-    let command = command::parse(&words::split(line)?)?;
-    shell.execute(&command).await
 }
 
 /// Writes to standard output; whoever closed it does not want more.

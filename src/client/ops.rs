@@ -16,6 +16,9 @@ use crate::jute::{
 /// The version that every znode has.
 const ANY_VERSION: i32 = -1;
 
+/// The znode that lists the servers.
+const CONFIG_PATH: &str = "/zookeeper/config";
+
 impl Client {
     /// Makes a znode that everyone may use; returns its path, which a sequential mode extends.
     pub async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<String, Error> {
@@ -104,6 +107,19 @@ impl Client {
         let path = &*self.chroot.join(path)?;
         let request = Request::GetData { path, watch: true };
         let (reply, watch) = self.send_watched(&request, path, WatchKind::Data).await?;
+        let (data, stat) = data_and_stat(reply.await?.response)?;
+        Ok((data, stat, watch))
+    }
+
+    /// The servers of the ensemble, as `/zookeeper/config` lists them whatever the chroot is, and the Stat of that znode.
+    pub async fn get_config(&self) -> Result<(Bytes, Stat), Error> {
+        data_and_stat(self.call(&Request::GetData { path: CONFIG_PATH, watch: false }).await?)
+    }
+
+    /// The same, leaving a watch that fires when the ensemble gets other servers.
+    pub async fn get_config_watched(&self) -> Result<(Bytes, Stat, Watch), Error> {
+        let request = Request::GetData { path: CONFIG_PATH, watch: true };
+        let (reply, watch) = self.send_watched(&request, CONFIG_PATH, WatchKind::Data).await?;
         let (data, stat) = data_and_stat(reply.await?.response)?;
         Ok((data, stat, watch))
     }

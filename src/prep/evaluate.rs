@@ -193,6 +193,9 @@ impl Evaluation<'_> {
         if acl.len() > ACL_ENTRIES_MAX {
             return Err(ErrorCode::InvalidAcl);
         }
+        if !self.limits.has_x509 && acl.iter().any(|entry| entry.id.scheme == "x509") {
+            return Err(ErrorCode::InvalidAcl);
+        }
         acl::fix_acl(acl, self.context.auth)
     }
 

@@ -36,6 +36,8 @@ pub struct Limits {
     pub txn_bytes_max: usize,
     /// znodes can have a time to live (`extendedTypesEnabled`)
     pub has_ttls: bool,
+    /// ACLs can name subjects of certificates (there is a port for TLS)
+    pub has_x509: bool,
 }
 
 /// Who asks, and the place in the history that the transaction would take.

@@ -40,6 +40,11 @@ impl Digests {
         self.recent.back().copied()
     }
 
+    /// Those that are remembered, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Zxid, u64)> {
+        self.recent.iter().copied()
+    }
+
     /// Compares with what the leader has at `zxid`. What is not known here is not compared.
     pub fn compare(&mut self, zxid: Zxid, leader: u64) -> Result<(), Mismatch> {
         if self.compared == Some((zxid, leader)) {

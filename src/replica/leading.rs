@@ -248,6 +248,11 @@ impl Leading {
         self.expiry.renew_all(now);
     }
 
+    /// When sessions expire.
+    pub fn expiry(&self) -> &Expiry {
+        &self.expiry
+    }
+
     /// The client of a session was heard of.
     pub fn touch(&mut self, session: SessionId, now: Tick) {
         self.expiry.touch(session, now);

@@ -401,7 +401,7 @@ mod tests {
             session_timeout_ms_max: SESSION_MS,
             expiry_bucket_ms: 1,
             park_ms_max: 1000,
-            limits: Limits { frame_bytes_max: 1000, txn_bytes_max: 1000, has_ttls: false },
+            limits: Limits { frame_bytes_max: 1000, txn_bytes_max: 1000, has_ttls: false, has_x509: false },
             limited: LimitedConfig {
                 check_interval_ms: 60_000,
                 deletions_per_minute_max: 1,

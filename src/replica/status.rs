@@ -1,7 +1,8 @@
 //! What a server tells about itself.
 
 use super::Replica;
-use crate::ids::{Epoch, ServerId, SessionId, Zxid};
+use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
+use crate::session::Expiry;
 use crate::watch::Watches;
 use crate::zab::{Role, Zab};
 
@@ -90,6 +91,16 @@ impl Replica {
     /// The replicated state.
     pub fn state(&self) -> &super::State {
         &self.state
+    }
+
+    /// When sessions expire, and what time it is; `None` unless this server leads.
+    pub fn expiry(&self) -> Option<(&Expiry, Tick)> {
+        self.leading.as_ref().map(|leading| (leading.expiry(), self.now))
+    }
+
+    /// The digests of the newest states, oldest first.
+    pub fn digests(&self) -> impl Iterator<Item = (Zxid, u64)> {
+        self.digests.iter()
     }
 
     /// The atomic broadcast, for who wants to tell one state of it from another.

@@ -223,8 +223,9 @@ impl Core {
                 Output::CloseLink { link, reason } => self.with_link(link, |queue| queue.close(reason)),
                 Output::Connected { conn, response } => self.connected(&conns, conn, response),
                 Output::Reply { conn, xid, zxid, result } => {
-                    self.with_outbox(&conns, conn, |outbox| {
-                        outbox.push_reply(|out| match result {
+                    self.with_conn(&conns, conn, |conn| {
+                        conn.tally.shown(zxid);
+                        conn.outbox.push_reply(|out| match result {
                             Ok(response) => encode_reply(out, xid, zxid, &response),
                             Err(code) => encode_error_reply(out, xid, zxid, code),
                         })
@@ -234,11 +235,11 @@ impl Core {
                     let mut frame = BytesMut::new();
                     encode_event(&mut frame, &event);
                     for conn in watchers {
-                        self.with_outbox(&conns, conn, |outbox| outbox.push_event(&frame));
+                        self.with_conn(&conns, conn, |conn| conn.outbox.push_event(&frame));
                     }
                 }
                 Output::CloseConn { conn, reason } => {
-                    self.with_outbox(&conns, conn, |outbox| outbox.close(Closing::Behind(reason)));
+                    self.with_conn(&conns, conn, |conn| conn.outbox.close(Closing::Behind(reason)));
                 }
                 // Nobody waits for it: the replica is locked here.
                 Output::Discard(state) => drop(tokio::task::spawn_blocking(move || drop(state))),
@@ -268,14 +269,14 @@ impl Core {
     }
 
     /// What is for a connection that is gone is for nobody.
-    fn with_outbox(
+    fn with_conn(
         &mut self,
         conns: &ConnTable,
         conn: ConnId,
-        act: impl FnOnce(&super::client::Outbox) -> Option<Waker>,
+        act: impl FnOnce(&super::client::Conn) -> Option<Waker>,
     ) {
         if let Some(conn) = conns.get(conn) {
-            self.wakers.extend(act(&conn.outbox));
+            self.wakers.extend(act(conn));
         }
     }
 

@@ -240,7 +240,12 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
         session_timeout_ms_max: settings.session_timeout_ms_max,
         expiry_bucket_ms: EXPIRY_BUCKET_MS,
         park_ms_max: u64::from(settings.park_timeout_ms),
-        limits: Limits { frame_bytes_max, txn_bytes_max, has_ttls: settings.extended_types },
+        limits: Limits {
+            frame_bytes_max,
+            txn_bytes_max,
+            has_ttls: settings.extended_types,
+            has_x509: settings.client_tls.is_some(),
+        },
         limited: LimitedConfig {
             check_interval_ms: u64::from(settings.container_check_interval_ms),
             deletions_per_minute_max: settings.container_deletions_per_minute_max,

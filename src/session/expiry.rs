@@ -104,6 +104,12 @@ impl Expiry {
         self.queue.first().map(|&(queued, _)| Tick(queued.saturating_mul(self.bucket_ms)))
     }
 
+    /// Every tracked session with its deadline, in the order of their ids.
+    pub fn deadlines(&self) -> impl Iterator<Item = (SessionId, Tick)> {
+        let tick = |bucket: u64| Tick(bucket.saturating_mul(self.bucket_ms));
+        self.deadlines.iter().map(move |(&session, deadline)| (session, tick(deadline.bucket)))
+    }
+
     /// How many sessions are tracked.
     pub fn len(&self) -> usize {
         self.deadlines.len()
@@ -154,6 +160,7 @@ mod tests {
         assert!(expiry.touch(A, Tick(95)));
         assert_eq!(expiry.expired(Tick(100)), [B]);
         assert_eq!(expiry.next_check(), Some(Tick(200)));
+        assert_eq!(expiry.deadlines().collect::<Vec<_>>(), [(A, Tick(200))]);
         assert_eq!(expiry.expired(Tick(199)), []);
         assert_eq!(expiry.expired(Tick(200)), [A]);
     }

@@ -196,6 +196,19 @@ impl Watches {
         watched.map(|slot| (&*slot.path, slot.kind, slot.conns.as_slice()))
     }
 
+    /// Every watched path once, in no particular order, with whoever has a watch of any kind on it.
+    pub fn watchers(&self) -> impl Iterator<Item = (&str, Vec<ConnId>)> {
+        self.by_path().filter_map(|(path, kind, _)| {
+            let first = WatchKind::ALL.into_iter().find(|&kind| !self.at(kind, path).is_empty());
+            let all = || WatchKind::ALL.into_iter().map(|kind| self.at(kind, path).to_vec());
+            (first == Some(kind)).then(|| {
+                let mut conns = Vec::new();
+                all().for_each(|more| join(&mut conns, more));
+                (path, conns)
+            })
+        })
+    }
+
     /// Every connection that has watches, in the order of their ids.
     pub fn conns(&self) -> impl Iterator<Item = ConnId> {
         self.conns.keys().copied()

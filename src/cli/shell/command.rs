@@ -1,6 +1,10 @@
 //! The commands: what each is called, what it takes, and what the words of a line ask for.
 
+use std::num::NonZeroUsize;
 use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::jute::{Acl, AddWatchMode, CreateMode, CreateOp, WatcherType};
 
@@ -54,6 +58,15 @@ pub const COMMANDS: &[Spec] = &[
         "[-m mode] path",
         "leave a watch that stays; mode is PERSISTENT, or PERSISTENT_RECURSIVE, which is the default",
     ),
+    Spec::new("close", ("", ""), (0, 0), "", "end the session, and stay"),
+    Spec::new(
+        "config",
+        ("csw", ""),
+        (0, 0),
+        "[-c] [-s] [-w]",
+        "show the servers of the ensemble; -c as clients name them, -s the Stat too, -w leave a watch",
+    ),
+    Spec::new("connect", ("", ""), (0, 1), "[host:port]", "end the session, and open one with these servers"),
     Spec::new(
         "create",
         ("sec", "t"),
@@ -63,13 +76,19 @@ pub const COMMANDS: &[Spec] = &[
          live in ms",
     ),
     Spec::new("delete", ("", "v"), (1, 1), "[-v version] path", "remove a znode without children"),
-    Spec::new("deleteall", ("", ""), (1, 1), "path", "remove a znode and all below it"),
+    Spec::new(
+        "deleteall",
+        ("", "b"),
+        (1, 1),
+        "path [-b number]",
+        "remove a znode and all below it, so many at a time",
+    ),
     Spec::new(
         "get",
-        ("sw", ""),
+        ("swbx", ""),
         (1, 1),
-        "[-s] [-w] path",
-        "show the data; -s the Stat too, -w leave a watch",
+        "[-s] [-w] [-b] [-x] path",
+        "show the data; -b in base64, -x in hexadecimal, -s the Stat too, -w leave a watch",
     ),
     Spec::new("getAcl", ("s", ""), (1, 1), "[-s] path", "show the access control list"),
     Spec::new("getAllChildrenNumber", ("", ""), (1, 1), "path", "count all znodes below"),
@@ -81,6 +100,7 @@ pub const COMMANDS: &[Spec] = &[
         "show the ephemerals of this session, below a path",
     ),
     Spec::new("help", ("", ""), (0, 1), "[command]", "show what can be done"),
+    Spec::new("history", ("", ""), (0, 0), "", "show the newest commands with their numbers"),
     Spec::new(
         "ls",
         ("swR", ""),
@@ -88,7 +108,9 @@ pub const COMMANDS: &[Spec] = &[
         "[-s] [-w] [-R] path",
         "show the children; -R all descendants, -s the Stat too, -w leave a watch",
     ),
+    Spec::new("printwatches", ("", ""), (0, 1), "[on|off]", "whether events are shown"),
     Spec::new("quit", ("", ""), (0, 0), "", "close the session and leave"),
+    Spec::new("redo", ("", ""), (1, 1), "number", "carry out a command of the history again"),
     Spec::new(
         "removewatches",
         ("cdpra", ""),
@@ -96,16 +118,23 @@ pub const COMMANDS: &[Spec] = &[
         "path [-c|-d|-p|-r|-a]",
         "take watches away: -c on children, -d on data, -p persistent, -r recursive ones, -a or nothing for all",
     ),
-    Spec::new("set", ("s", "v"), (2, 2), "[-s] [-v version] path data", "replace the data; -s show the Stat"),
+    Spec::new(
+        "set",
+        ("sb", "v"),
+        (2, 2),
+        "[-s] [-v version] [-b] path data",
+        "replace the data, given in base64 with -b; -s show the Stat",
+    ),
     Spec::new(
         "setAcl",
-        ("s", "v"),
+        ("sR", "v"),
         (2, 2),
-        "[-s] [-v version] path acl",
-        "replace the access control list: scheme:id:permissions, such as world:anyone:cdrwa",
+        "[-s] [-v version] [-R] path acl",
+        "replace the access control list: scheme:id:permissions, such as world:anyone:cdrwa; -R below the path too",
     ),
     Spec::new("stat", ("w", ""), (1, 1), "[-w] path", "show the Stat; -w leave a watch"),
     Spec::new("sync", ("", ""), (1, 1), "path", "bring the server up to date with the leader"),
+    Spec::new("version", ("", ""), (0, 0), "", "show the version of this shell"),
     Spec::new("whoami", ("", ""), (0, 0), "", "show who the server takes you for"),
 ];
 
@@ -114,22 +143,40 @@ pub const COMMANDS: &[Spec] = &[
 pub enum Command {
     AddAuth { scheme: String, auth: String },
     AddWatch { path: String, mode: AddWatchMode },
+    Close,
+    Config { for_clients: bool, stat: bool, watch: bool },
+    Connect { servers: Option<String> },
     Create { path: String, data: String, acl: Vec<Acl>, mode: CreateMode, op: CreateOp },
     Delete { path: String, version: Option<i32> },
-    DeleteAll { path: String },
-    Get { path: String, stat: bool, watch: bool },
+    DeleteAll { path: String, at_a_time: Option<usize> },
+    Get { path: String, stat: bool, watch: bool, shown: Shown },
     GetAcl { path: String, stat: bool },
     GetAllChildrenNumber { path: String },
     GetEphemerals { path: String },
     Help { command: Option<String> },
+    History,
     Ls { path: String, stat: bool, watch: bool, recursive: bool },
+    PrintWatches { on: Option<bool> },
     Quit,
+    Redo { number: usize },
     RemoveWatches { path: String, watches: WatcherType },
-    Set { path: String, data: String, version: Option<i32>, stat: bool },
-    SetAcl { path: String, acl: Vec<Acl>, version: Option<i32>, stat: bool },
+    Set { path: String, data: Vec<u8>, version: Option<i32>, stat: bool },
+    SetAcl { path: String, acl: Vec<Acl>, version: Option<i32>, stat: bool, recursive: bool },
     Stat { path: String, watch: bool },
     Sync { path: String },
+    Version,
     WhoAmI,
+}
+
+/// How data is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shown {
+    /// byte for byte
+    Plain,
+    /// as text that can be given back with `set -b`
+    Base64,
+    /// sixteen bytes a line, each with its letter
+    Hexadecimal,
 }
 
 /// The options and other words behind a command's name.
@@ -231,6 +278,34 @@ impl Parsed {
         }
     }
 
+    /// How `get` is to show what it finds.
+    fn shown(&self) -> Shown {
+        match (self.flag('b'), self.flag('x')) {
+            (true, _) => Shown::Base64,
+            (false, true) => Shown::Hexadecimal,
+            (false, false) => Shown::Plain,
+        }
+    }
+
+    /// The data of `set`.
+    fn data(&mut self, spec: &Spec) -> Result<Vec<u8>, String> {
+        let data = self.word();
+        if !self.flag('b') {
+            return Ok(data.into_bytes());
+        }
+        STANDARD.decode(&data).map_err(|error| spec.wrong(&format!("{data:?} is not base64: {error}")))
+    }
+
+    /// `on` or `off`.
+    fn switch(&mut self, spec: &Spec) -> Result<Option<bool>, String> {
+        match self.words.next().as_deref() {
+            None => Ok(None),
+            Some("on") => Ok(Some(true)),
+            Some("off") => Ok(Some(false)),
+            Some(other) => Err(spec.wrong(&format!("{other:?} is neither on nor off"))),
+        }
+    }
+
     /// The next word, or nothing where it may be left out.
     fn word(&mut self) -> String {
         self.words.next().unwrap_or_default()
@@ -263,6 +338,9 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
     Ok(match spec.name {
         "addauth" => Command::AddAuth { scheme: parsed.word(), auth: parsed.word() },
         "addWatch" => Command::AddWatch { mode: parsed.watch_mode(spec)?, path: parsed.path()? },
+        "close" => Command::Close,
+        "config" => Command::Config { for_clients: parsed.flag('c'), stat, watch },
+        "connect" => Command::Connect { servers: parsed.words.next() },
         "create" => {
             let (mode, op) = parsed.kind_of_znode(spec)?;
             let (path, data) = (parsed.path()?, parsed.word());
@@ -270,8 +348,11 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
             Command::Create { path, data, acl, mode, op }
         }
         "delete" => Command::Delete { path: parsed.path()?, version },
-        "deleteall" => Command::DeleteAll { path: parsed.path()? },
-        "get" => Command::Get { path: parsed.path()?, stat, watch },
+        "deleteall" => {
+            let at_a_time: Option<NonZeroUsize> = parsed.number('b', "a number above 0", spec)?;
+            Command::DeleteAll { path: parsed.path()?, at_a_time: at_a_time.map(NonZeroUsize::get) }
+        }
+        "get" => Command::Get { shown: parsed.shown(), path: parsed.path()?, stat, watch },
         "getAcl" => Command::GetAcl { path: parsed.path()?, stat },
         "getAllChildrenNumber" => Command::GetAllChildrenNumber { path: parsed.path()? },
         "getEphemerals" => {
@@ -279,13 +360,25 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
             Command::GetEphemerals { path }
         }
         "help" => Command::Help { command: parsed.words.next() },
+        "history" => Command::History,
         "ls" => Command::Ls { path: parsed.path()?, stat, watch, recursive: parsed.flag('R') },
+        "printwatches" => Command::PrintWatches { on: parsed.switch(spec)? },
         "quit" => Command::Quit,
+        "redo" => {
+            let number = parsed.word();
+            let wrong = |_| spec.wrong(&format!("{number:?} is not a number of a command"));
+            Command::Redo { number: number.parse().map_err(wrong)? }
+        }
         "removewatches" => Command::RemoveWatches { watches: parsed.watches(), path: parsed.path()? },
-        "set" => Command::Set { path: parsed.path()?, data: parsed.word(), version, stat },
-        "setAcl" => Command::SetAcl { path: parsed.path()?, acl: parse_acl(&parsed.word())?, version, stat },
+        "set" => Command::Set { path: parsed.path()?, data: parsed.data(spec)?, version, stat },
+        "setAcl" => {
+            let recursive = parsed.flag('R');
+            let (path, acl) = (parsed.path()?, parse_acl(&parsed.word())?);
+            Command::SetAcl { path, acl, version, stat, recursive }
+        }
         "stat" => Command::Stat { path: parsed.path()?, watch },
         "sync" => Command::Sync { path: parsed.path()? },
+        "version" => Command::Version,
         "whoami" => Command::WhoAmI,
         name => unreachable!("{name} is in the table"),
     })
@@ -315,10 +408,10 @@ mod tests {
 
     #[test]
     fn options_may_stand_before_and_behind_the_other_words() {
-        let expected = Command::Set { path: "/a".into(), data: "b c".into(), version: Some(-1), stat: true };
+        let expected = Command::Set { path: "/a".into(), data: b"b c".into(), version: Some(-1), stat: true };
         assert_eq!(parsed("set -s -v -1 /a 'b c'"), Ok(expected.clone()));
         assert_eq!(parsed("set /a 'b c' -v -1 -s"), Ok(expected));
-        let dashes = Command::Set { path: "/a".into(), data: "-s".into(), version: None, stat: false };
+        let dashes = Command::Set { path: "/a".into(), data: b"-s".into(), version: None, stat: false };
         assert_eq!(parsed("set -- /a -s"), Ok(dashes));
     }
 
@@ -334,11 +427,25 @@ mod tests {
         assert_eq!(acl[0].perms, 1);
     }
 
+    fn sample_words(command: &str) -> [&'static str; 2] {
+        if command == "redo" { ["0", ""] } else { ["/a", "world:anyone:r"] }
+    }
+
+    #[test]
+    fn data_can_be_given_and_shown_as_text() {
+        let expected = Command::Set { path: "/a".into(), data: vec![0, 255], version: None, stat: false };
+        assert_eq!(parsed("set -b /a AP8="), Ok(expected));
+        let Ok(Command::Get { shown, .. }) = parsed("get -x /a") else { panic!() };
+        assert_eq!(shown, Shown::Hexadecimal);
+        let Ok(Command::Get { shown, .. }) = parsed("get -b /a") else { panic!() };
+        assert_eq!(shown, Shown::Base64);
+    }
+
     #[test]
     fn every_command_of_the_table_can_be_parsed_and_has_help() {
         for spec in COMMANDS {
             let words = std::iter::once(spec.name)
-                .chain(["/a", "world:anyone:r"].into_iter().take(spec.words.0))
+                .chain(sample_words(spec.name).into_iter().take(spec.words.0))
                 .map(str::to_owned)
                 .collect::<Vec<_>>();
             assert!(parse(&words).is_ok(), "{words:?}");
@@ -349,13 +456,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_is_answered_with_the_usage() {
-        assert!(parsed("get").unwrap_err().contains("usage: get [-s] [-w] path"));
+        assert!(parsed("get").unwrap_err().contains("usage: get [-s] [-w] [-b] [-x] path"));
         assert!(parsed("get /a /b").unwrap_err().contains("\"/b\" is too much"));
-        assert!(parsed("get -x /a").unwrap_err().contains("unknown option -x"));
+        assert!(parsed("get -y /a").unwrap_err().contains("unknown option -y"));
         assert!(parsed("set -v x /a b").unwrap_err().contains("not a version"));
         assert!(parsed("addWatch -m ONCE /a").unwrap_err().contains("not a mode"));
         assert!(parsed("set -v 5000000000 /a b").unwrap_err().contains("not a version"));
         assert!(parsed("create -e -t 5 /a").unwrap_err().contains("only one of"));
+        assert!(parsed("set -b /a =").unwrap_err().contains("not base64"));
+        assert!(parsed("deleteall -b 0 /a").unwrap_err().contains("not a number above 0"));
+        assert!(parsed("printwatches maybe").unwrap_err().contains("neither on nor off"));
+        assert!(parsed("redo first").unwrap_err().contains("not a number of a command"));
         assert!(parsed("create -s -c /a").unwrap_err().contains("no number"));
         assert!(parsed("set /a b -v").unwrap_err().contains("needs a value"));
         assert!(parsed("get a").unwrap_err().contains("Path must start with /"));

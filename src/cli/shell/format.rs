@@ -1,5 +1,9 @@
 //! How znodes are shown, and how access control lists are written, as in ZooKeeper's own shell.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::command::Shown;
 use crate::cli::civil;
 use crate::jute::{Acl, AuthId, Stat, WatchEvent, perms};
 
@@ -50,6 +54,40 @@ fn date(ms: i64) -> String {
     )
 }
 
+/// Data as it is asked for.
+pub fn data(data: &[u8], shown: Shown) -> Vec<u8> {
+    match shown {
+        Shown::Plain => data.to_vec(),
+        Shown::Base64 => STANDARD.encode(data).into_bytes(),
+        Shown::Hexadecimal => hexadecimal(data).into_bytes(),
+    }
+}
+
+/// Sixteen bytes a line: where they begin, each in two digits, and those that are letters.
+fn hexadecimal(data: &[u8]) -> String {
+    let line = |(number, bytes): (usize, &[u8])| {
+        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let letter = |&byte: &u8| if byte.is_ascii_graphic() || byte == b' ' { byte as char } else { '.' };
+        let letters: String = bytes.iter().map(letter).collect();
+        format!("{:08x}  {:<47}  {letters}", number * 16, digits.join(" "))
+    };
+    data.chunks(16).enumerate().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The servers of a configuration as clients name them: their client addresses, from the text of `/zookeeper/config`.
+pub fn client_servers(config: &str) -> String {
+    let servers = config.lines().filter(|line| line.starts_with("server."));
+    let address = |line: &str| {
+        let (peers, client) = line.split_once('=')?.1.split_once(';')?;
+        Some(match client.rsplit_once(':') {
+            Some(("0.0.0.0", port)) => format!("{}:{port}", peers.split(':').next()?),
+            Some(_) => client.to_owned(),
+            None => format!("{}:{client}", peers.split(':').next()?),
+        })
+    };
+    servers.filter_map(address).collect::<Vec<_>>().join(",")
+}
+
 /// The names of children in brackets.
 pub fn children(names: &[String]) -> String {
     format!("[{}]\n", names.join(", "))
@@ -94,6 +132,24 @@ pub fn event(event: &WatchEvent) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_can_be_shown_in_hexadecimal_and_in_base64() {
+        let bytes: Vec<u8> = (0x3c..0x4e).collect();
+        let expected = "00000000  3c 3d 3e 3f 40 41 42 43 44 45 46 47 48 49 4a 4b  <=>?@ABCDEFGHIJK\n\
+                        00000010  4c 4d                                            LM";
+        assert_eq!(data(&bytes, Shown::Hexadecimal), expected.as_bytes());
+        assert_eq!(data(&[0, 255], Shown::Base64), b"AP8=");
+        assert_eq!(data(&[0, 255], Shown::Plain), [0, 255]);
+        assert_eq!(data(&[], Shown::Hexadecimal), b"");
+    }
+
+    #[test]
+    fn servers_are_named_as_clients_reach_them() {
+        let config = "server.1=a:1:2:participant;0.0.0.0:2181\nserver.2=b:1:2:participant;10.0.0.2:2182\n\
+                      server.3=c:1:2:observer;2183\nserver.4=d:1:2:participant\nversion=0";
+        assert_eq!(client_servers(config), "a:2181,10.0.0.2:2182,c:2183");
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {

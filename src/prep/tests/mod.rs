@@ -10,7 +10,8 @@ mod pending;
 mod random;
 mod rules;
 
-pub const LIMITS: Limits = Limits { frame_bytes_max: 2000, txn_bytes_max: 4000, has_ttls: false };
+pub const LIMITS: Limits =
+    Limits { frame_bytes_max: 2000, txn_bytes_max: 4000, has_ttls: false, has_x509: false };
 
 /// Sessions that are open from the beginning.
 pub const ONE: SessionId = SessionId(0x0100_0000_0000_0001);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outbox::{Closing, Outbox};
+use super::tally::Tally;
 use crate::ids::{ConnId, SessionId};
 
 /// How often [`Conns::close_overdue`] is to be called. Silence is counted in these calls and not by a clock: while the
@@ -30,6 +31,8 @@ pub struct Conn {
     pub sent: AtomicU64,
     /// requests that wait for the core
     pub outstanding: AtomicU64,
+    /// what was asked and answered
+    pub tally: Tally,
     asked_read_only: AtomicBool,
     session_id: AtomicU64,
     /// 0 before there is a session
@@ -53,6 +56,7 @@ impl Conn {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             outstanding: AtomicU64::new(0),
+            tally: Tally::begin(),
             asked_read_only: AtomicBool::new(false),
             session_id: AtomicU64::new(0),
             timeout_ms: AtomicU32::new(0),
@@ -83,6 +87,24 @@ impl Conn {
     /// The session, 0 before there is one.
     pub fn session_id(&self) -> SessionId {
         SessionId(self.session_id.load(Ordering::Relaxed))
+    }
+
+    /// The timeout of the session, ms; 0 before there is one.
+    pub fn timeout_ms(&self) -> u32 {
+        self.timeout_ms.load(Ordering::Relaxed)
+    }
+
+    /// How long it may still be silent before it is closed, ms.
+    pub fn left_ms(&self) -> u64 {
+        let silent_ms = u64::from(self.silence.load(Ordering::Relaxed)) * SWEEP_MS;
+        u64::from(self.timeout_ms()).saturating_sub(silent_ms)
+    }
+
+    /// Begins to count packets and latencies anew.
+    pub fn reset(&self) {
+        self.received.store(0, Ordering::Relaxed);
+        self.sent.store(0, Ordering::Relaxed);
+        self.tally.reset();
     }
 
     /// It has sent more than is read for now, or not: nobody can tell whether it sends pings behind that, so it is not

@@ -191,7 +191,9 @@ impl Connection {
             let answered = self.outstanding.drain(..replies.min(self.outstanding.len()));
             for request in answered {
                 self.outstanding_bytes -= request.bytes;
-                self.context.stats.count_answered(1, now.duration_since(request.came));
+                let latency = now.duration_since(request.came);
+                self.context.stats.count_answered(1, latency);
+                self.conn.tally.answered(1, request.came, latency);
             }
             self.conn.outstanding.store(self.outstanding.len() as u64, Relaxed);
             if self.outstanding.is_empty() {

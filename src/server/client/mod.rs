@@ -11,6 +11,7 @@
 //! | `room` | the share of each request in what the core has at once |
 //! | `outbox` | what the core has for the client |
 //! | `conn` | all connections, who was heard of, who is overdue |
+//! | `tally` | what is told of one connection |
 //! | `auth` | who a client is |
 
 mod auth;
@@ -22,6 +23,7 @@ mod outbox;
 mod requests;
 mod room;
 mod stream;
+mod tally;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -32,13 +34,14 @@ pub use auth::{IDENTITIES_MAX, authenticated};
 pub use conn::{Conn, Conns, SWEEP_MS, Table as ConnTable};
 pub use door::Door;
 pub use listener::{ClientThreads, listen};
-pub use outbox::{Closing, Outbox};
+pub use outbox::Closing;
 pub use requests::is_for_leader;
 pub use room::Room;
 
 use super::quiet::Quiet;
-use crate::admin::{ClientLine, Mode, Stats, View, Word, answer};
+use crate::admin::{ClientLine, ClientSession, Lists, Mode, Stats, View, Word, answer};
 use crate::config::Settings;
+use crate::ids::SessionId;
 use crate::replica::{Input, Replica};
 use crate::tls::Tls;
 use crate::zab::Role;
@@ -76,10 +79,13 @@ impl ClientContext {
         self.replica.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a four-letter word.
-    pub(crate) fn answer(&self, word: Word) -> String {
-        let clients: Vec<ClientLine> = self.conns.list().iter().map(|conn| client_line(conn)).collect();
-        let status = self.read().status();
+    /// Answers a four-letter word and what followed it.
+    pub(crate) fn answer(&self, word: Word, argument: &[u8]) -> String {
+        let conns = self.conns.list();
+        let clients: Vec<ClientLine> = conns.iter().map(|conn| client_line(conn)).collect();
+        let folder_bytes = word.folder_bytes(&self.settings);
+        let replica = self.read();
+        let status = replica.status();
         let mode = match status.role {
             Role::Looking => Mode::Looking,
             _ if status.standalone => Mode::Standalone,
@@ -103,9 +109,21 @@ impl ClientContext {
             voters_without_vote: status.voters_without_vote.len(),
             voters_unheard: status.voters_unheard.len(),
             damaged_sets: self.damaged_sets,
+            folder_bytes,
             clients: &clients,
+            lists: Lists {
+                state: replica.state(),
+                watches: replica.watches(),
+                expiry: replica.expiry(),
+                digests: &|| replica.digests().collect(),
+                session_of: &|conn| replica.session_of(conn),
+            },
         };
-        answer(word, &view)
+        let text = answer(word, argument, &view);
+        if view.resets_connections(word) {
+            conns.iter().for_each(|conn| conn.reset());
+        }
+        text
     }
 }
 
@@ -115,5 +133,21 @@ fn client_line(conn: &Conn) -> ClientLine {
         queued: conn.outstanding.load(Ordering::Relaxed),
         received: conn.received.load(Ordering::Relaxed),
         sent: conn.sent.load(Ordering::Relaxed),
+        session: (conn.session_id() != SessionId(0)).then(|| client_session(conn)),
+    }
+}
+
+fn client_session(conn: &Conn) -> ClientSession {
+    let (last_op, last_xid) = conn.tally.last_asked();
+    ClientSession {
+        id: conn.session_id(),
+        timeout_ms: conn.timeout_ms(),
+        established_ms: conn.tally.established_ms(),
+        last_op,
+        last_xid,
+        last_zxid: conn.tally.last_zxid(),
+        last_response_ms: conn.tally.last_response_ms(),
+        latency_ms: conn.tally.latency_ms(),
+        left_ms: conn.left_ms(),
     }
 }

@@ -83,8 +83,11 @@ impl Connection {
             return Ok(Progress::Wait);
         };
         if let Some(word) = Word::parse(head) {
+            let Some(argument) = self.input.get(head.len()..head.len() + word.argument_bytes()) else {
+                return Ok(Progress::Wait);
+            };
+            let answer = self.context.answer(word, argument);
             self.count_received(1);
-            let answer = self.context.answer(word);
             self.output.extend_from_slice(answer.as_bytes());
             self.closing = Some(Closing::Behind("a four-letter word was answered"));
             return Ok(Progress::Wait);
@@ -142,7 +145,9 @@ impl Connection {
         self.count_received(received);
         if answered > 0 {
             self.count_sent(answered);
-            self.context.stats.count_answered(answered as u64, began.elapsed());
+            let latency = began.elapsed();
+            self.context.stats.count_answered(answered as u64, latency);
+            self.conn.tally.answered(answered as u64, began, latency);
         }
         Ok(progress)
     }
@@ -155,6 +160,7 @@ impl Connection {
     ) -> Result<Served, End> {
         let header = RequestHeader::decode(&mut Reader::new(&frame))
             .map_err(|error| End::Malformed { what: "request header", error })?;
+        self.conn.tally.asked(header.op, header.xid);
         let op = OpCode::try_from(header.op).ok();
         match op {
             // A ping tells that both sides live: it does not wait for writes, which an election can hold up.
@@ -228,11 +234,13 @@ impl Connection {
             *access = Access::Shared(context.read());
             self.drain();
         }
-        match access {
+        let replica: &Replica = match access {
             Access::Shared(replica) => replica,
             Access::Exclusive(replica) => replica,
             Access::Unlocked => unreachable!("locked just now"),
-        }
+        };
+        self.conn.tally.shown(replica.state().zxid());
+        replica
     }
 
     fn lock_exclusive<'a, 'g>(
