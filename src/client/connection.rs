@@ -55,15 +55,6 @@ pub(super) struct Connection {
     frame_bytes_max: usize,
 }
 
-/// The two directions of a connection.
-type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
-
-fn boxed(
-    (reader, writer): (impl AsyncRead + Send + Unpin + 'static, impl AsyncWrite + Send + Unpin + 'static),
-) -> Halves {
-    (Box::new(reader), Box::new(writer))
-}
-
 /// What one wait on the socket brought.
 pub(super) enum Io {
     /// More bytes have come.
@@ -83,14 +74,7 @@ impl Connection {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         let address = stream.peer_addr()?;
-        let (reader, writer) = match tls {
-            None => boxed(stream.into_split()),
-            Some(tls) => {
-                let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
-                let name = tls::server_name(host.trim_matches(['[', ']'])).map_err(io::Error::other)?;
-                boxed(tokio::io::split(tls.connect(name, stream).await?))
-            }
-        };
+        let (reader, writer) = tls::connected(server, stream, tls).await?.split();
         let now = Instant::now();
         let mut connection = Connection {
             reader,

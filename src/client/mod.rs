@@ -44,8 +44,6 @@ use chroot::Chroot;
 use connect_string::ConnectString;
 use session::{Command, Session};
 
-use crate::tls;
-
 /// Requests that wait for the session's task at most; more wait for room.
 const QUEUED_REQUESTS_MAX: usize = 1024;
 
@@ -65,11 +63,7 @@ impl Client {
         let ConnectString { servers, chroot } = ConnectString::parse(connect)?;
         let chroot = Chroot::new(&chroot);
         let connect_timeout = options.connect_timeout;
-        let connector = options.tls.as_ref().map(|files| {
-            let identity = files.identity.as_ref().map(|(certificate, key)| (&**certificate, &**key));
-            tls::dialler(&files.ca, identity)
-        });
-        let connector = connector.transpose()?;
+        let connector = options.tls.as_ref().map(TlsFiles::connector).transpose()?;
         let (command_tx, command_rx) = mpsc::channel(QUEUED_REQUESTS_MAX);
         let (closing_tx, closing_rx) = mpsc::channel(1);
         let (session, status) =

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio_rustls::TlsConnector;
 
 use crate::ids::SessionId;
+use crate::tls::{self, TlsError};
 
 /// How to open a session.
 #[derive(Clone, Debug)]
@@ -33,6 +35,14 @@ pub struct TlsFiles {
     pub ca: PathBuf,
     /// The client's own certificate and its key, which may be in one file. Servers that need one refuse a client without.
     pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl TlsFiles {
+    /// Reads the files.
+    pub fn connector(&self) -> Result<TlsConnector, TlsError> {
+        let identity = self.identity.as_ref().map(|(certificate, key)| (&**certificate, &**key));
+        tls::dialler(&self.ca, identity)
+    }
 }
 
 impl Default for Options {

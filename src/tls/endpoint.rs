@@ -1,5 +1,6 @@
 //! Both sides of a connection, and files that are read again when they change.
 
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,11 +11,13 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::store::{Identity, Source, revocation_lists};
-use super::verify::Dialled;
+use super::stream::Stream;
+use super::verify::{Dialled, dialled_name};
 use super::{TlsError, parameters};
 use crate::config::{ClientAuth, PasswordSource, Secret, StoreFile, StoreKind, TlsSettings, TlsVersions};
 
@@ -255,6 +258,13 @@ async fn stamp(files: Vec<PathBuf>) -> Stamp {
         stamps.collect()
     });
     looking.await.unwrap_or_default()
+}
+
+/// What a client speaks with `server` (`host:port`), which it has dialled: TLS if there is a connector.
+pub async fn connected(server: &str, socket: TcpStream, tls: Option<&TlsConnector>) -> io::Result<Stream> {
+    let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
+    let name = dialled_name(server).map_err(io::Error::other)?;
+    Ok(Stream::Tls(Box::new(tls.connect(name, socket).await?.into())))
 }
 
 /// What a client dials servers with: the PEM file of the authorities, and if servers ask who the client is the PEM files of

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `store` | keys, certificates and revocation lists, from PEM and PKCS12 files |
 //! | `parameters` | versions and cipher suites, by the names that ZooKeeper's users know |
+//! | `stream` | the bytes of a connection, plain or through TLS |
 //! | `endpoint` | both sides of a connection, and files that are read again when they change |
 //! | `verify` | whether a certificate is for a host |
 //! | `subject` | the subject of a certificate, as Java prints it |
@@ -13,12 +14,14 @@
 mod endpoint;
 mod parameters;
 mod store;
+mod stream;
 mod subject;
 mod verify;
 
 use thiserror::Error;
 
-pub use endpoint::{Tls, dialler};
+pub use endpoint::{Tls, connected, dialler};
+pub use stream::{Halves, Stream};
 pub use subject::subject;
 pub use verify::{check_host, server_name};
 

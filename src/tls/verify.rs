@@ -14,6 +14,12 @@ pub fn server_name(host: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(host.to_owned()).map_err(|_| format!("{host:?} can be in no certificate"))
 }
 
+/// The same for what stands before the port of `host:port` or `[address]:port`.
+pub(super) fn dialled_name(server: &str) -> Result<ServerName<'static>, String> {
+    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+    server_name(host.trim_start_matches('[').trim_end_matches(']'))
+}
+
 /// Whether a certificate that is trusted is for `host`: one of its alternative names is it, or if it has none its common
 /// name. The error says what it is for instead.
 pub fn check_host(certificate: &CertificateDer<'_>, host: &str) -> Result<(), String> {

@@ -158,6 +158,44 @@ def test_the_java_client_speaks_tls(secure, authority, tmp_path):
         assert words in done.stdout, done.stdout
 
 
+def test_the_shell_and_the_load_tool_speak_tls(secure, authority):
+    authority.make("me")
+    authority.encrypt("server")
+    port = secure(**{"ssl.keyStore.password": PASSWORD})
+    folder, server = authority.folder, f"localhost:{port}"
+    files = ["--tls-ca", authority.pem, "--tls-cert", folder / "me.crt", "--tls-key", folder / "me.key"]
+
+    def run(command, *arguments, code=0):
+        done = subprocess.run(
+            [target.zabra_binary(), command, "-s", server, *map(str, files), *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    assert "x509: CN=me,O=Ex" in run("shell", "whoami").replace(":CN", ": CN")
+    load = run("bench", "-c", "4", "-f", "8", "-d", "500ms", "--warmup", "0", "--keys", "20", "-m", "get=1,set=1", "--value-bytes", "100000")
+    assert "errors" not in load.lower() or "0 errors" in load.lower(), load
+    files = files[:2]
+    assert "could be reached" in run("shell", "--connect-timeout-ms", "500", "whoami", code=1)
+
+
+def test_a_wrong_password_ends_the_start_and_is_not_shown(make_ensemble, flavour, authority):
+    if not flavour.is_zabra:
+        pytest.skip("ZooKeeper needs another configuration for TLS")
+    authority.make("server")
+    for kind in ("p12", "pem"):
+        authority.encrypt("server") if kind == "pem" else authority.pkcs12("server")
+        location = authority.folder / f"server.{kind}"
+        extra = _clients_over_tls(authority, free_ports(1)[0], **{"ssl.keyStore.location": location, "ssl.keyStore.password": "geheim"})
+        (server,) = make_ensemble(1, start=False, options=Options(extra=extra)).servers
+        server.start()
+        wait_for(lambda: not server.alive(), 20, lambda: server.log_tail())
+        log = server.log_since(0)
+        assert f"ssl.keyStore.location={location}: " in log and "ssl.keyStore.password" in log, log
+        assert "geheim" not in log
+
+
 def _quorum(authority, name, **more):
     return {
         "ssl.quorum.keyStore.location": authority.folder / f"{name}.pem",
@@ -263,6 +301,30 @@ def test_an_untrusted_or_plain_server_stays_outside(three, authority, tmp_path):
         assert outside.mode() is None
         outside.kill()
         assert three.leader_now(inside) is not None
+
+
+def test_without_comparing_hosts_a_certificate_still_has_to_be_valid(three, authority):
+    authority.make("any", hosts=("DNS:elsewhere.example",))
+    authority.make("over", hosts=("DNS:elsewhere.example",), days=-1)
+    loose = {"sslQuorum": "true", "ssl.quorum.hostnameVerification": "false"}
+    for server in three.servers:
+        _reconfigure(server, _quorum(authority, "any", **loose))
+    three.start()
+    follower = three.followers()[0]
+    follower.stop()
+    _reconfigure(follower, _quorum(authority, "over", **loose))
+    follower.start()
+    others = [server for server in three.servers if server is not follower]
+    wait_for(lambda: any("invalid peer certificate: Expired" in server.log_since(0) for server in others), 30, lambda: three.log_tails())
+    assert "others refuse it" in follower.log_since(0)
+    assert follower.mode() is None and three.leader_now(others) is not None
+
+
+def test_a_common_name_counts_where_there_is_no_other(three, authority):
+    authority.make("named", hosts=(), subject="/O=Ex/CN=127.0.0.1")
+    for server in three.servers:
+        _reconfigure(server, _quorum(authority, "named", sslQuorum="true"))
+    three.start()
 
 
 def test_an_ensemble_changes_over_to_tls_without_a_stop(three, authority):

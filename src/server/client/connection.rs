@@ -20,11 +20,11 @@ use super::conn::Conn;
 use super::outbox::{Closing, Drained};
 use super::requests::Progress;
 use super::room::Share;
-use super::stream::Stream;
 use super::{ClientContext, Door, door};
 use crate::admin::Counted;
 use crate::jute::{AuthId, FrameError};
 use crate::replica::Input;
+use crate::tls::Stream;
 
 /// The most that one read takes. It lands on the stack, so that a connection that waits holds no buffer.
 const READ_BYTES: usize = 64 << 10;

@@ -9,11 +9,10 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::stream::Stream;
 use super::{ClientContext, auth};
 use crate::jute::AuthId;
 use crate::server::net;
-use crate::tls::{self, Tls};
+use crate::tls::{self, Stream, Tls};
 
 /// How long a handshake may take. ZooKeeper's (Netty's) limit.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -107,8 +106,8 @@ async fn negotiate(
     let _counted = context.stats.begin_handshake(most).ok_or(Refused::TooMany(most))?;
     let accepted = timeout(HANDSHAKE_LIMIT, tls.acceptor().accept(socket)).await;
     let stream = accepted.map_err(|_| Refused::Slow)?.map_err(Refused::Handshake)?;
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let subject = match certificate {
+    let stream = Stream::Tls(Box::new(stream.into()));
+    let subject = match stream.certificate() {
         None => None,
         Some(certificate) => {
             if tls.settings().client_hostname_verification {
@@ -121,5 +120,5 @@ async fn negotiate(
             Some(subject)
         }
     };
-    Ok((Stream::Tls(Box::new(stream)), subject))
+    Ok((stream, subject))
 }

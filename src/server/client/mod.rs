@@ -5,7 +5,6 @@
 //! |---|---|
 //! | `listener` | permits, accept, limits |
 //! | `door` | TLS or not, and who the client is by its certificate |
-//! | `stream` | the bytes, plain or through TLS |
 //! | `connection` | the task: bytes in, bytes out, the end |
 //! | `requests` | frames: which are answered here, which wait, which go to the core |
 //! | `room` | the share of each request in what the core has at once |
@@ -22,7 +21,6 @@ mod listener;
 mod outbox;
 mod requests;
 mod room;
-mod stream;
 mod tally;
 
 use std::sync::atomic::Ordering;

@@ -12,12 +12,12 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::frames::{ELECTION_FRAME_BYTES_MAX, FrameReader, PeerReadError};
 use super::hello::{HelloError, LivePeer, answer, greet};
-use super::stream::PeerStream;
 use super::{Backoff, INBOUND_MAX, PeerContext, codec, stream};
 use crate::config::ServerAddr;
 use crate::ids::ServerId;
 use crate::replica::Input;
 use crate::server::net::{self, ACCEPT_PAUSE};
+use crate::tls::Stream;
 use crate::zab::Notification;
 
 /// The longest pause between dials: a server that comes back is part of the next election within it.
@@ -76,7 +76,7 @@ async fn keep_telling(
     }
 }
 
-async fn dial(context: &PeerContext, peer: &ServerAddr) -> Result<(PeerStream, LivePeer), HelloError> {
+async fn dial(context: &PeerContext, peer: &ServerAddr) -> Result<(Stream, LivePeer), HelloError> {
     let limit = context.connect_limit();
     let socket = net::dial(&peer.host, peer.election_port, limit).await?;
     net::tune_peer(&socket, context.silence_max())?;
@@ -90,7 +90,7 @@ async fn dial(context: &PeerContext, peer: &ServerAddr) -> Result<(PeerStream, L
 
 /// Sends the newest notification when there is a new one, and at every heartbeat. Returns why it ended.
 async fn tell(
-    mut stream: PeerStream,
+    mut stream: Stream,
     newest: &mut watch::Receiver<Option<Notification>>,
     heartbeat: Duration,
 ) -> std::io::Error {
@@ -207,7 +207,7 @@ async fn hear_from(context: &PeerContext, inbound: &Inbound, socket: TcpStream, 
 }
 
 /// Passes on what `peer` says. Returns why it ended.
-async fn hear(context: &PeerContext, peer: ServerId, stream: PeerStream) -> PeerReadError {
+async fn hear(context: &PeerContext, peer: ServerId, stream: Stream) -> PeerReadError {
     let silence_max = context.silence_max();
     let mut frames = FrameReader::new(stream, ELECTION_FRAME_BYTES_MAX);
     loop {

@@ -12,8 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::PeerContext;
 use super::codec::{self, CodecError, LENGTH_BYTES};
 use super::generated::Hello;
-use super::stream::{PeerStream, StreamError};
+use super::stream::{self, StreamError};
 use crate::ids::ServerId;
+use crate::tls::Stream;
 use crate::zab::EpochRecord;
 
 /// The version of the protocol between servers. Rises when a server could misread another.
@@ -215,7 +216,7 @@ pub enum HelloError {
 
 /// The exchange on the side that dialled.
 pub async fn greet(
-    stream: &mut PeerStream,
+    stream: &mut Stream,
     identity: &Identity,
     live: &Arc<LivePeers>,
     expected: ServerId,
@@ -231,15 +232,12 @@ pub async fn greet(
 }
 
 /// The exchange on the side that was dialled.
-pub async fn answer(
-    stream: &mut PeerStream,
-    context: &PeerContext,
-) -> Result<(ServerId, LivePeer), HelloError> {
+pub async fn answer(stream: &mut Stream, context: &PeerContext) -> Result<(ServerId, LivePeer), HelloError> {
     let (identity, live) = (&context.identity, &context.live);
     let theirs = read_hello(stream).await?;
     let ours = identity.hello(None, String::new());
     let checked = check_hello(&theirs, &ours, &identity.members, None, |id| live.data_dir(id));
-    let checked = checked.and_then(|id| match stream.check_is(context, id) {
+    let checked = checked.and_then(|id| match stream::check_is(stream, context, id) {
         Ok(()) => Ok(id),
         Err(reason) => Err(Refusal::Certificate { id, reason }),
     });
@@ -255,14 +253,14 @@ pub async fn answer(
     }
 }
 
-async fn write_hello(stream: &mut PeerStream, hello: &Hello) -> io::Result<()> {
+async fn write_hello(stream: &mut Stream, hello: &Hello) -> io::Result<()> {
     let mut frame = BytesMut::new();
     codec::encode_hello(hello, &mut frame);
     stream.write_all(&frame).await?;
     stream.flush().await
 }
 
-async fn read_hello(stream: &mut PeerStream) -> Result<Hello, HelloError> {
+async fn read_hello(stream: &mut Stream) -> Result<Hello, HelloError> {
     let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length).await?;
     let length = u32::from_be_bytes(length) as usize;

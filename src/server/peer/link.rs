@@ -15,13 +15,13 @@ use tokio::time::timeout;
 use super::frames::{FrameReader, PeerReadError};
 use super::hello::{HelloError, LivePeer, answer, greet};
 use super::queue::{Item, LinkQueue};
-use super::stream::PeerStream;
 use super::{Backoff, INBOUND_MAX, LINK_FRAME_BYTES_MAX, PeerContext, codec, stream};
 use crate::config::ServerAddr;
 use crate::ids::ServerId;
 use crate::replica::{Image, Input, PeerMessage};
 use crate::server::net::{self, ACCEPT_PAUSE};
 use crate::server::snapshots;
+use crate::tls::Stream;
 use crate::zab::{LinkId, Message};
 
 /// The longest pause between dials to the leader: until it answers, this server serves nobody.
@@ -113,7 +113,7 @@ async fn keep_link(context: &Arc<PeerContext>, peer: &ServerAddr, target: &mut F
     }
 }
 
-async fn dial(context: &PeerContext, peer: &ServerAddr) -> Result<(PeerStream, LivePeer), HelloError> {
+async fn dial(context: &PeerContext, peer: &ServerAddr) -> Result<(Stream, LivePeer), HelloError> {
     let limit = context.connect_limit();
     let socket = net::dial(&peer.host, peer.quorum_port, limit).await?;
     net::tune_peer(&socket, Duration::from_millis(context.settings.sync_limit_ms()))?;
@@ -154,7 +154,7 @@ async fn let_in(
     context: &PeerContext,
     socket: TcpStream,
     from: SocketAddr,
-) -> Option<(ServerId, (PeerStream, LivePeer))> {
+) -> Option<(ServerId, (Stream, LivePeer))> {
     let greeting = async {
         net::tune_peer(&socket, Duration::from_millis(context.settings.sync_limit_ms()))?;
         let mut stream = stream::accepted(context, socket).await?;
@@ -178,7 +178,7 @@ async fn let_in(
 /// Runs a link from its first message to its end.
 async fn run(
     context: Arc<PeerContext>,
-    stream: PeerStream,
+    stream: Stream,
     live: LivePeer,
     peer: ServerId,
     dialled: bool,

@@ -37,6 +37,13 @@ class Authority:
         pem.write_text(out.read_text() + key.read_text())
         return pem
 
+    def encrypt(self, name):
+        """The key in `name.pem` gets `PASSWORD`."""
+        out = self.folder / f"{name}.enc"
+        key = self.folder / f"{name}.key"
+        _run("openssl", "pkcs8", "-topk8", "-in", key, "-passout", f"pass:{PASSWORD}", "-out", out)
+        (self.folder / f"{name}.pem").write_text((self.folder / f"{name}.crt").read_text() + out.read_text())
+
     def pkcs12(self, name):
         """The certificate `name` and its key as PKCS12, with `PASSWORD`."""
         out = self.folder / f"{name}.p12"

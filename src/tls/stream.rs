@@ -1,20 +1,49 @@
-//! The bytes of a client's connection: as they are, or through TLS.
+//! The bytes of a connection: as they are, or through TLS.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
 /// Either of the two. In plain text it is the socket and nothing else.
-pub(super) enum Stream {
+#[derive(Debug)]
+pub enum Stream {
+    /// a socket
     Plain(TcpStream),
+    /// one with TLS on it, whose handshake is done
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// The two directions of a stream, for two tasks.
+pub type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
 impl Stream {
+    /// The certificate that the other side has shown.
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.get_ref().1.peer_certificates()?.first(),
+        }
+    }
+
+    /// The two directions.
+    pub fn split(self) -> Halves {
+        match self {
+            Stream::Plain(socket) => {
+                let (read, write) = socket.into_split();
+                (Box::new(read), Box::new(write))
+            }
+            Stream::Tls(tls) => {
+                let (read, write) = tokio::io::split(*tls);
+                (Box::new(read), Box::new(write))
+            }
+        }
+    }
+
     /// Takes as many bytes as it can at once; `WouldBlock` if none.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
