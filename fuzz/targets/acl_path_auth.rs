@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
     });
 });
 
-const SCHEMES: [&str; 6] = ["world", "auth", "digest", "ip", "super", ""];
+const SCHEMES: [&str; 7] = ["world", "auth", "digest", "ip", "super", "", "x509"];
 
 fn scheme(number: u8) -> String {
     SCHEMES[usize::from(number) % SCHEMES.len()].to_owned()

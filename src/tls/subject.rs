@@ -99,3 +99,52 @@ fn hex(value: &Any<'_>) -> String {
         out
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
+
+    use super::subject;
+
+    fn certificate(parts: &[(DnType, &str)]) -> Vec<u8> {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, text) in parts {
+            params.distinguished_name.push(kind.clone(), DnValue::Utf8String((*text).to_owned()));
+        }
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    /// `tests/python/test_tls.py` compares with Java itself.
+    #[test]
+    fn a_subject_is_printed_as_java_prints_it() {
+        let title = || DnType::CustomDnType(vec![2, 5, 4, 12]);
+        for (parts, printed) in [
+            (vec![(DnType::OrganizationName, "Ex, Inc."), (DnType::CommonName, "a")], "CN=a,O=Ex\\, Inc."),
+            (vec![(DnType::CommonName, "#a;b=\"c\"+\\ ")], "CN=\\#a\\;b\\=\\\"c\\\"\\+\\\\\\ "),
+            (
+                vec![(DnType::CommonName, " J\u{fc}rgen  <x> "), (title(), "T")],
+                "2.5.4.12=#0c0154,CN=\\ J\u{fc}rgen  \\<x\\>\\ ",
+            ),
+        ] {
+            assert_eq!(subject(&certificate(&parts)).as_deref(), Ok(printed));
+        }
+    }
+
+    #[test]
+    fn damaged_certificates_are_errors_or_have_a_subject() {
+        let whole = certificate(&[(DnType::CommonName, "a"), (DnType::OrganizationName, "b")]);
+        for at in 0..whole.len() {
+            for byte in [0, 1, 0x30, 0x7f, 0x80, 0x84, 0xff] {
+                let mut damaged = whole.clone();
+                damaged[at] = byte;
+                let printed = subject(&damaged);
+                assert!(
+                    printed.is_err() || printed.is_ok_and(|it| it.len() < 10 * whole.len()),
+                    "{at} {byte}"
+                );
+            }
+            assert!(subject(&whole[..at]).is_err(), "cut at {at}");
+        }
+    }
+}
