@@ -26,15 +26,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("storage", &["txn", "zab"]),
     ("config", &[]),
     ("sasl", &[]),
-    ("server", &["config", "jute", "replica", "sasl", "storage", "zab", "admin"]),
+    ("tls", &["config"]),
+    ("server", &["config", "jute", "replica", "sasl", "storage", "zab", "admin", "tls"]),
     ("admin", &["config", "jute", "session", "watch", "replica"]),
-    ("client", &["jute", "sasl"]),
+    ("client", &["jute", "sasl", "tls"]),
     ("sim", &["jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "client"]),
     (
         "cli",
         &[
             "jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "config", "sasl",
-            "server", "admin", "client", "sim",
+            "tls", "server", "admin", "client", "sim",
         ],
     ),
 ];

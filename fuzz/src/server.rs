@@ -244,7 +244,7 @@ fn config(id: u8, servers: u8) -> Config {
         expiry_bucket_ms: 100,
         park_ms_max: 1000,
         local: Default::default(),
-        acl_rules: AclRules::default(), audits: false,
+        acl_rules: AclRules { has_x509: true, ..AclRules::default() }, audits: false,
         limits: Limits { frame_bytes_max: FRAME_BYTES_MAX, txn_bytes_max: 4 * FRAME_BYTES_MAX, has_ttls: true, enforces_quotas: true, keeper_operations: true, ephemerals_per_session_max: 5, },
         watches_per_conn_max: 1000,
         watches_max: 0,

@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     });
 });
 
-const SCHEMES: [&str; 7] = ["world", "auth", "digest", "ip", "super", "sasl", ""];
+const SCHEMES: [&str; 8] = ["world", "auth", "digest", "ip", "super", "sasl", "", "x509"];
 
 fn scheme(number: u8) -> String {
     SCHEMES[usize::from(number) % SCHEMES.len()].to_owned()

@@ -13,6 +13,9 @@ pub struct Stats {
     outstanding: Arc<AtomicU64>,
     rejected: AtomicU64,
     auth_failed: AtomicU64,
+    handshakes: Arc<AtomicU64>,
+    handshakes_failed: AtomicU64,
+    handshakes_exceeded: AtomicU64,
     answered: AtomicU64,
     latency_us_sum: AtomicU64,
     latency_us_min: AtomicU64,
@@ -24,7 +27,7 @@ pub struct Stats {
 /// What ZooKeeper traces unless it is told otherwise: requests, packets between servers, sessions, warnings.
 const TRACE_MASK: i64 = 0b1_0011_0010;
 
-/// A request is counted as outstanding while this is kept.
+/// A request, or a handshake, is counted as outstanding while this is kept.
 #[derive(Debug)]
 pub struct Counted(Arc<AtomicU64>);
 
@@ -51,6 +54,9 @@ impl Default for Stats {
             outstanding: Arc::default(),
             rejected: AtomicU64::new(0),
             auth_failed: AtomicU64::new(0),
+            handshakes: Arc::default(),
+            handshakes_failed: AtomicU64::new(0),
+            handshakes_exceeded: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             latency_us_sum: AtomicU64::new(0),
             latency_us_min: AtomicU64::new(u64::MAX),
@@ -90,6 +96,23 @@ impl Stats {
     /// A client could not prove who it is.
     pub fn count_auth_failed(&self) {
         self.auth_failed.fetch_add(1, Relaxed);
+    }
+
+    /// A TLS handshake begins, and counts until what is returned is dropped. `None` if there are `most` already.
+    pub fn begin_handshake(&self, most: u32) -> Option<Counted> {
+        let before = self.handshakes.fetch_add(1, Relaxed);
+        let counted = Counted(Arc::clone(&self.handshakes));
+        (before < u64::from(most)).then_some(counted)
+    }
+
+    /// A TLS handshake failed.
+    pub fn count_handshake_failed(&self) {
+        self.handshakes_failed.fetch_add(1, Relaxed);
+    }
+
+    /// A client was refused because too many handshakes were going on.
+    pub fn count_handshake_exceeded(&self) {
+        self.handshakes_exceeded.fetch_add(1, Relaxed);
     }
 
     /// `requests` were answered, each `latency` after it came.
@@ -173,6 +196,21 @@ impl Stats {
     /// Clients that could not prove who they are.
     pub fn auth_failed(&self) -> u64 {
         self.auth_failed.load(Relaxed)
+    }
+
+    /// TLS handshakes that are going on.
+    pub fn handshakes(&self) -> u64 {
+        self.handshakes.load(Relaxed)
+    }
+
+    /// TLS handshakes that failed.
+    pub fn handshakes_failed(&self) -> u64 {
+        self.handshakes_failed.load(Relaxed)
+    }
+
+    /// Clients that were refused because too many handshakes were going on.
+    pub fn handshakes_exceeded(&self) -> u64 {
+        self.handshakes_exceeded.load(Relaxed)
     }
 
     /// The shortest latency, in whole milliseconds as ZooKeeper tells it.

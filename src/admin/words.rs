@@ -254,6 +254,9 @@ fn mntr(view: &View<'_>) -> String {
     line("connection_drop_probability", &"0.0");
     line("connection_rejected", &stats.rejected());
     line("auth_failed_count", &stats.auth_failed());
+    line("outstanding_tls_handshake", &stats.handshakes());
+    line("unsuccessful_handshake", &stats.handshakes_failed());
+    line("tls_handshake_exceeded", &stats.handshakes_exceeded());
     if let Mode::Leader { learners, followers, observers } = view.mode {
         let [last, min, max] = stats.proposal_sizes();
         line("learners", &learners);

@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::{JoinSet, LocalSet};
+use tokio_rustls::TlsConnector;
 
 use self::lane::{Lane, LaneSettings, Pace};
 use self::mix::Mix;
@@ -24,6 +25,7 @@ use self::process::{Cost, cost};
 use self::recorder::{Recorder, Summary};
 use self::report::{LoadReport, ProcessReport, Report};
 use self::work::{Layout, Leftovers, Load, Source, Stripe};
+use super::tls::TlsArgs;
 use crate::client::{Client, Error, Options};
 use crate::jute::{CreateMode, ErrorCode};
 
@@ -87,6 +89,9 @@ pub struct BenchArgs {
     /// Seed of the choice of keys and kinds [default: another one each time]
     #[arg(long)]
     pub seed: Option<u64>,
+    /// For servers that speak TLS
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
@@ -128,6 +133,7 @@ pub async fn run(args: BenchArgs) -> Result<()> {
 struct Bench {
     args: BenchArgs,
     layout: Rc<Layout>,
+    tls: Option<TlsConnector>,
     rng: StdRng,
     progress: ProgressBar,
 }
@@ -142,13 +148,18 @@ impl Bench {
         };
         let value = (0..args.value_bytes).map(|_| rng.random()).collect();
         let layout = Rc::new(Layout { root: args.root.clone(), keys: args.keys, value });
+        let tls = args.tls.files().map(|files| files.connector()).transpose()?;
         let progress = ProgressBar::new_spinner();
         progress.set_style(ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}")?);
-        Ok(Bench { args, layout, rng, progress })
+        Ok(Bench { args, layout, tls, rng, progress })
     }
 
     async fn run(mut self) -> Result<()> {
-        let options = Options { session_timeout: self.args.session_timeout, ..Options::default() };
+        let options = Options {
+            session_timeout: self.args.session_timeout,
+            tls: self.args.tls.files(),
+            ..Options::default()
+        };
         let client = Client::connect(&self.args.servers.join(","), options).await?;
         for path in self.layout.parents() {
             match client.create(&path, b"", CreateMode::Persistent).await {
@@ -200,6 +211,7 @@ impl Bench {
             servers: self.args.servers.clone(),
             in_flight,
             session_timeout: self.args.session_timeout,
+            tls: self.tls.clone(),
         });
         (0..self.args.connections).map(|index| Lane::new(settings.clone(), index)).collect()
     }

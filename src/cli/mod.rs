@@ -11,6 +11,7 @@ pub mod server;
 pub mod shell;
 pub mod snapshot;
 pub mod stdin_end;
+pub mod tls;
 
 /// Lets `print` write to the standard output. It tells whether all it printed is sound, which becomes the exit code. The
 /// reader may leave before the end (`zabra log ... | head`): that is no failure.

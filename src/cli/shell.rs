@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use self::editor::Ask;
 use self::execute::{Outcome, Shell};
+use super::tls::TlsArgs;
 use crate::client::{Options, SaslLogin, SaslMechanism};
 use crate::jute::WatchEvent;
 
@@ -64,6 +65,9 @@ pub struct ShellArgs {
     /// How: digest-md5, which ZooKeeper has too, or scram-sha-256
     #[arg(long, value_enum, default_value = "digest-md5")]
     pub sasl_mechanism: Mechanism,
+    /// For servers that speak TLS
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// One command, such as: get -s /path
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
@@ -94,6 +98,7 @@ pub async fn run(args: ShellArgs) -> Result<ExitCode> {
         session_timeout: Duration::from_millis(args.session_timeout_ms),
         connect_timeout: Duration::from_millis(args.connect_timeout_ms),
         sasl: sasl_login(&args)?,
+        tls: args.tls.files(),
         ..Options::default()
     };
     let (mut shell, mut events) = Shell::connect(args.servers, options).await?;

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 
 use super::Error;
 use super::session::{Answer, WatchOrder};
@@ -19,6 +19,7 @@ use crate::jute::{
     ConnectRequest, ConnectResponse, Request, decode_connect_response, encode_connect_request,
     encode_request_frame, frame, next_frame, xid,
 };
+use crate::tls;
 
 /// Room that is made for each read; a batch of small answers comes in one system call.
 const READ_BYTES: usize = 32 * 1024;
@@ -33,8 +34,12 @@ pub(super) struct Pending {
 
 /// A socket, what has been read and not understood, what has to be written, and who waits for an answer.
 pub(super) struct Connection {
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    /// TLS keeps back what the socket did not take
+    keeps_back: bool,
+    /// it may do so now
+    unflushed: bool,
     input: BytesMut,
     /// Whole frames, and the rest of the one that is being written.
     pub output: BytesMut,
@@ -64,15 +69,18 @@ impl Connection {
         server: &str,
         hello: &ConnectRequest,
         frame_bytes_max: usize,
+        tls: Option<&TlsConnector>,
     ) -> io::Result<(Connection, ConnectResponse, SocketAddr)> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         let address = stream.peer_addr()?;
-        let (reader, writer) = stream.into_split();
+        let (reader, writer) = tls::connected(server, stream, tls).await?.split();
         let now = Instant::now();
         let mut connection = Connection {
             reader,
             writer,
+            keeps_back: tls.is_some(),
+            unflushed: false,
             input: BytesMut::new(),
             output: BytesMut::new(),
             pending: VecDeque::new(),
@@ -100,6 +108,18 @@ impl Connection {
     /// Waits until something was read or written. Nothing is lost if the wait is given up.
     pub async fn io(&mut self) -> io::Result<Io> {
         self.input.reserve(READ_BYTES);
+        let Connection { writer, output, unflushed, keeps_back, .. } = self;
+        let has_output = !output.is_empty() || *unflushed;
+        let writing = async {
+            if output.is_empty() {
+                writer.flush().await?;
+                *unflushed = false;
+            } else {
+                writer.write_buf(output).await?;
+                *unflushed = *keeps_back;
+            }
+            io::Result::Ok(())
+        };
         tokio::select! {
             read = self.reader.read_buf(&mut self.input) => {
                 if read? == 0 {
@@ -108,7 +128,7 @@ impl Connection {
                 self.last_heard = Instant::now();
                 Ok(Io::Read)
             }
-            written = self.writer.write_buf(&mut self.output), if !self.output.is_empty() => {
+            written = writing, if has_output => {
                 written?;
                 Ok(Io::Written)
             }

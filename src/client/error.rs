@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::jute::{DecodeError, ErrorCode, FrameError};
+use crate::tls::TlsError;
 
 /// Why a request or a session came to nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -49,6 +50,9 @@ pub enum Error {
         /// what is wrong with it
         reason: &'static str,
     },
+    /// A file for TLS cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The server answered with something that is no answer to the request.
     #[error("the server's answer could not be understood: {0}")]
     Protocol(#[from] DecodeError),

@@ -37,7 +37,7 @@ mod tests;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::Error;
-pub use options::{Credentials, Options, Password, SaslLogin, SaslMechanism};
+pub use options::{Credentials, Options, Password, SaslLogin, SaslMechanism, TlsFiles};
 pub use session::{Answer, SessionState, SessionStatus};
 pub use watches::{Watch, WatchStream, Watched};
 
@@ -64,10 +64,11 @@ impl Client {
         let ConnectString { servers, chroot } = ConnectString::parse(connect)?;
         let chroot = Chroot::new(&chroot);
         let connect_timeout = options.connect_timeout;
+        let connector = options.tls.as_ref().map(TlsFiles::connector).transpose()?;
         let (command_tx, command_rx) = mpsc::channel(QUEUED_REQUESTS_MAX);
         let (closing_tx, closing_rx) = mpsc::channel(1);
         let (session, status) =
-            Session::new(servers.clone(), chroot.clone(), options, command_rx, closing_rx);
+            Session::new(servers.clone(), chroot.clone(), options, connector, command_rx, closing_rx);
         tokio::spawn(session.run());
 
         let client = Client { commands: command_tx, closing: closing_tx, status, chroot };

@@ -1,11 +1,14 @@
 //! What a session can be asked to be.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio_rustls::TlsConnector;
 
 use crate::ids::SessionId;
+use crate::tls::{self, TlsError};
 
 /// How to open a session.
 #[derive(Clone, Debug)]
@@ -23,6 +26,25 @@ pub struct Options {
     pub session: Option<(SessionId, Password)>,
     /// A longer frame from the server ends the connection. Default 64 MiB: far above what a list of children takes.
     pub frame_bytes_max: usize,
+    /// Speak TLS with the servers. Default: none, plain text.
+    pub tls: Option<TlsFiles>,
+}
+
+/// What to speak TLS with: PEM files. They are read when the client is made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFiles {
+    /// The authorities that sign the servers' certificates, which must be for the names in the connect string.
+    pub ca: PathBuf,
+    /// The client's own certificate and its key, which may be in one file. Servers that need one refuse a client without.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl TlsFiles {
+    /// Reads the files.
+    pub fn connector(&self) -> Result<TlsConnector, TlsError> {
+        let identity = self.identity.as_ref().map(|(certificate, key)| (&**certificate, &**key));
+        tls::dialler(&self.ca, identity)
+    }
 }
 
 impl Default for Options {
@@ -34,6 +56,7 @@ impl Default for Options {
             sasl: None,
             session: None,
             frame_bytes_max: 64 << 20,
+            tls: None,
         }
     }
 }

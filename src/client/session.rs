@@ -13,6 +13,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
 use tracing::debug;
 
 use super::chroot::Chroot;
@@ -147,6 +148,7 @@ pub(super) struct Session {
     rng: StdRng,
     chroot: Chroot,
     options: Options,
+    tls: Option<TlsConnector>,
     id: SessionId,
     password: Password,
     timeout: Duration,
@@ -165,6 +167,7 @@ impl Session {
         mut servers: Vec<String>,
         chroot: Chroot,
         options: Options,
+        tls: Option<TlsConnector>,
         commands: mpsc::Receiver<Command>,
         closing: mpsc::Receiver<oneshot::Sender<()>>,
     ) -> (Session, watch::Receiver<SessionStatus>) {
@@ -191,6 +194,7 @@ impl Session {
             password,
             timeout: options.session_timeout,
             options,
+            tls,
             last_zxid: Zxid::ZERO,
             watches: Watches::default(),
             commands,
@@ -292,10 +296,11 @@ impl Session {
             read_only: Some(false),
         };
         let (login, frame_bytes_max) = (self.options.sasl.as_ref(), self.options.frame_bytes_max);
+        let tls = self.tls.as_ref();
         let nonce = format!("{:032x}", self.rng.random::<u128>());
         let open = async {
             let (mut connection, response, address) =
-                Connection::open(&server, &hello, frame_bytes_max).await?;
+                Connection::open(&server, &hello, frame_bytes_max, tls).await?;
             if let Some(login) = login.filter(|_| response.timeout_ms > 0) {
                 connection.log_in(login, &nonce).await?;
             }

@@ -8,6 +8,7 @@ use super::given::{Given, Value, whole_number};
 use super::groups;
 use super::report::{Place, Severity};
 use super::settings::{FourLetterWords, Settings};
+use super::tls::{self, Side, TlsSettings};
 use super::{ReadMyid, ReadText, audit, auth};
 use crate::ids::ServerId;
 
@@ -22,8 +23,7 @@ pub(super) fn settings(
     read_myid: ReadMyid<'_>,
     read_text: ReadText<'_>,
 ) -> Settings {
-    let no_addr = ListenAddr { host: None, port: 0 };
-    let mut settings = Settings::new(PathBuf::new(), no_addr);
+    let mut settings = Settings::new(PathBuf::new(), None);
     set_directories(given, &mut settings);
     set_times(given, &mut settings);
     set_client_limits(given, &mut settings);
@@ -33,7 +33,8 @@ pub(super) fn settings(
     set_peers(given, &mut settings);
     settings.auth = auth::settings(given, read_text);
     settings.audit = audit::settings(given, &settings.data_dir);
-    let static_addr = static_client_addr(given);
+    let static_addr = static_addr(given, "clientPort", "clientPortAddress");
+    set_tls(given, &mut settings);
     if let Some(id) = server_id(given, myid, read_myid, &settings.data_dir) {
         settings.server_id = id;
         check::peer_type(given, &settings);
@@ -138,6 +139,43 @@ fn set_kept_limits(given: &mut Given, settings: &mut Settings) {
     given.number(new, "connection_throttle_global_session_weight", "tokens", 1..=INT_MAX);
     given.number(renew, "connection_throttle_renew_session_weight", "tokens", 1..=INT_MAX);
 }
+
+fn set_tls(given: &mut Given, settings: &mut Settings) {
+    settings.secure_client_addr = static_addr(given, "secureClientPort", "secureClientPortAddress");
+    if given.has("secureClientPortAddress") && !given.has("secureClientPort") {
+        let line = given.line("secureClientPortAddress");
+        let text = "secureClientPortAddress is set, but secureClientPort is not: expected both".to_string();
+        given.problem(line, text);
+    }
+    given.boolean(&mut settings.client_port_unification, "client.portUnification");
+    let limit = "netty.server.outstandingHandshake.limit";
+    // -1 is ZooKeeper's way to write that there is none.
+    match given.value(limit).is_some_and(|value| value.text == "-1") {
+        true => settings.handshakes_max = HANDSHAKES_MAX,
+        false => {
+            given.number(&mut settings.handshakes_max, limit, "handshakes", 1..=u64::from(HANDSHAKES_MAX))
+        }
+    }
+    settings.x509_super_user = given.value("X509AuthenticationProvider.superUser").map(|value| value.text);
+    given.boolean(&mut settings.ssl_quorum, "sslQuorum");
+    given.boolean(&mut settings.port_unification, "portUnification");
+    let clients = [
+        ("secureClientPort", given.has("secureClientPort")),
+        ("client.portUnification", settings.client_port_unification),
+    ];
+    settings.client_tls = wanted_tls(given, Side::Clients, &clients);
+    let quorum = [("sslQuorum", settings.ssl_quorum), ("portUnification", settings.port_unification)];
+    settings.quorum_tls = wanted_tls(given, Side::Quorum, &quorum);
+}
+
+/// The TLS of one side, if one of the keys wants it.
+fn wanted_tls(given: &mut Given, side: Side, wanted: &[(&str, bool)]) -> Option<TlsSettings> {
+    let (key, _) = wanted.iter().find(|(_, is_wanted)| *is_wanted)?;
+    tls::settings(given, side, key)
+}
+
+/// No more handshakes at once than this, whatever the file says: each keeps a connection.
+const HANDSHAKES_MAX: u32 = 1_000_000;
 
 fn set_lifetimes(given: &mut Given, settings: &mut Settings) {
     given.boolean(&mut settings.extended_types, "extendedTypesEnabled");
@@ -274,7 +312,7 @@ fn server_id(
 /// The client port stands in `clientPort` or in the server's own line; if in both, they must agree.
 fn set_client_addr(given: &mut Given, settings: &mut Settings, static_addr: Option<ListenAddr>) {
     let in_list = settings.own_addr().and_then(|own| own.client.clone());
-    settings.client_addr = match (static_addr, in_list) {
+    let addr = match (static_addr, in_list) {
         (Some(addr), Some(listed)) => {
             if addr.port != listed.port || (addr.host.is_some() && addr.host != listed.host) {
                 let key = format!("server.{}", settings.server_id);
@@ -285,32 +323,33 @@ fn set_client_addr(given: &mut Given, settings: &mut Settings, static_addr: Opti
         }
         (Some(addr), None) | (None, Some(addr)) => addr,
         (None, None) => {
-            if !given.has("clientPort") {
+            if !given.has("clientPort") && !given.has("secureClientPort") {
                 let text = "clientPort is not set: expected the port that clients connect to".to_string();
                 given.problem(None, text);
             }
             return;
         }
     };
+    settings.client_addr = Some(addr);
 }
 
-/// `clientPort` and `clientPortAddress`.
-fn static_client_addr(given: &mut Given) -> Option<ListenAddr> {
-    let host = given.value("clientPortAddress").and_then(|Value { text, line }| {
+/// `clientPort` and `clientPortAddress`, or the same for TLS.
+fn static_addr(given: &mut Given, port_key: &'static str, address_key: &'static str) -> Option<ListenAddr> {
+    let host = given.value(address_key).and_then(|Value { text, line }| {
         let plain = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(&text);
         match checked_host(plain) {
             Ok(host) => listen_host(&host),
             Err(expected) => {
-                given.problem(Some(line), format!("clientPortAddress={text}: {expected}"));
+                given.problem(Some(line), format!("{address_key}={text}: {expected}"));
                 None
             }
         }
     });
-    let port = given.value("clientPort")?;
+    let port = given.value(port_key)?;
     match whole_number(&port.text).and_then(|port| u16::try_from(port).ok()) {
         Some(port) => Some(ListenAddr { host, port }),
         None => {
-            given.unexpected("clientPort", "expected a port from 1 to 65535 (0 lets the system choose)");
+            given.unexpected(port_key, "expected a port from 1 to 65535 (0 lets the system choose)");
             None
         }
     }

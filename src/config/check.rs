@@ -101,12 +101,15 @@ fn ports(given: &mut Given, settings: &Settings) {
         }
     }
     let own = settings.own_addr();
-    let line = given.line("clientPort");
-    if own.is_some_and(|own| own.client.is_none()) && line.is_some() && settings.client_addr.port != 0 {
-        let host =
-            settings.client_addr.host.as_deref().or(own.map(|own| own.host.as_str())).unwrap_or_default();
-        let host = host.to_ascii_lowercase();
-        claim(given, &mut users, &host, settings.client_addr.port, "clientPort".to_string(), line);
+    let in_list = own.is_some_and(|own| own.client.is_some());
+    for (key, addr) in [
+        ("clientPort", settings.client_addr.as_ref().filter(|_| !in_list)),
+        ("secureClientPort", settings.secure_client_addr.as_ref()),
+    ] {
+        let Some(addr) = addr.filter(|addr| addr.port != 0) else { continue };
+        let host = addr.host.as_deref().or(own.map(|own| own.host.as_str())).unwrap_or_default();
+        let line = given.line(key);
+        claim(given, &mut users, &host.to_ascii_lowercase(), addr.port, key.to_string(), line);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::address::{PeerRole, ServerAddr};
+use super::address::{ListenAddr, PeerRole, ServerAddr};
 use super::settings::Settings;
 
 impl Settings {
@@ -14,8 +14,9 @@ impl Settings {
         let mut line = |key: &str, value: &dyn std::fmt::Display| {
             let _ = writeln!(text, "{key}={value}");
         };
-        line("clientPort", &self.client_addr.port);
-        line("secureClientPort", &-1);
+        let port = |addr: &Option<ListenAddr>| addr.as_ref().map_or(-1, |addr| i32::from(addr.port));
+        line("clientPort", &port(&self.client_addr));
+        line("secureClientPort", &port(&self.secure_client_addr));
         line("dataDir", &self.data_dir.display());
         line("dataDirSize", &data_dir_bytes);
         line("dataLogDir", &self.data_log_dir.display());

@@ -134,7 +134,10 @@ impl Given {
         match address::server(id, &entry.value) {
             Ok((server, ignored)) => {
                 if ignored == Some(Ignored::SecureClientPort) {
-                    let text = format!("{}: the secure client port is not supported yet", entry.key);
+                    let text = format!(
+                        "{}: the secure client port is passed over, secureClientPort names it",
+                        entry.key
+                    );
                     self.notice(Severity::Warning, Some(entry.line), text);
                 }
                 self.servers.insert(id, (server, entry.line));

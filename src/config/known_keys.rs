@@ -49,6 +49,11 @@ const USED: &[&str] = &[
     "dataLogDir",
     "clientPort",
     "clientPortAddress",
+    "secureClientPort",
+    "secureClientPortAddress",
+    "sslQuorum",
+    "portUnification",
+    "sslQuorumReloadCertFiles",
     "tickTime",
     "initLimit",
     "syncLimit",
@@ -122,6 +127,47 @@ const USED_PROPERTIES: &[&str] = &[
     "enforce.auth.schemes",
     "audit.enable",
     "audit.impl.class",
+    "client.portUnification",
+    "client.certReload",
+    "netty.server.outstandingHandshake.limit",
+    "X509AuthenticationProvider.superUser",
+    // For clients, and for the connections between servers.
+    "ssl.keyStore.location",
+    "ssl.keyStore.password",
+    "ssl.keyStore.passwordPath",
+    "ssl.keyStore.type",
+    "ssl.trustStore.location",
+    "ssl.trustStore.password",
+    "ssl.trustStore.passwordPath",
+    "ssl.trustStore.type",
+    "ssl.protocol",
+    "ssl.enabledProtocols",
+    "ssl.ciphersuites",
+    "ssl.clientAuth",
+    "ssl.hostnameVerification",
+    "ssl.clientHostnameVerification",
+    "ssl.handshakeDetectionTimeoutMillis",
+    "ssl.crl",
+    "ssl.ocsp",
+    "ssl.crl.location",
+    "ssl.quorum.keyStore.location",
+    "ssl.quorum.keyStore.password",
+    "ssl.quorum.keyStore.passwordPath",
+    "ssl.quorum.keyStore.type",
+    "ssl.quorum.trustStore.location",
+    "ssl.quorum.trustStore.password",
+    "ssl.quorum.trustStore.passwordPath",
+    "ssl.quorum.trustStore.type",
+    "ssl.quorum.protocol",
+    "ssl.quorum.enabledProtocols",
+    "ssl.quorum.ciphersuites",
+    "ssl.quorum.clientAuth",
+    "ssl.quorum.hostnameVerification",
+    "ssl.quorum.clientHostnameVerification",
+    "ssl.quorum.handshakeDetectionTimeoutMillis",
+    "ssl.quorum.crl",
+    "ssl.quorum.ocsp",
+    "ssl.quorum.crl.location",
 ];
 
 /// Beginnings of keys that are used whatever their end is.
@@ -273,7 +319,13 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NoMeaning("replies are cheap to make and not cached"),
     ),
     (
-        &["nio.*", "netty.*", "serverCnxnFactory", "commitProcessor.*"],
+        &[
+            "nio.*",
+            "netty.advancedFlowControl.enabled",
+            "netty.server.earlyDropSecureConnectionHandshakes",
+            "serverCnxnFactory",
+            "commitProcessor.*",
+        ],
         NoMeaning("clientThreads sets the threads that serve clients"),
     ),
     (
@@ -290,19 +342,22 @@ const KNOWN: &[(&[&str], Meaning)] = &[
     (&["jvm.pause.monitor*", "jmx.*"], NoMeaning("there is no Java virtual machine")),
     // Authentication and encryption.
     (
-        &["secureClientPort", "secureClientPortAddress", "client.portUnification", "client.certReload"],
-        NotYet("clients are not served over TLS; clientPort is plain text"),
+        &["ssl.context.supplier.class", "ssl.quorum.context.supplier.class"],
+        Refused("keys and certificates come from keyStore.location and trustStore.location"),
     ),
+    (&["ssl.sslProvider", "fips-mode"], NoMeaning("there is one implementation of TLS, rustls")),
     (
-        &["sslQuorum", "portUnification", "sslQuorumReloadCertFiles"],
-        NotYet("servers talk in plain text; keep their ports in a network of their own"),
+        &["ssl.allowReverseDnsLookup", "ssl.quorum.allowReverseDnsLookup"],
+        NoMeaning("an address is never turned into a name to compare a certificate with"),
     ),
-    (&["ssl.*", "fips-mode"], NotYet("there is no TLS")),
     (
         &["quorum.auth.kerberos.servicePrincipal", "kerberos.*", "security.auth_to_local"],
         NotYet("the mechanisms are DIGEST-MD5 and SCRAM-SHA-256, GSSAPI (Kerberos) is not offered"),
     ),
-    (&["ssl.authProvider", "X509AuthenticationProvider.*"], NotYet("there is no TLS")),
+    (
+        &["ssl.authProvider", "X509AuthenticationProvider.*"],
+        NotYet("the scheme x509 takes the subject of the certificate"),
+    ),
     (
         &["IPAuthenticationProvider.usexforwardedfor"],
         NoMeaning("the scheme ip takes the address from the connection, a header could say anything"),
@@ -334,12 +389,10 @@ mod tests {
 
     #[test]
     fn known_keys_are_found_by_name_by_prefix_and_with_the_property_prefix() {
-        for key in
-            ["sslQuorum", "zookeeper.sslQuorum", "oraclePath", "ssl.keyStore.password", "admin.serverPort"]
-        {
+        for key in ["oraclePath", "zookeeper.oraclePath", "kerberos.x", "fips-mode", "admin.serverPort"] {
             assert!(known(key).is_some(), "{key}");
         }
-        assert_eq!(known("sslquorum"), None);
+        assert_eq!(known("oraclepath"), None);
         assert_eq!(known("dataDir"), None);
     }
 

@@ -6,7 +6,7 @@
 //! | read | `files` | path -> text; the only place that opens files |
 //! | split | `properties`, `toml_file` | text -> key, value, line |
 //! | sort | `given` | entries -> keys we use, keys we only know, keys nobody knows |
-//! | build | `build` | values -> [`Settings`], every value checked against its range |
+//! | build | `build`, `tls` | values -> [`Settings`], every value checked against its range |
 //! | authentication | `auth`, `jaas` | its keys, and the file with users that one of them names |
 //! | group | `groups` | `group.N`, `weight.N` -> what each participant counts for |
 //! | cross-check | `check` | server list, ports, `myid` and limits against one another |
@@ -31,6 +31,7 @@ mod report;
 mod secret;
 mod settings;
 mod throttle;
+mod tls;
 mod toml_file;
 
 use std::path::Path;
@@ -42,6 +43,7 @@ pub use report::{ConfigError, Notice, Place, Problem, Severity};
 pub use secret::Secret;
 pub use settings::{FourLetterWords, Settings};
 pub use throttle::ThrottleSettings;
+pub use tls::{ClientAuth, PasswordSource, StoreFile, StoreKind, TlsSettings, TlsVersions};
 
 /// Settings that can be used, and what the log should say about the file they came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use super::address::{ListenAddr, PeerRole, ServerAddr};
 use super::audit::AuditSettings;
 use super::auth::AuthSettings;
 use super::throttle::ThrottleSettings;
+use super::tls::TlsSettings;
 use crate::ids::ServerId;
 
 const MIB: u64 = 1024 * 1024;
@@ -21,9 +22,37 @@ pub struct Settings {
     /// for snapshots.
     pub data_log_dir: PathBuf,
 
-    /// `clientPort`, `clientPortAddress`: where clients connect. The port is required, here or in the server's own
-    /// `server.N` line; without an address every address of the machine listens, as in ZooKeeper.
-    pub client_addr: ListenAddr,
+    /// `clientPort`, `clientPortAddress`: where clients connect in plain text. Without an address every address of the
+    /// machine listens, as in ZooKeeper. `None` only where there is a `secure_client_addr`.
+    pub client_addr: Option<ListenAddr>,
+
+    /// `secureClientPort`, `secureClientPortAddress`: where clients connect with TLS. None by default.
+    pub secure_client_addr: Option<ListenAddr>,
+
+    /// `client.portUnification`: TLS is spoken on `clientPort` too, with whoever begins with it. False by default, as in
+    /// ZooKeeper.
+    pub client_port_unification: bool,
+
+    /// `ssl.*`: there if one of the two above wants it.
+    pub client_tls: Option<TlsSettings>,
+
+    /// `netty.server.outstandingHandshake.limit`: handshakes with clients at once; who comes beyond them is refused. 250 by
+    /// default, as ZooKeeper's manual advises (its default is no limit): each takes about a millisecond, so that all are
+    /// done before their clients give up.
+    pub handshakes_max: u32,
+
+    /// `X509AuthenticationProvider.superUser`: the subject of the certificate that may do everything. None by default.
+    pub x509_super_user: Option<String>,
+
+    /// `sslQuorum`: other servers are dialled with TLS. False by default, as in ZooKeeper.
+    pub ssl_quorum: bool,
+
+    /// `portUnification`: other servers may dial with TLS or without, whatever `sslQuorum` says. For changing over without
+    /// a stop, and for nothing else. False by default, as in ZooKeeper.
+    pub port_unification: bool,
+
+    /// `ssl.quorum.*`: there if one of the two above wants it.
+    pub quorum_tls: Option<TlsSettings>,
 
     /// `dataDir/myid`, or `--myid`: which `server.N` this one is. 0 where there is no server list.
     pub server_id: ServerId,
@@ -182,12 +211,20 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults of everything that has one.
-    pub(super) fn new(data_dir: PathBuf, client_addr: ListenAddr) -> Settings {
+    pub(super) fn new(data_dir: PathBuf, client_addr: Option<ListenAddr>) -> Settings {
         let tick_ms = 3000;
         Settings {
             data_log_dir: data_dir.clone(),
             data_dir,
             client_addr,
+            secure_client_addr: None,
+            client_port_unification: false,
+            client_tls: None,
+            handshakes_max: 250,
+            x509_super_user: None,
+            ssl_quorum: false,
+            port_unification: false,
+            quorum_tls: None,
             server_id: ServerId(0),
             servers: Vec::new(),
             tick_ms,
@@ -235,7 +272,7 @@ impl Settings {
     /// What `zabra server` uses without a file: standalone, loopback only, port 2181, data in `./zabra-data`.
     pub fn standalone_default() -> Settings {
         let client_addr = ListenAddr { host: Some("127.0.0.1".to_string()), port: 2181 };
-        let mut settings = Settings::new(PathBuf::from("./zabra-data"), client_addr);
+        let mut settings = Settings::new(PathBuf::from("./zabra-data"), Some(client_addr));
         settings.set_tick(2000);
         settings
     }
@@ -333,7 +370,7 @@ mod tests {
     #[test]
     fn without_a_file_a_server_is_alone_on_loopback() {
         let settings = Settings::standalone_default();
-        assert_eq!(settings.client_addr.to_string(), "127.0.0.1:2181");
+        assert_eq!(settings.client_addr.as_ref().unwrap().to_string(), "127.0.0.1:2181");
         assert_eq!(settings.data_dir, PathBuf::from("./zabra-data"));
         assert_eq!((settings.session_timeout_ms_min, settings.session_timeout_ms_max), (4000, 40_000));
         assert!(settings.is_standalone());

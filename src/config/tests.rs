@@ -33,7 +33,7 @@ fn zookeepers_sample_file_starts_a_server_alone() {
     let mut expected = Settings::standalone_default();
     expected.data_dir = PathBuf::from("/tmp/zookeeper");
     expected.data_log_dir = PathBuf::from("/tmp/zookeeper");
-    expected.client_addr = ListenAddr { host: None, port: 2181 };
+    expected.client_addr = Some(ListenAddr { host: None, port: 2181 });
     assert_eq!(loaded.settings, expected);
 }
 
@@ -52,6 +52,8 @@ const EVERY_KEY: &str = "dataDir=/d\ndataLogDir=/l\nclientPort=2182\nclientPortA
     zookeeper.connection_throttle_renew_session_weight=18\nznode.container.checkIntervalMs=10\n\
     observer.reconnectDelayMs=40\nzookeeper.znode.container.maxPerMinute=20\nznode.container.maxNeverUsedIntervalMs=30\n\
     localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\nreadonlymode.enabled=true\n\
+    netty.server.outstandingHandshake.limit=400\n\
+    zookeeper.X509AuthenticationProvider.superUser=CN=root\n\
     server.2=b:2888:3888\nserver.1=[::1]:2888:3888\n";
 
 /// A participant as the line `server.<id>=<host>:2888:3888` has it.
@@ -75,7 +77,15 @@ fn every_key_reaches_its_setting() {
     let expected = Settings {
         data_dir: PathBuf::from("/d"),
         data_log_dir: PathBuf::from("/l"),
-        client_addr: ListenAddr { host: Some("::1".to_string()), port: 2182 },
+        client_addr: Some(ListenAddr { host: Some("::1".to_string()), port: 2182 }),
+        secure_client_addr: None,
+        client_port_unification: false,
+        client_tls: None,
+        handshakes_max: 400,
+        x509_super_user: Some("CN=root".to_string()),
+        ssl_quorum: false,
+        port_unification: false,
+        quorum_tls: None,
         server_id: ServerId(1),
         servers: vec![server(1, "::1"), server(2, "b")],
         tick_ms: 1000,
@@ -163,13 +173,12 @@ fn an_observer_writes_its_log_whatever_the_file_says() {
 
 #[test]
 fn keys_of_no_use_are_named_once_with_the_reason() {
-    let text = "dataDir=/d\nclientPort=1\nelectionAlg=3\nsslQuorum=true\n";
+    let text = "dataDir=/d\nclientPort=1\nelectionAlg=3\nskipACL=yes\n";
     assert_eq!(
         notices(text),
         [
             "Info zoo.cfg:3: electionAlg has no meaning here: there is one election, the fast one (3)",
-            "Warning zoo.cfg:4: sslQuorum is not supported yet, and passed over: \
-         servers talk in plain text; keep their ports in a network of their own"
+            "Warning zoo.cfg:4: skipACL is not supported yet, and passed over: ACLs are always checked"
         ]
     );
 }
@@ -238,8 +247,11 @@ fn purging_keeps_at_least_three_snapshots_and_is_on() {
 #[test]
 fn the_client_port_of_the_server_list_is_enough_and_must_not_be_contradicted() {
     let servers = "dataDir=/d\nserver.1=a:1:2;10.0.0.1:2181\nserver.2=b:1:2;2182\n";
-    assert_eq!(settings(servers).client_addr.to_string(), "10.0.0.1:2181");
-    assert_eq!(settings(&format!("{servers}clientPort=2181")).client_addr.to_string(), "10.0.0.1:2181");
+    assert_eq!(settings(servers).client_addr.unwrap().to_string(), "10.0.0.1:2181");
+    assert_eq!(
+        settings(&format!("{servers}clientPort=2181")).client_addr.unwrap().to_string(),
+        "10.0.0.1:2181"
+    );
     assert_eq!(
         error(&format!("{servers}clientPort=2182")),
         "zoo.cfg:4: clientPort=2182: expected 10.0.0.1:2181, as server.1 says, or no clientPort"

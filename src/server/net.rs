@@ -97,6 +97,18 @@ fn keepalive(idle: Duration) -> TcpKeepalive {
     TcpKeepalive::new().with_time(idle).with_interval(idle / 2).with_retries(3)
 }
 
+/// The first byte of a TLS connection: a record of a handshake. No length of a frame, and no letter, is that.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Whether what comes begins as TLS does; nothing is taken. `None`: the other side has closed.
+pub async fn begins_tls(stream: &TcpStream) -> io::Result<Option<bool>> {
+    let mut first = [0; 1];
+    Ok(match stream.peek(&mut first).await? {
+        0 => None,
+        _ => Some(first[0] == TLS_HANDSHAKE),
+    })
+}
+
 /// The address as a person writes it: an IPv4 client of an IPv6 socket has its IPv4 address.
 pub fn canonical(addr: SocketAddr) -> SocketAddr {
     let ip: IpAddr = addr.ip().to_canonical();

@@ -10,12 +10,13 @@ use anyhow::Context as _;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::audit::AuditLog;
 use super::chance::secret;
-use super::client::{self, ClientContext, ClientThreads, Conns};
+use super::client::{self, ClientContext, ClientThreads, Conns, Door};
 use super::clock::Clock;
 use super::core::{Core, Outlets};
 use super::disk::{DiskQueue, DiskThread, Job};
@@ -26,10 +27,11 @@ use super::quiet::Quiet;
 use super::recover::{self, Recovered};
 use super::snapshots::SnapshotThread;
 use crate::admin::Stats;
-use crate::config::{PeerRole, ServerAddr, Settings};
+use crate::config::{PeerRole, ServerAddr, Settings, TlsSettings};
 use crate::replica::{self, AclRules, Image, Input, LimitedConfig, Limits, LocalConfig, Replica, ZabConfig};
 use crate::sasl;
 use crate::storage::TXN_BYTES_MAX;
+use crate::tls::{Tls, TlsError};
 use crate::zab::{Ensemble, Member, Role};
 
 /// Inputs that wait for the core; who has more waits itself.
@@ -91,6 +93,7 @@ struct Chance {
 /// with [`EXIT_HALTED`](super::EXIT_HALTED).
 pub fn run(settings: Settings, options: RunOptions) -> anyhow::Result<()> {
     raise_open_files_limit();
+    let tls = BothTls::load(&settings)?;
     let chance = draw()?;
     let found = recover::recover(&settings, chance.hash_seed, chance.data_dir_id)?;
     tracing::info!(
@@ -104,7 +107,7 @@ pub fn run(settings: Settings, options: RunOptions) -> anyhow::Result<()> {
         found.state.zxid(),
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(settings, options, chance, found));
+    let result = runtime.block_on(serve(settings, options, chance, found, tls));
     runtime.shutdown_background();
     result
 }
@@ -114,9 +117,10 @@ async fn serve(
     options: RunOptions,
     chance: Chance,
     found: Recovered,
+    tls: BothTls,
 ) -> anyhow::Result<()> {
     let ended = end_signal(options)?;
-    let client_port = bind_client_port(&settings).await?;
+    let client_ports = bind_client_ports(&settings).await?;
     let (inputs, inputs_of_core) = mpsc::channel(INPUTS_MAX);
     let identity = Arc::new(identity(&settings, &found)?);
     let disk = Arc::new(DiskQueue::default());
@@ -131,7 +135,7 @@ async fn serve(
         hash_seed: chance.hash_seed,
     };
     let disk_thread = spawn("disk", move || disk_thread.run())?;
-    let peers = peer_context(&settings, identity, &inputs, &disk);
+    let peers = peer_context(&settings, identity, &inputs, &disk, tls.quorum);
     let clients = Arc::new(ClientContext {
         sasl_users: sasl_users(&settings)?,
         audit: start_audit(&settings)?,
@@ -143,6 +147,7 @@ async fn serve(
         damaged_sets: found.damaged_sets,
         room: client::Room::default(),
         stats: Stats::default(),
+        tls: tls.clients,
         quiet: Quiet::default(),
     });
     let (follow, target) = watch::channel(None);
@@ -160,7 +165,7 @@ async fn serve(
     };
     // A task, not this future: the runtime looks at the sockets before it goes on with its main future.
     let mut core = tokio::spawn(Core::new(Arc::clone(&clients), clock, inputs_of_core, outlets).run());
-    let letting_in = let_clients_in(Arc::clone(&clients), client_port, roles.clone());
+    let letting_in = let_clients_in(Arc::clone(&clients), client_ports, roles.clone());
     let ending = async {
         let why = ended.await.unwrap_or("the signals are gone");
         tracing::info!("ending: {why}");
@@ -176,6 +181,46 @@ async fn serve(
     core.abort();
     end(&clients, &disk, disk_thread).await;
     Ok(())
+}
+
+/// TLS as the files have it: read before anything else, so that what is wrong with them ends the start.
+struct BothTls {
+    clients: Option<Arc<Tls>>,
+    quorum: Option<Arc<Tls>>,
+}
+
+impl BothTls {
+    fn load(settings: &Settings) -> Result<BothTls, TlsError> {
+        let load = |side: &Option<TlsSettings>| match side {
+            Some(side) => Ok(Some(Arc::new(Tls::load(side.clone())?))),
+            None => Ok(None),
+        };
+        Ok(BothTls { clients: load(&settings.client_tls)?, quorum: load(&settings.quorum_tls)? })
+    }
+}
+
+/// A port for clients that was taken.
+struct ClientPort {
+    key: &'static str,
+    bound: BoundPort,
+    door: Door,
+}
+
+/// Takes the ports for clients: one, or both.
+async fn bind_client_ports(settings: &Settings) -> anyhow::Result<Vec<ClientPort>> {
+    let plain = if settings.client_port_unification { Door::Either } else { Door::Plain };
+    let wanted = [
+        ("clientPort", &settings.client_addr, plain),
+        ("secureClientPort", &settings.secure_client_addr, Door::Tls),
+    ];
+    let mut ports = Vec::new();
+    for (key, addr, door) in wanted {
+        let Some(addr) = addr else { continue };
+        let bound = BoundPort::bind(addr.host.as_deref(), addr.port).await;
+        let bound = bound.with_context(|| format!("{key} {addr} cannot be used"))?;
+        ports.push(ClientPort { key, bound, door });
+    }
+    Ok(ports)
 }
 
 fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
@@ -208,6 +253,7 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             skip: settings.auth.skip_acl,
             has_digest: settings.auth.digest,
             has_sasl: settings.auth.sasl,
+            has_x509: settings.client_tls.is_some(),
             any_sasl_user: settings.auth.any_sasl_user.clone(),
         },
         audits: settings.audit.is_some(),
@@ -292,17 +338,12 @@ fn start_snapshots(
     Ok(sender)
 }
 
-async fn bind_client_port(settings: &Settings) -> anyhow::Result<BoundPort> {
-    let addr = &settings.client_addr;
-    let bound = BoundPort::bind(addr.host.as_deref(), addr.port).await;
-    bound.with_context(|| format!("clientPort {addr} cannot be used"))
-}
-
 fn peer_context(
     settings: &Settings,
     identity: Arc<Identity>,
     inputs: &mpsc::Sender<Input>,
     disk: &DiskQueue,
+    tls: Option<Arc<Tls>>,
 ) -> Arc<PeerContext> {
     Arc::new(PeerContext {
         settings: settings.clone(),
@@ -311,6 +352,7 @@ fn peer_context(
         inputs: inputs.clone(),
         links: Arc::new(Links::default()),
         disk_room: disk.room(),
+        tls,
         quiet: Quiet::default(),
     })
 }
@@ -322,6 +364,9 @@ async fn start_peers(context: &Arc<PeerContext>, target: peer::FollowTarget) -> 
         return Ok(());
     };
     let host = if settings.quorum_listen_on_all_ips { None } else { Some(own.host.as_str()) };
+    if let Some(tls) = &context.tls {
+        tokio::spawn(Arc::clone(tls).keep_fresh());
+    }
     let mut listeners = Vec::new();
     for (what, port) in [("election", own.election_port), ("quorum", own.quorum_port)] {
         let address = host.unwrap_or("all addresses");
@@ -342,22 +387,37 @@ async fn start_peers(context: &Arc<PeerContext>, target: peer::FollowTarget) -> 
 /// Opens the client port once there is something to serve, or it takes long. It stays open through elections.
 async fn let_clients_in(
     context: Arc<ClientContext>,
-    port: BoundPort,
+    ports: Vec<ClientPort>,
     mut roles: watch::Receiver<Role>,
 ) -> anyhow::Result<()> {
-    let threads = ClientThreads::start(context.settings.client_threads)?;
+    let threads = Arc::new(ClientThreads::start(context.settings.client_threads)?);
+    let permits = Arc::new(Semaphore::new(context.settings.conns_max as usize));
     let serving = timeout(CLOSED_LIMIT, roles.wait_for(|role| *role != Role::Looking)).await;
-    let addr = port.addr();
-    let listener = port.listen().with_context(|| format!("clientPort {addr} cannot be used"))?;
+    if let Some(tls) = &context.tls {
+        tokio::spawn(Arc::clone(tls).keep_fresh());
+    }
+    let mut listening = JoinSet::new();
+    let mut open = Vec::new();
+    for ClientPort { key, bound, door } in ports {
+        let addr = bound.addr();
+        let listener = bound.listen().with_context(|| format!("{key} {addr} cannot be used"))?;
+        open.push(match door {
+            Door::Plain => addr.to_string(),
+            Door::Tls => format!("{addr} with TLS"),
+            Door::Either => format!("{addr} with TLS or without"),
+        });
+        let (context, threads, permits) = (Arc::clone(&context), Arc::clone(&threads), Arc::clone(&permits));
+        listening.spawn(client::listen(context, threads, permits, listener, door));
+    }
     match serving {
         Ok(serving) => drop(serving?),
         Err(_) => tracing::warn!("there is no leader yet, but clients can connect"),
     }
-    tracing::info!("serving clients on {addr}");
+    tracing::info!("serving clients on {}", open.join(" and "));
     if let Some(audit) = &context.audit {
         audit.tell_server("serverStart", "success");
     }
-    client::listen(context, threads, listener).await;
+    while listening.join_next().await.is_some() {}
     Ok(())
 }
 

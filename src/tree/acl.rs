@@ -1,5 +1,7 @@
-//! Who may do what: the schemes `world`, `auth`, `digest`, `ip` and `sasl`, as ZooKeeper's providers understand them.
+//! Who may do what: the schemes `world`, `auth`, `digest`, `ip`, `sasl` and `x509`, as ZooKeeper's providers understand
+//! them.
 
+use super::x500;
 use crate::jute::{Acl, AuthId, ErrorCode};
 
 /// Bytes of an address, as many as its family has.
@@ -14,13 +16,15 @@ pub struct Rules {
     pub has_digest: bool,
     /// the scheme `sasl` means something (`authProvider.*`)
     pub has_sasl: bool,
+    /// the scheme `x509` means something (there is a port for TLS)
+    pub has_x509: bool,
     /// an entry of the scheme `sasl` with this name is for whoever has proved any name (`letAnySaslUserDoX`)
     pub any_sasl_user: Option<String>,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { skip: false, has_digest: true, has_sasl: false, any_sasl_user: None }
+        Rules { skip: false, has_digest: true, has_sasl: false, has_x509: false, any_sasl_user: None }
     }
 }
 
@@ -78,6 +82,7 @@ impl Rules {
             "digest" => self.has_digest && id.id == granted.id,
             "ip" => ip_matches(&id.id, &granted.id),
             "sasl" => self.has_sasl && self.sasl_matches(&id.id, &granted.id),
+            "x509" => self.has_x509 && id.id == granted.id,
             _ => false,
         })
     }
@@ -92,6 +97,7 @@ impl Rules {
         match &*id.scheme {
             "digest" => self.has_digest,
             "sasl" => self.has_sasl,
+            "x509" => self.has_x509,
             _ => false,
         }
     }
@@ -101,6 +107,7 @@ impl Rules {
             "digest" => self.has_digest && is_valid_digest(&id.id),
             "ip" => parse_network(&id.id).is_some(),
             "sasl" => self.has_sasl && is_valid_principal(&id.id),
+            "x509" => self.has_x509 && x500::is_name(&id.id),
             _ => false,
         }
     }
@@ -243,6 +250,19 @@ mod tests {
         assert!(!permits(&list, WRITE, &[id("digest", "me:x")]));
         assert!(!permits(&list, READ, &[id("digest", "me:y")]));
         assert!(!permits(&list, READ, &[id("ip", "me:x")]));
+    }
+
+    #[test]
+    fn a_subject_must_be_equal_letter_by_letter() {
+        let list = [acl(READ, "x509", "CN=a,O=b")];
+        assert!(permits(&list, READ, &[id("x509", "CN=a,O=b")]));
+        for other in ["CN=a, O=b", "cn=a,O=b", "O=b,CN=a", "CN=a"] {
+            assert!(!permits(&list, READ, &[id("x509", other)]), "{other}");
+        }
+        assert!(!permits(&list, READ, &[id("digest", "CN=a,O=b")]));
+        assert_eq!(fix_acl(&[acl(READ, "x509", "a")], &[]), Err(ErrorCode::InvalidAcl));
+        let certified = [id("ip", "10.0.0.1"), id("x509", "CN=a")];
+        assert_eq!(fix_acl(&[acl(READ, "auth", "")], &certified), Ok(vec![acl(READ, "x509", "CN=a")]));
     }
 
     #[test]

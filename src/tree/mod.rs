@@ -29,6 +29,7 @@ pub mod path;
 mod quota;
 mod read;
 mod slab;
+mod x500;
 
 use std::collections::BTreeSet;
 

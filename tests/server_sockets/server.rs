@@ -94,6 +94,15 @@ impl Server {
         self.child.wait().expect("it can be waited for")
     }
 
+    /// Ends it as [`Server::end`] does, and returns all that it logged.
+    #[allow(dead_code)]
+    pub fn log_at_end(mut self) -> String {
+        drop(self.stdin.take());
+        self.child.wait().expect("it can be waited for");
+        self.seen.extend(self.log.iter());
+        self.seen.join("\n")
+    }
+
     /// Ends the process at once.
     pub fn kill(mut self) {
         self.child.kill().expect("it can be killed");

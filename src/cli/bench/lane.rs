@@ -5,13 +5,16 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{interval, sleep, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
 
 use super::mix::Kind;
 use super::recorder::Recorder;
@@ -21,6 +24,7 @@ use crate::jute::{
     ConnectRequest, PASSWORD_BYTES, Reader, ReplyHeader, Request, decode_connect_response,
     encode_connect_request, encode_request_frame, frame, next_frame, xid,
 };
+use crate::tls::{self, Stream};
 
 /// The read buffer at first; it grows only for a frame that is longer.
 const INPUT_BYTES: usize = 64 * 1024;
@@ -34,7 +38,6 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all connections have in common.
-#[derive(Debug)]
 pub struct LaneSettings {
     /// `host:port` each; connection i begins with server i, and goes to the next when it loses one.
     pub servers: Vec<String>,
@@ -42,6 +45,8 @@ pub struct LaneSettings {
     pub in_flight: usize,
     /// As it is asked for.
     pub session_timeout: Duration,
+    /// To speak TLS with; plain text otherwise.
+    pub tls: Option<TlsConnector>,
 }
 
 /// When the next request is due, in a load of a fixed rate. Latencies count from then, whether or not it could be
@@ -58,7 +63,7 @@ pub struct Pace {
 pub struct Lane {
     settings: Rc<LaneSettings>,
     server: usize,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     session_id: SessionId,
     password: Bytes,
     timeout: Duration,
@@ -135,7 +140,7 @@ impl Lane {
     }
 
     /// Opens a connection, or tells to which server it could not and why.
-    async fn connect_in_time(&mut self) -> io::Result<TcpStream> {
+    async fn connect_in_time(&mut self) -> io::Result<Stream> {
         let connected = match timeout(CONNECT_TIMEOUT, self.connect()).await {
             Ok(connected) => connected,
             Err(_) => {
@@ -155,12 +160,14 @@ impl Lane {
     }
 
     /// Opens a connection; the session goes on if there was one and the ensemble still has it.
-    async fn connect(&mut self) -> io::Result<TcpStream> {
+    async fn connect(&mut self) -> io::Result<Stream> {
         self.in_flight.clear();
         self.output.clear();
         self.filled = 0;
-        let mut stream = TcpStream::connect(&self.settings.servers[self.server]).await?;
-        stream.set_nodelay(true)?;
+        let server = &self.settings.servers[self.server];
+        let socket = TcpStream::connect(server).await?;
+        socket.set_nodelay(true)?;
+        let mut stream = tls::connected(server, socket, self.settings.tls.as_ref()).await?;
         let hello = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: self.last_zxid,
@@ -172,6 +179,7 @@ impl Lane {
         let mut bytes = BytesMut::new();
         frame(&mut bytes, |out| encode_connect_request(&hello, out));
         stream.write_all(&bytes).await?;
+        stream.flush().await?;
         bytes.clear();
         let content = loop {
             if let Some(content) = next_frame(&mut bytes, FRAME_BYTES_MAX).map_err(io::Error::other)? {
@@ -196,13 +204,12 @@ impl Lane {
 
     async fn drive(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         source: &mut impl Source,
         pace: &mut Option<Pace>,
         recorder: &RefCell<Recorder>,
     ) -> io::Result<()> {
         let until = recorder.borrow().until;
-        let (mut reader, writer) = stream.split();
         let mut tick = interval(TICK);
         loop {
             let now = Instant::now();
@@ -214,7 +221,7 @@ impl Lane {
                 return Ok(());
             }
             if !self.output.is_empty() {
-                match writer.try_write(&self.output) {
+                match stream.try_write(&self.output) {
                     Ok(written) => self.output.advance(written),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),
@@ -224,14 +231,16 @@ impl Lane {
             let waits_for_time = pace.is_some() && self.in_flight.len() < self.settings.in_flight;
             tokio::select! {
                 biased;
-                read = reader.read(&mut self.input[self.filled..]) => {
+                read = read_or_write(stream, &mut self.input[self.filled..], !self.output.is_empty()) => {
                     match read? {
-                        0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                        read => self.filled += read,
+                        None => {}
+                        Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                        Some(read) => {
+                            self.filled += read;
+                            self.on_input(source, recorder)?;
+                        }
                     }
-                    self.on_input(source, recorder)?;
                 }
-                ready = writer.writable(), if !self.output.is_empty() => ready?,
                 () = sleep_until(due.into()), if waits_for_time => {}
                 _ = tick.tick() => self.keep_alive()?,
             }
@@ -325,6 +334,7 @@ impl Lane {
         encode_request_frame(self.next_xid, &Request::CloseSession, &mut self.output);
         let closing = async {
             stream.write_all(&self.output).await?;
+            stream.flush().await?;
             // The server closes the connection behind its answer.
             while stream.read(&mut self.input).await? > 0 {}
             io::Result::Ok(())
@@ -332,6 +342,21 @@ impl Lane {
         // A server that is gone or slow forgets the session without our help.
         let _ = timeout(CONNECT_TIMEOUT, closing).await;
     }
+}
+
+/// How much was read; `None` if something can be written instead, which has to wait: `has_output`, or what TLS kept back.
+async fn read_or_write(stream: &mut Stream, input: &mut [u8], has_output: bool) -> io::Result<Option<usize>> {
+    std::future::poll_fn(|context| {
+        let mut buffer = ReadBuf::new(input);
+        if Pin::new(&mut *stream).poll_read(context, &mut buffer)?.is_ready() {
+            return Poll::Ready(Ok(Some(buffer.filled().len())));
+        }
+        if (has_output || stream.is_behind()) && stream.poll_write_ready(context)?.is_ready() {
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -380,7 +405,8 @@ mod tests {
     async fn a_preparation_goes_on_when_a_server_lets_it_in_late() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let servers = vec![listener.local_addr().unwrap().to_string()];
-        let settings = LaneSettings { servers, in_flight: 3, session_timeout: Duration::from_secs(10) };
+        let settings =
+            LaneSettings { servers, in_flight: 3, session_timeout: Duration::from_secs(10), tls: None };
         let layout = Rc::new(Layout { root: "/r".to_owned(), keys: 100, value: vec![1; 10] });
         let recorder = RefCell::new(Recorder::for_preparation());
         let run = async {
@@ -404,6 +430,7 @@ mod tests {
             servers: vec![server.clone()],
             in_flight: 1,
             session_timeout: Duration::from_secs(10),
+            tls: None,
         };
         let mut lane = Lane::new(Rc::new(settings), 0);
         let (connected, accepted) =
@@ -418,7 +445,8 @@ mod tests {
         let fails_soon = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let goes_on = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let servers = [&fails_soon, &goes_on].map(|server| server.local_addr().unwrap().to_string()).to_vec();
-        let settings = LaneSettings { servers, in_flight: 3, session_timeout: Duration::from_secs(10) };
+        let settings =
+            LaneSettings { servers, in_flight: 3, session_timeout: Duration::from_secs(10), tls: None };
         let layout = Rc::new(Layout { root: "/r".to_owned(), keys: 100, value: vec![1; 10] });
         let now = Instant::now();
         let recorder = RefCell::new(Recorder::new(now, now + Duration::from_secs(60)));

@@ -276,7 +276,7 @@ mod tests {
             let settings = load(&server.config, None, true).unwrap().settings;
             assert_eq!(settings.server_id, ServerId(server.id));
             assert_eq!((settings.servers.len(), settings.tick_ms), (3, 500));
-            assert_eq!(settings.client_addr.to_string(), server.client.to_string());
+            assert_eq!(settings.client_addr.unwrap().to_string(), server.client.to_string());
             assert!(settings.data_dir.join("initialize").exists());
             ports.extend([server.client.port(), server.quorum_port, server.election_port]);
         }
@@ -291,7 +291,7 @@ mod tests {
         let layout = Layout::prepare(&args(dir.path(), &["--servers", "1", "--host", "::1"])).unwrap();
         let settings = load(&layout.servers[0].config, None, true).unwrap().settings;
         assert!(settings.is_standalone() && settings.servers.is_empty());
-        assert_eq!(settings.client_addr.to_string(), layout.servers[0].client.to_string());
+        assert_eq!(settings.client_addr.unwrap().to_string(), layout.servers[0].client.to_string());
     }
 
     #[test]

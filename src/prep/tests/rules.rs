@@ -47,6 +47,17 @@ fn create_by(op: CreateOp, mode: CreateMode) -> Request<'static> {
 }
 
 #[test]
+fn subjects_of_certificates_are_for_servers_with_tls() {
+    for (has_x509, refusal) in [(false, Some(InvalidAcl)), (true, None)] {
+        let rules = Rules { has_x509, ..Rules::default() };
+        let mut leader = Leader { prep: Prep::new(LIMITS, rules, 1), ..Leader::new() };
+        let acl = vec![Acl { perms: perms::ALL, id: AuthId { scheme: "x509".into(), id: "CN=a".into() } }];
+        let create = Request::Create(Create { path: "/c", data: None, acl, flags: 0, op: CreateOp::Create });
+        assert_eq!(leader.ask(ONE, &create).err().map(|error| error.code), refusal);
+    }
+}
+
+#[test]
 fn the_operation_says_how_long_a_znode_lives_and_the_flags_only_have_to_fit() {
     use CreateMode::*;
     let ttl = |ttl_ms| CreateOp::Ttl { ttl_ms };

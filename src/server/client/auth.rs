@@ -18,7 +18,7 @@ use crate::jute::AuthId;
 pub const IDENTITIES_MAX: usize = 16;
 
 /// The longest name of a user. ZooKeeper has no bound; but each request carries it to the leader.
-const USER_BYTES_MAX: usize = 4096;
+pub const USER_BYTES_MAX: usize = 4096;
 
 /// What every client is by its address.
 pub fn initial(ip: IpAddr) -> Arc<[AuthId]> {
@@ -34,6 +34,13 @@ pub enum AuthError {
     OtherEnsemble,
 }
 
+/// The identities of a client that has shown a certificate with this subject: in ZooKeeper's order.
+pub fn certified(identities: &Arc<[AuthId]>, subject: String, is_super: bool) -> Arc<[AuthId]> {
+    let superb = is_super.then(|| AuthId { scheme: "super".to_owned(), id: subject.clone() });
+    let own = AuthId { scheme: "x509".to_owned(), id: subject };
+    identities.iter().cloned().chain(superb).chain([own]).collect()
+}
+
 /// The identities after an `auth` packet.
 pub fn authenticated(
     identities: &Arc<[AuthId]>,
@@ -47,6 +54,8 @@ pub fn authenticated(
         ("ip", _) => vec![address(ip)],
         ("ensemble", Some(names)) if is_ours(names, auth) => Vec::new(),
         ("ensemble", Some(_)) => return Err(AuthError::OtherEnsemble),
+        // The handshake has proved it, or nothing does.
+        ("x509", _) if identities.iter().any(|identity| identity.scheme == scheme) => Vec::new(),
         _ => return Err(AuthError::Refused),
     };
     with_more(identities, proved).ok_or(AuthError::Refused)
@@ -166,6 +175,17 @@ mod tests {
         let longest = [b'u'; USER_BYTES_MAX];
         assert!(authenticated(&initial(IP), "digest", &[&longest[..], b":p"].concat(), IP).is_some());
         assert_eq!(authenticated(&initial(IP), "digest", &[&longest[..], b"u:p"].concat(), IP), None);
+    }
+
+    #[test]
+    fn a_certificate_is_an_identity_that_no_packet_can_claim() {
+        let plain = initial(IP);
+        assert_eq!(authenticated(&plain, "x509", b"CN=a", IP), None);
+        let certified = certified(&plain, "CN=a".to_owned(), false);
+        assert_eq!(ids(&certified), ["ip:10.0.0.1", "x509:CN=a"]);
+        assert!(Arc::ptr_eq(&authenticated(&certified, "x509", b"CN=b", IP).unwrap(), &certified));
+        let root = super::certified(&plain, "CN=a".to_owned(), true);
+        assert_eq!(ids(&root), ["ip:10.0.0.1", "super:CN=a", "x509:CN=a"]);
     }
 
     #[test]

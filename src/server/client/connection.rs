@@ -20,11 +20,12 @@ use super::conn::Conn;
 use super::outbox::{Closing, Drained};
 use super::requests::Progress;
 use super::room::Share;
-use super::{ClientContext, auth};
+use super::{ClientContext, Door, auth, door};
 use crate::admin::Counted;
 use crate::jute::{AuthId, FrameError};
 use crate::replica::Input;
 use crate::sasl::Exchange;
+use crate::tls::Stream;
 
 /// The most that one read takes. It lands on the stack, so that a connection that waits holds no buffer.
 const READ_BYTES: usize = 64 << 10;
@@ -111,12 +112,15 @@ pub(super) struct Connection {
     /// what it does to authenticate by SASL
     pub sasl: Option<Box<Exchange>>,
     pub closing: Option<Closing>,
-    stream: TcpStream,
+    stream: Stream,
 }
 
 /// Serves a client until its connection ends, whoever ends it.
-pub(super) async fn serve(context: Arc<ClientContext>, conn: Arc<Conn>, stream: TcpStream) {
-    let identities = auth::initial(conn.peer.ip());
+pub(super) async fn serve(context: Arc<ClientContext>, conn: Arc<Conn>, socket: TcpStream, door: Door) {
+    let Some((stream, identities)) = door::enter(&context, conn.peer, socket, door).await else {
+        context.conns.remove(&conn);
+        return;
+    };
     let mut connection = Connection {
         context: Arc::clone(&context),
         conn: Arc::clone(&conn),
@@ -162,7 +166,7 @@ impl Connection {
                 Progress::ToCore(input) => {
                     self.context.inputs.send(input).await.map_err(|_| End::Stopping)?;
                 }
-                Progress::More if self.output.is_empty() => tokio::task::yield_now().await,
+                Progress::More if !self.is_stuck() => tokio::task::yield_now().await,
                 Progress::More | Progress::Wait => self.wait().await?,
             }
         }
@@ -170,7 +174,7 @@ impl Connection {
 
     /// Serves what has come, as far as there is room for the replies.
     fn progress(&mut self) -> Result<Progress, End> {
-        if !self.output.is_empty() {
+        if self.is_stuck() {
             let closing = self.conn.outbox.closing();
             self.closing = closing.filter(|closing| matches!(closing, Closing::Now(_)));
             // What has come may have to be looked at again once this is written.
@@ -213,6 +217,11 @@ impl Connection {
         }
     }
 
+    /// True while the socket does not take what is to be written.
+    fn is_stuck(&self) -> bool {
+        !self.output.is_empty() || self.stream.is_behind()
+    }
+
     /// Writes as much as the socket takes.
     fn flush(&mut self) -> Result<(), End> {
         while !self.output.is_empty() {
@@ -236,7 +245,7 @@ impl Connection {
     }
 
     fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
-        let is_stuck = !self.output.is_empty();
+        let is_stuck = self.is_stuck();
         if self.conn.outbox.poll_filled(context, is_stuck).is_ready() {
             return Poll::Ready(Ok(()));
         }

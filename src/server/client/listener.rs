@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::conn::Conn;
-use super::{ClientContext, connection};
+use super::{ClientContext, Door, connection};
 use crate::server::net::{self, ACCEPT_PAUSE};
 
 /// How long a client that finds no place has to wait for threads to notice that others have left. All who come behind it
@@ -44,10 +44,17 @@ impl ClientThreads {
     }
 
     /// Serves a client on the thread whose turn it is.
-    fn serve(&self, context: Arc<ClientContext>, conn: Arc<Conn>, stream: TcpStream, permit: Permit) {
+    fn serve(
+        &self,
+        context: Arc<ClientContext>,
+        conn: Arc<Conn>,
+        stream: TcpStream,
+        door: Door,
+        permit: Permit,
+    ) {
         let Some(runtime) = self.next_runtime() else {
             tokio::spawn(async move {
-                connection::serve(context, conn, stream).await;
+                connection::serve(context, conn, stream, door).await;
                 drop(permit);
             });
             return;
@@ -56,7 +63,7 @@ impl ClientThreads {
             Ok(stream) => {
                 runtime.spawn(async move {
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => connection::serve(context, conn, stream).await,
+                        Ok(stream) => connection::serve(context, conn, stream, door).await,
                         Err(_) => context.conns.remove(&conn),
                     }
                     drop(permit);
@@ -96,9 +103,14 @@ fn start_thread(number: u32) -> std::io::Result<Handle> {
 /// The right to one of `maxCnxns` connections, if they are limited.
 type Permit = Option<OwnedSemaphorePermit>;
 
-/// Lets clients in until the task is aborted.
-pub async fn listen(context: Arc<ClientContext>, threads: ClientThreads, listener: TcpListener) {
-    let permits = Arc::new(Semaphore::new(context.settings.conns_max as usize));
+/// Lets clients in until the task is aborted. `permits` are for `maxCnxns` connections, on all ports together.
+pub async fn listen(
+    context: Arc<ClientContext>,
+    threads: Arc<ClientThreads>,
+    permits: Arc<Semaphore>,
+    listener: TcpListener,
+    door: Door,
+) {
     loop {
         let (stream, from) = match listener.accept().await {
             Ok((stream, from)) => (stream, net::canonical(from)),
@@ -120,7 +132,7 @@ pub async fn listen(context: Arc<ClientContext>, threads: ClientThreads, listene
         }
         match admitted {
             Ok((conn, permit)) if net::tune_client(&stream).is_ok() => {
-                threads.serve(Arc::clone(&context), conn, stream, permit);
+                threads.serve(Arc::clone(&context), conn, stream, door, permit);
             }
             Ok((conn, _)) => context.conns.remove(&conn),
             Err(why) => refuse(&context, from, &why),

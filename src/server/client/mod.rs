@@ -4,6 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `listener` | permits, accept, limits |
+//! | `door` | TLS or not, and who the client is by its certificate |
 //! | `connection` | the task: bytes in, bytes out, the end |
 //! | `requests` | frames: which are answered here, which wait, which go to the core |
 //! | `room` | the share of each request in what the core has at once |
@@ -16,6 +17,7 @@
 mod auth;
 mod conn;
 mod connection;
+mod door;
 mod listener;
 mod login;
 mod outbox;
@@ -31,6 +33,7 @@ use tokio::sync::mpsc;
 
 pub use auth::{AuthError, IDENTITIES_MAX, authenticated};
 pub use conn::{Conn, Conns, SWEEP_MS, Table as ConnTable};
+pub use door::Door;
 pub use listener::{ClientThreads, listen};
 pub use outbox::Closing;
 pub use requests::is_for_leader;
@@ -45,6 +48,7 @@ use crate::config::Settings;
 use crate::ids::SessionId;
 use crate::replica::{Input, Replica};
 use crate::sasl;
+use crate::tls::Tls;
 use crate::zab::Role;
 
 /// What every client connection needs.
@@ -69,6 +73,8 @@ pub struct ClientContext {
     pub throttle: Throttle,
     /// the counters
     pub stats: Stats,
+    /// for the ports where TLS is spoken
+    pub tls: Option<Arc<Tls>>,
     /// for log lines that can come often
     pub quiet: Quiet,
 }

@@ -111,7 +111,8 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), token: &Token) -> std::io
     // Shorter than a token of SASL may be.
     frame.put_u32(bytes.len() as u32);
     frame.put_slice(&bytes);
-    stream.write_all(&frame).await
+    stream.write_all(&frame).await?;
+    stream.flush().await
 }
 
 async fn read_token(stream: &mut (impl AsyncRead + Unpin)) -> Result<Bytes, HelloError> {
@@ -159,7 +160,10 @@ mod tests {
         let live = Arc::new(LivePeers::default());
         let answering = tokio::spawn(async move {
             let live = Arc::new(LivePeers::default());
-            answer(&mut far, &dialled, &live).await.map(|(id, _)| id.0).map_err(|error| error.to_string())
+            answer(&mut far, &dialled, &live, |_, _| Ok(()))
+                .await
+                .map(|(id, _)| id.0)
+                .map_err(|error| error.to_string())
         });
         let greeted = greet(&mut near, &dials, &live, ServerId(2)).await;
         drop(near);

@@ -12,11 +12,12 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::frames::{ELECTION_FRAME_BYTES_MAX, FrameReader, PeerReadError};
 use super::hello::{HelloError, LivePeer, answer, greet};
-use super::{Backoff, INBOUND_MAX, PeerContext, codec};
+use super::{Backoff, INBOUND_MAX, PeerContext, codec, stream};
 use crate::config::ServerAddr;
 use crate::ids::ServerId;
 use crate::replica::Input;
 use crate::server::net::{self, ACCEPT_PAUSE};
+use crate::tls::Stream;
 use crate::zab::Notification;
 
 /// The longest pause between dials: a server that comes back is part of the next election within it.
@@ -75,18 +76,21 @@ async fn keep_telling(
     }
 }
 
-async fn dial(context: &PeerContext, peer: &ServerAddr) -> Result<(TcpStream, LivePeer), HelloError> {
+async fn dial(context: &PeerContext, peer: &ServerAddr) -> Result<(Stream, LivePeer), HelloError> {
     let limit = context.connect_limit();
-    let mut stream = net::dial(&peer.host, peer.election_port, limit).await?;
-    net::tune_peer(&stream, context.silence_max())?;
-    let greeting = greet(&mut stream, &context.identity, &context.live, peer.id);
-    let (_, live) = timeout(limit, greeting).await.map_err(|_| super::timed_out())??;
-    Ok((stream, live))
+    let socket = net::dial(&peer.host, peer.election_port, limit).await?;
+    net::tune_peer(&socket, context.silence_max())?;
+    let greeting = async {
+        let mut stream = stream::secured(context, peer, socket).await?;
+        let (_, live) = greet(&mut stream, &context.identity, &context.live, peer.id).await?;
+        Ok((stream, live))
+    };
+    timeout(limit, greeting).await.unwrap_or_else(|_| Err(super::timed_out().into()))
 }
 
 /// Sends the newest notification when there is a new one, and at every heartbeat. Returns why it ended.
 async fn tell(
-    mut stream: TcpStream,
+    mut stream: Stream,
     newest: &mut watch::Receiver<Option<Notification>>,
     heartbeat: Duration,
 ) -> std::io::Error {
@@ -110,7 +114,12 @@ async fn tell(
         if let Some(notification) = newest.borrow_and_update().as_ref() {
             codec::encode_notification(notification, &mut frame);
         }
-        if let Err(error) = stream.write_all(&frame).await {
+        let written = async {
+            stream.write_all(&frame).await?;
+            // TLS keeps back what the socket did not take.
+            stream.flush().await
+        };
+        if let Err(error) = written.await {
             return error;
         }
     }
@@ -166,18 +175,18 @@ pub async fn listen(context: Arc<PeerContext>, listener: TcpListener) {
     }
 }
 
-async fn hear_from(
-    context: &PeerContext,
-    inbound: &Inbound,
-    mut stream: TcpStream,
-    from: std::net::SocketAddr,
-) {
+async fn hear_from(context: &PeerContext, inbound: &Inbound, socket: TcpStream, from: std::net::SocketAddr) {
     let greeting = async {
-        net::tune_peer(&stream, context.silence_max())?;
-        answer(&mut stream, &context.identity, &context.live).await
+        net::tune_peer(&socket, context.silence_max())?;
+        let mut stream = stream::accepted(context, socket).await?;
+        let (peer, live) = answer(&mut stream, &context.identity, &context.live, |stream, id| {
+            stream::check_is(stream, context, id)
+        })
+        .await?;
+        Ok::<_, HelloError>((stream, peer, live))
     };
     let greeted = timeout(context.connect_limit(), greeting).await;
-    let (peer, _live) = match greeted.unwrap_or_else(|_| Err(super::timed_out().into())) {
+    let (stream, peer, _live) = match greeted.unwrap_or_else(|_| Err(super::timed_out().into())) {
         Ok(greeted) => greeted,
         Err(error) => {
             let subject = format!("election {} {error}", from.ip());
@@ -201,7 +210,7 @@ async fn hear_from(
 }
 
 /// Passes on what `peer` says. Returns why it ended.
-async fn hear(context: &PeerContext, peer: ServerId, stream: TcpStream) -> PeerReadError {
+async fn hear(context: &PeerContext, peer: ServerId, stream: Stream) -> PeerReadError {
     let silence_max = context.silence_max();
     let mut frames = FrameReader::new(stream, ELECTION_FRAME_BYTES_MAX);
     loop {

@@ -64,9 +64,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 });
             }
             self.buffer.reserve(READ_BYTES.max(self.buffer.len()));
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err(PeerReadError::Closed);
-            }
+            match self.stream.read_buf(&mut self.buffer).await {
+                Ok(0) => return Err(PeerReadError::Closed),
+                // A process that is killed says no goodbye, which TLS takes for an error.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(PeerReadError::Closed);
+                }
+                read => read?,
+            };
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::auth::PeerAuth;
 use super::codec::{self, CodecError, LENGTH_BYTES};
 use super::generated::Hello;
+use super::stream::StreamError;
 use crate::ids::ServerId;
 use crate::sasl::SaslError;
 use crate::zab::EpochRecord;
@@ -108,6 +109,14 @@ pub enum Refusal {
         theirs: u64,
         /// of this server
         ours: u64,
+    },
+    /// Somebody else's certificate.
+    #[error("its certificate is not for the host that the server list has for server {id}: {reason}")]
+    Certificate {
+        /// the server that it says it is
+        id: ServerId,
+        /// what it is for
+        reason: String,
     },
     /// A second server with the id of one that is connected.
     #[error("server {0} is connected already, with another data directory: two servers have the same myid")]
@@ -208,6 +217,9 @@ pub enum HelloError {
     /// The connection broke.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// There is no stream to exchange anything on.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// Not the first frame of a server.
     #[error("not a server of an ensemble: {0}")]
     Malformed(#[from] CodecError),
@@ -256,18 +268,24 @@ pub async fn greet(
     Ok((id, live.enter(id, theirs.data_dir_id)))
 }
 
-/// The exchange on the side that was dialled.
-pub async fn answer(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+/// The exchange on the side that was dialled. `check_is` looks whether the certificate at the other end, if it has shown
+/// one, is that of the server it says it is.
+pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
     identity: &Identity,
     live: &Arc<LivePeers>,
+    check_is: impl FnOnce(&S, ServerId) -> Result<(), String>,
 ) -> Result<(ServerId, LivePeer), HelloError> {
     let theirs = read_hello(stream).await?;
     let ours = identity.hello(None, String::new());
     let insists = identity.auth.as_ref().is_some_and(PeerAuth::insists);
     let checked = match check_hello(&theirs, &ours, &identity.members, None, |id| live.data_dir(id)) {
         Ok(_) if insists && !theirs.authenticates => Err(Refusal::Unauthenticated),
-        checked => checked,
+        Ok(id) => match check_is(stream, id) {
+            Ok(()) => Ok(id),
+            Err(reason) => Err(Refusal::Certificate { id, reason }),
+        },
+        refused => refused,
     };
     match checked {
         Ok(id) => {
@@ -287,7 +305,8 @@ pub async fn answer(
 async fn write_hello(stream: &mut (impl AsyncWrite + Unpin), hello: &Hello) -> io::Result<()> {
     let mut frame = BytesMut::new();
     codec::encode_hello(hello, &mut frame);
-    stream.write_all(&frame).await
+    stream.write_all(&frame).await?;
+    stream.flush().await
 }
 
 async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<Hello, HelloError> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
@@ -15,12 +15,13 @@ use tokio::time::timeout;
 use super::frames::{FrameReader, PeerReadError};
 use super::hello::{HelloError, LivePeer, answer, greet};
 use super::queue::{Item, LinkQueue};
-use super::{Backoff, INBOUND_MAX, LINK_FRAME_BYTES_MAX, PeerContext, codec};
+use super::{Backoff, INBOUND_MAX, LINK_FRAME_BYTES_MAX, PeerContext, codec, stream};
 use crate::config::ServerAddr;
 use crate::ids::ServerId;
 use crate::replica::{Image, Input, PeerMessage};
 use crate::server::net::{self, ACCEPT_PAUSE};
 use crate::server::snapshots;
+use crate::tls::Stream;
 use crate::zab::{LinkId, Message};
 
 /// The longest pause between dials to the leader: until it answers, this server serves nobody.
@@ -112,13 +113,16 @@ async fn keep_link(context: &Arc<PeerContext>, peer: &ServerAddr, target: &mut F
     }
 }
 
-async fn dial(context: &PeerContext, peer: &ServerAddr) -> Result<(TcpStream, LivePeer), HelloError> {
+async fn dial(context: &PeerContext, peer: &ServerAddr) -> Result<(Stream, LivePeer), HelloError> {
     let limit = context.connect_limit();
-    let mut stream = net::dial(&peer.host, peer.quorum_port, limit).await?;
-    net::tune_peer(&stream, Duration::from_millis(context.settings.sync_limit_ms()))?;
-    let greeting = greet(&mut stream, &context.identity, &context.live, peer.id);
-    let (_, live) = timeout(limit, greeting).await.map_err(|_| super::timed_out())??;
-    Ok((stream, live))
+    let socket = net::dial(&peer.host, peer.quorum_port, limit).await?;
+    net::tune_peer(&socket, Duration::from_millis(context.settings.sync_limit_ms()))?;
+    let greeting = async {
+        let mut stream = stream::secured(context, peer, socket).await?;
+        let (_, live) = greet(&mut stream, &context.identity, &context.live, peer.id).await?;
+        Ok((stream, live))
+    };
+    timeout(limit, greeting).await.unwrap_or_else(|_| Err(super::timed_out().into()))
 }
 
 /// Lets learners in until the task is aborted.
@@ -148,17 +152,23 @@ pub async fn listen(context: Arc<PeerContext>, listener: TcpListener) {
 
 async fn let_in(
     context: &PeerContext,
-    mut stream: TcpStream,
+    socket: TcpStream,
     from: SocketAddr,
-) -> Option<(ServerId, (TcpStream, LivePeer))> {
+) -> Option<(ServerId, (Stream, LivePeer))> {
     let greeting = async {
-        net::tune_peer(&stream, Duration::from_millis(context.settings.sync_limit_ms()))?;
-        answer(&mut stream, &context.identity, &context.live).await
+        net::tune_peer(&socket, Duration::from_millis(context.settings.sync_limit_ms()))?;
+        let mut stream = stream::accepted(context, socket).await?;
+        let (peer, live) = answer(&mut stream, &context.identity, &context.live, |stream, id| {
+            stream::check_is(stream, context, id)
+        })
+        .await?;
+        Ok((peer, (stream, live)))
     };
     let greeted = timeout(context.connect_limit(), greeting).await;
     match greeted.unwrap_or_else(|_| Err(super::timed_out().into())) {
-        Ok((peer, live)) => Some((peer, (stream, live))),
+        Ok(let_in) => Some(let_in),
         Err(error) => {
+            let error: HelloError = error;
             let subject = format!("quorum {} {error}", from.ip());
             context.quiet.say(&subject, |more| {
                 tracing::warn!("connection from {from} to the quorum port: {error}{more}");
@@ -171,7 +181,7 @@ async fn let_in(
 /// Runs a link from its first message to its end.
 async fn run(
     context: Arc<PeerContext>,
-    stream: TcpStream,
+    stream: Stream,
     live: LivePeer,
     peer: ServerId,
     dialled: bool,
@@ -181,7 +191,7 @@ async fn run(
     let with = if dialled { "leader" } else { "learner" };
     tracing::debug!("link {} with {with} {peer} is up", link.0);
     if context.tell(Input::LinkUp { link, peer, dialled }).await {
-        let (read, write) = stream.into_split();
+        let (read, write) = stream.split();
         let why = tokio::select! {
             error = receive(&context, link, &queue, FrameReader::new(read, LINK_FRAME_BYTES_MAX)) => error.to_string(),
             why = send(&context, link, &queue, write) => why,
@@ -202,7 +212,7 @@ async fn receive(
     context: &PeerContext,
     link: LinkId,
     queue: &LinkQueue,
-    mut frames: FrameReader<tokio::net::tcp::OwnedReadHalf>,
+    mut frames: FrameReader<impl AsyncRead + Unpin>,
 ) -> PeerReadError {
     loop {
         if !wait_for_room(context, link).await {
@@ -275,6 +285,8 @@ async fn send(
 
 async fn write_all(stream: &mut (impl AsyncWrite + Unpin), buffer: &mut BytesMut) -> std::io::Result<()> {
     stream.write_all(buffer).await?;
+    // TLS keeps back what the socket did not take.
+    stream.flush().await?;
     if buffer.capacity() > 2 * WRITE_BYTES {
         *buffer = BytesMut::new();
     }
@@ -322,6 +334,7 @@ mod tests {
             inputs,
             links: Arc::new(Links::default()),
             disk_room: queue.room(),
+            tls: None,
             quiet: Quiet::default(),
         }
     }

@@ -5,6 +5,7 @@
 //! | election | everyone everyone | notifications, outward only; the newest replaces what was not sent yet |
 //! | quorum | a learner its leader | everything else, both ways: a *link* |
 //!
+//! Either in plain text or through TLS (`stream`), by which each side knows that the other is the server that it says.
 //! Behind the `Hello` the two authenticate one another, if that is configured (`auth`).
 //!
 //! Dials are independent of one another, and a name is looked up again at every dial. Nothing here decides anything:
@@ -22,6 +23,7 @@ mod generated;
 mod hello;
 mod link;
 mod queue;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,7 @@ pub use frames::PeerReadError;
 pub use hello::{HelloError, Identity, LivePeers, PROTOCOL_VERSION, Refusal, check_hello};
 pub use link::{FollowTarget, Links, follow, listen as listen_for_learners};
 pub use queue::LinkQueue;
+pub use stream::StreamError;
 
 use super::disk::DiskRoom;
 use super::quiet::Quiet;
@@ -45,6 +48,7 @@ use crate::config::Settings;
 use crate::ids::ServerId;
 use crate::replica::Input;
 use crate::storage::TXN_BYTES_MAX;
+use crate::tls::Tls;
 
 /// Connections that are being accepted or are open on one port: a few for each server that can be a member.
 const INBOUND_MAX: usize = 256;
@@ -62,6 +66,8 @@ pub struct PeerContext {
     pub inputs: mpsc::Sender<Input>,
     /// the open links
     pub links: Arc<Links>,
+    /// for `sslQuorum` and `portUnification`
+    pub tls: Option<Arc<Tls>>,
     /// not read from while the disk is behind
     pub disk_room: Arc<DiskRoom>,
     /// for log lines that can come often
