@@ -67,7 +67,8 @@ impl Clients {
         self.last_id += 1;
         let id = ConnId(self.last_id);
         let auth = AuthSettings::default();
-        let identities = authenticated(&Arc::from([]), "ip", b"", IP, &auth).expect("an address proves itself");
+        let identities =
+            authenticated(&Arc::from([]), "ip", b"", IP, &auth).expect("an address proves itself");
         let conn = Conn {
             input: BytesMut::new(),
             waiting: None,

@@ -178,9 +178,5 @@ fn request(script: &mut Script<'_>) -> ForwardedRequest {
 }
 
 fn answer(script: &mut Script<'_>, status: &Status) -> Answer {
-    Answer {
-        request_id: script.byte().into(),
-        after: zxid(script, status),
-        moved: script.below(4) == 0,
-    }
+    Answer { request_id: script.byte().into(), after: zxid(script, status), moved: script.below(4) == 0 }
 }

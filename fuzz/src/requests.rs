@@ -4,9 +4,8 @@
 use bytes::BytesMut;
 use zabra::ids::{SessionId, Zxid};
 use zabra::jute::{
-    Acl, AddWatchMode, AuthId, ConnectRequest, Create, CreateOp, KeeperOp, ListFilter, MultiOp, ReadOp, Request,
-    SetWatches, Stat, WatcherType,
-    encode_connect_request, encode_request_frame, frame, xid,
+    Acl, AddWatchMode, AuthId, ConnectRequest, Create, CreateOp, KeeperOp, ListFilter, MultiOp, ReadOp,
+    Request, SetWatches, Stat, WatcherType, encode_connect_request, encode_request_frame, frame, xid,
 };
 
 use crate::script::Script;

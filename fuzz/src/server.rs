@@ -52,7 +52,14 @@ impl Server {
         let world = SimWorld::default();
         let new = EpochRecord { data_dir_id: id.into(), may_vote: true, ..EpochRecord::default() };
         let config = config(id, servers);
-        let found = recover_from(world.disks(), OPTIONS, HASH_SEED, config.zab.recent_bytes_max, new, OnDamage::Refuse);
+        let found = recover_from(
+            world.disks(),
+            OPTIONS,
+            HASH_SEED,
+            config.zab.recent_bytes_max,
+            new,
+            OnDamage::Refuse,
+        );
         let found = found.expect("an empty disk");
         let mut server = Server {
             replica: Replica::new(config, found.zab, found.state, Tick(0)),
@@ -202,7 +209,14 @@ impl Server {
     /// If it is not.
     pub fn check_restart(&self) {
         assert!(self.disk_is_idle(), "what is not written is not there");
-        let found = recover_from(self.world.disks(), OPTIONS, HASH_SEED, 1 << 20, EpochRecord::default(), OnDamage::Refuse);
+        let found = recover_from(
+            self.world.disks(),
+            OPTIONS,
+            HASH_SEED,
+            1 << 20,
+            EpochRecord::default(),
+            OnDamage::Refuse,
+        );
         let mut found = found.expect("a server that stopped");
         let applied = self.replica.state();
         for proposal in found.zab.recent.iter().filter(|it| it.zxid > found.zab.committed) {
@@ -244,11 +258,23 @@ fn config(id: u8, servers: u8) -> Config {
         expiry_bucket_ms: 100,
         park_ms_max: 1000,
         local: Default::default(),
-        acl_rules: AclRules { has_x509: true, ..AclRules::default() }, audits: false,
-        limits: Limits { frame_bytes_max: FRAME_BYTES_MAX, txn_bytes_max: 4 * FRAME_BYTES_MAX, has_ttls: true, enforces_quotas: true, keeper_operations: true, ephemerals_per_session_max: 5, },
+        acl_rules: AclRules { has_x509: true, ..AclRules::default() },
+        audits: false,
+        limits: Limits {
+            frame_bytes_max: FRAME_BYTES_MAX,
+            txn_bytes_max: 4 * FRAME_BYTES_MAX,
+            has_ttls: true,
+            enforces_quotas: true,
+            keeper_operations: true,
+            ephemerals_per_session_max: 5,
+        },
         watches_per_conn_max: 1000,
         watches_max: 0,
-        limited: LimitedConfig { check_interval_ms: 500, deletions_per_minute_max: 60_000, unused_ms_max: 900 },
+        limited: LimitedConfig {
+            check_interval_ms: 500,
+            deletions_per_minute_max: 60_000,
+            unused_ms_max: 900,
+        },
         snapshot_txns: 24,
         snapshot_log_bytes: 1 << 30,
     }

@@ -77,7 +77,8 @@ fn judge_acl(acl: &[Acl], identities: &[AuthId]) {
 
 fn judge_acl_by(rules: &Rules, acl: &[Acl], identities: &[AuthId]) {
     let permits = |acl: &[Acl], perm, ids: &[AuthId]| acl::permits(acl, perm, ids, rules);
-    let fix_acl = |acl: &[Acl], ids: &[AuthId]| -> Result<Vec<Acl>, ErrorCode> { acl::fix_acl(acl, ids, rules) };
+    let fix_acl =
+        |acl: &[Acl], ids: &[AuthId]| -> Result<Vec<Acl>, ErrorCode> { acl::fix_acl(acl, ids, rules) };
     let _ = permits(acl, perms::READ, identities);
     let Ok(fixed) = fix_acl(acl, identities) else { return };
     assert!(!fixed.is_empty() && fixed.iter().all(|entry| entry.id.scheme != "auth"));

@@ -29,7 +29,8 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn judge_file(users: &str) {
-    let text = "dataDir=/d\nclientPort=1\njava.security.auth.login.config=users\nquorum.auth.enableSasl=true\n";
+    let text =
+        "dataDir=/d\nclientPort=1\njava.security.auth.login.config=users\nquorum.auth.enableSasl=true\n";
     let source = Source { name: "fuzz", text, format: Format::Properties, myid: None, strict: true };
     match parse_text_with(&source, users) {
         Ok(loaded) => assert!(loaded.settings.auth.quorum.is_some_and(|quorum| !quorum.users.is_empty())),
@@ -62,7 +63,8 @@ fn judge_server(tokens: &[&[u8]]) {
 }
 
 fn judge_clients(first: &[u8], last: &[u8]) {
-    let _ = DigestMd5Client::new("bob", "secret").respond(first, "cnonce").map(|(_, check)| check.verify(last));
+    let _ =
+        DigestMd5Client::new("bob", "secret").respond(first, "cnonce").map(|(_, check)| check.verify(last));
     // One round in place of thousands: how many the server asks for is checked before.
     let keys = |salt: &[u8], _| ScramKeys::new("secret", salt, 1);
     let _ = ScramClient::new("bob", "cnonce", None).respond(first, keys).map(|(_, check)| check.verify(last));
