@@ -67,6 +67,7 @@ fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[
         may_vote: count.is_multiple_of(2),
         voters_without_vote: count,
         voters_unheard: count,
+        quotas: &[],
         damaged_sets: count,
         clients: &clients,
     };
