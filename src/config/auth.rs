@@ -216,7 +216,7 @@ fn set_providers(given: &mut Given, auth: &mut AuthSettings) {
                 auth.ensemble_names = Some(names.filter(|name| !name.is_empty()).collect());
             }
             "DigestAuthenticationProvider" => auth.digest = true,
-            "IPAuthenticationProvider" => {}
+            "IPAuthenticationProvider" | "X509AuthenticationProvider" => {}
             _ => {
                 let text = format!("{key}: this class is not known here, so its scheme proves nothing");
                 given.notice(Severity::Warning, Some(value.line), text);
@@ -247,10 +247,12 @@ fn set_required_schemes(given: &mut Given, auth: &mut AuthSettings) {
     } else {
         None
     };
+    let has_client_tls = ["secureClientPort", "client.portUnification"].iter().any(|key| given.has(key));
     for scheme in &auth.required_schemes {
         let text = match &**scheme {
             "digest" if auth.digest => continue,
             "ip" => continue,
+            "x509" if has_client_tls => continue,
             "sasl" if auth.sasl && auth.sasl_users.is_some() => continue,
             "sasl" if auth.sasl => {
                 "clients must authenticate by sasl, and nobody can: expected users in the JAAS file that \
@@ -260,7 +262,7 @@ fn set_required_schemes(given: &mut Given, auth: &mut AuthSettings) {
                 "clients must authenticate by sasl: expected \
                  authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider as well"
             }
-            _ => "expected schemes that there are: digest, ip, sasl (if they are enabled)",
+            _ => "expected schemes that there are: digest, ip, sasl, x509 (if they are enabled)",
         };
         given.problem(line, text.to_owned());
     }

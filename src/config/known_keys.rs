@@ -355,8 +355,8 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         NotYet("the mechanisms are DIGEST-MD5 and SCRAM-SHA-256, GSSAPI (Kerberos) is not offered"),
     ),
     (
-        &["ssl.authProvider", "X509AuthenticationProvider.*"],
-        NotYet("the scheme x509 takes the subject of the certificate"),
+        &["ssl.authProvider"],
+        NoMeaning("a certificate is an identity of the scheme x509, whichever provider is named"),
     ),
     (
         &["IPAuthenticationProvider.usexforwardedfor"],

@@ -173,12 +173,13 @@ fn an_observer_writes_its_log_whatever_the_file_says() {
 
 #[test]
 fn keys_of_no_use_are_named_once_with_the_reason() {
-    let text = "dataDir=/d\nclientPort=1\nelectionAlg=3\nskipACL=yes\n";
+    let text = "dataDir=/d\nclientPort=1\nelectionAlg=3\noraclePath=/o\n";
     assert_eq!(
         notices(text),
         [
             "Info zoo.cfg:3: electionAlg has no meaning here: there is one election, the fast one (3)",
-            "Warning zoo.cfg:4: skipACL is not supported yet, and passed over: ACLs are always checked"
+            "Warning zoo.cfg:4: oraclePath is not supported yet, and passed over: \
+             a majority of the voting servers decides, also between two"
         ]
     );
 }

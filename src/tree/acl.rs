@@ -210,11 +210,11 @@ mod tests {
     use crate::jute::perms::{ADMIN, ALL, CREATE, READ, WRITE};
 
     fn permits(acl: &[Acl], perm: i32, ids: &[AuthId]) -> bool {
-        super::permits(acl, perm, ids, &Rules::default())
+        super::permits(acl, perm, ids, &Rules { has_x509: true, ..Rules::default() })
     }
 
     fn fix_acl(acl: &[Acl], ids: &[AuthId]) -> Result<Vec<Acl>, ErrorCode> {
-        super::fix_acl(acl, ids, &Rules::default())
+        super::fix_acl(acl, ids, &Rules { has_x509: true, ..Rules::default() })
     }
 
     fn id(scheme: &str, id: &str) -> AuthId {
