@@ -44,3 +44,10 @@ def test_curator_recipes(compile_java, make_ensemble):
     ensemble = make_ensemble(3, options=Options(extra=KEYS))
     passed = clientprogram.run([*command, ensemble.connect_string], ensemble)
     assert len(passed) == 21, passed
+
+
+def test_operations_of_the_newest_client(compile_java, make_ensemble):
+    command = compile_java(SOURCES / "java" / "Operations.java")
+    ensemble = make_ensemble(3, options=Options(extra=KEYS))
+    passed = clientprogram.run([*command, ensemble.connect_string], ensemble, not_offered=["configuration"])
+    assert len(passed) == (22 if ensemble.flavour.is_zabra else 23), passed
