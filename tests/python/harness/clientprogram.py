@@ -4,9 +4,10 @@ The program is given the servers as its first word. It writes a line for each ch
 `failed NAME: reason`, and `finished` at its end. When something shall happen to the servers it writes `please REQUEST`
 and reads a line, `done`. The requests are
 
-    kill HOST:PORT      kill -9 of the server that listens for clients there
-    kill leader         kill -9 of the leader; done when the others have their next one
-    start all           starts what was killed; done when all serve
+    kill HOST:PORT          kill -9 of the server that listens for clients there
+    kill server of 0xID     kill -9 of the server that this session is connected to
+    kill leader             kill -9 of the leader; done when the others have their next one
+    start all               starts what was killed; done when all serve
 """
 
 from .conversation import Conversation
@@ -54,6 +55,9 @@ def _fulfil(request, ensemble):
         ensemble.leader().kill()
         others = [server for server in ensemble.servers if server.alive()]
         ensemble.leader(among=others)
+    elif what.startswith("server of 0x"):
+        session = f"sid={what.rpartition(' ')[2]},"
+        next(server for server in ensemble.servers if session in (server.word("cons") or "")).kill()
     elif verb == "kill":
         next(server for server in ensemble.servers if server.hostport == what).kill()
     else:
