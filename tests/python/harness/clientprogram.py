@@ -23,18 +23,10 @@ def run(argv, ensemble, env=None, cwd=None, not_offered=()):
     away when Zabra has it."""
     passed, failed = [], []
     with Conversation(argv, env=env, cwd=cwd) as program:
-        while True:
-            try:
-                word, rest = program.hear(r"^(passed|failed|please|finished)\b ?(.*)$", STEP_DEADLINE_S).groups()
-            except DeadlineExceeded as error:
-                raise DeadlineExceeded(f"after {passed}, failures {failed}: {error}\n{ensemble.log_tails()}") from None
-            if word == "finished":
-                break
-            if word == "please":
-                _fulfil(rest, ensemble)
-                program.say("done")
-            else:
-                (passed if word == "passed" else failed).append(rest)
+        try:
+            _follow(program, ensemble, passed, failed)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(f"passed {passed}, failed {failed}, then {error}\n{ensemble.log_tails()}") from None
         code = program.exit_code()
         talk = "\n".join(program.lines[-60:])
     ensemble.assert_healthy()
@@ -45,6 +37,18 @@ def run(argv, ensemble, env=None, cwd=None, not_offered=()):
     assert code == (1 if failed else 0), f"the program ended with {code}:\n{talk}"
     assert passed, f"the program checked nothing:\n{talk}"
     return passed
+
+
+def _follow(program, ensemble, passed, failed):
+    while True:
+        word, rest = program.hear(r"^(passed|failed|please|finished)\b ?(.*)$", STEP_DEADLINE_S).groups()
+        if word == "finished":
+            return
+        if word == "please":
+            _fulfil(rest, ensemble)
+            program.say("done")
+        else:
+            (passed if word == "passed" else failed).append(rest)
 
 
 def _fulfil(request, ensemble):
