@@ -43,10 +43,12 @@ def test_curator_recipes(compile_java, make_ensemble):
     command = compile_java(SOURCES / "curator" / "Recipes.java")
     ensemble = make_ensemble(3, options=Options(extra=KEYS))
     passed = clientprogram.run([*command, ensemble.connect_string], ensemble)
-    assert len(passed) == 21, passed
+    assert len(passed) == 22, passed
 
 
-def test_operations_of_the_newest_client(compile_java, make_ensemble):
+def test_operations_of_the_newest_client(compile_java, make_ensemble, flavour):
+    if flavour.version < (3, 9):
+        pytest.skip("older servers do not tell the zxid of an event")
     command = compile_java(SOURCES / "java" / "Operations.java")
     ensemble = make_ensemble(3, options=Options(extra=KEYS))
     passed = clientprogram.run([*command, ensemble.connect_string], ensemble, not_offered=["configuration"])

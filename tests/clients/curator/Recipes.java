@@ -44,6 +44,7 @@ import org.apache.curator.retry.RetryNTimes;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.WatchedEvent;
+import org.apache.zookeeper.ZooKeeper;
 import org.apache.zookeeper.data.Stat;
 
 /** Curator's recipes with two clients, also while the servers of these are killed. */
@@ -92,6 +93,7 @@ public final class Recipes {
         Checks.check("transactions", recipes::transactions);
         Checks.check("recipes outlive the leader", () -> recipes.outlive("leader"));
         Checks.check("recipes outlive a server", () -> recipes.outlive(serverOf(recipes.mine)));
+        Checks.check("recipes begin again with the next session", () -> recipes.beginAgain(arguments[0]));
         recipes.mine.close();
         recipes.other.close();
         Checks.finish();
@@ -585,6 +587,52 @@ public final class Recipes {
         Checks.holds(states.contains(ConnectionState.RECONNECTED) || victim.equals("leader"), "whose server was it?");
         mine.getConnectionStateListenable().removeListener(listener);
         other.getConnectionStateListenable().removeListener(listener);
+    }
+
+    /** What the recipes do when the session is over. */
+    private void beginAgain(String servers) throws Exception {
+        long session = sessionOf(mine);
+        BlockingQueue<ConnectionState> states = new LinkedBlockingQueue<>();
+        ConnectionStateListener listener = (client, state) -> states.add(state);
+        mine.getConnectionStateListenable().addListener(listener);
+        BlockingQueue<String> events = new LinkedBlockingQueue<>();
+        mine.create().forPath("/again", Checks.bytes("0"));
+        try (PersistentNode node =
+                        new PersistentNode(mine, CreateMode.EPHEMERAL, false, "/again-node", Checks.bytes("data"));
+                LeaderLatch here = new LeaderLatch(mine, "/again-latch", "here");
+                LeaderLatch there = new LeaderLatch(other, "/again-latch", "there");
+                CuratorCache cache = cacheOf(mine, "/again", events)) {
+            node.start();
+            here.start();
+            Checks.equal("NODE_CREATED /again 0", Checks.next(events));
+            Checks.holds(node.waitForInitialCreate(Checks.DEADLINE_S, TimeUnit.SECONDS), "no persistent node");
+            Checks.holds(here.await(Checks.DEADLINE_S, TimeUnit.SECONDS), "nobody leads");
+            there.start();
+            Checks.eventually("both take part", () -> there.getParticipants().size() == 2);
+            byte[] password = mine.getZookeeperClient().getZooKeeper().getSessionPasswd();
+            Checks.eventually("the session is lost", () -> {
+                endSession(servers, session, password);
+                return states.contains(ConnectionState.LOST);
+            });
+            Checks.holds(there.await(Checks.DEADLINE_S, TimeUnit.SECONDS), "the leadership was not passed on");
+            Checks.eventually("the node has the next session", () -> {
+                Stat stat = other.checkExists().forPath("/again-node");
+                return stat != null && stat.getEphemeralOwner() != session
+                        && stat.getEphemeralOwner() == sessionOf(mine);
+            });
+            Checks.eventually("one follows", () -> here.getParticipants().size() == 2 && !here.hasLeadership());
+            other.setData().forPath("/again", Checks.bytes("1"));
+            Checks.equal("NODE_CHANGED /again 1", Checks.next(events));
+        }
+        mine.getConnectionStateListenable().removeListener(listener);
+    }
+
+    /** Takes the session to another connection and closes it there, unless its client takes it back before. */
+    private static void endSession(String servers, long session, byte[] password) throws Exception {
+        BlockingQueue<WatchedEvent> events = new LinkedBlockingQueue<>();
+        ZooKeeper rival = new ZooKeeper(servers, SESSION_MS, events::add, session, password);
+        Checks.next(events);
+        rival.close();
     }
 
     private static long sessionOf(CuratorFramework client) throws Exception {
