@@ -445,8 +445,9 @@ public final class Recipes {
 
     private void priorityQueue() throws Exception {
         BlockingQueue<String> taken = new LinkedBlockingQueue<>();
-        try (DistributedPriorityQueue<String> to =
-                        QueueBuilder.builder(mine, null, TEXT, "/priorities").buildPriorityQueue(0);
+        // Puts that are done when they come back: all three are there before one is taken.
+        QueueBuilder<String> done = QueueBuilder.<String>builder(mine, null, TEXT, "/priorities").putInBackground(false);
+        try (DistributedPriorityQueue<String> to = done.buildPriorityQueue(0);
                 DistributedPriorityQueue<String> from =
                         QueueBuilder.builder(other, into(taken), TEXT, "/priorities").buildPriorityQueue(0)) {
             to.start();
