@@ -490,7 +490,7 @@ mod tests {
             ),
             (
                 "enforce.auth.enabled=true\nenforce.auth.schemes=world",
-                "z:4: expected schemes that there are: digest, ip, sasl (if they are enabled)",
+                "z:4: expected schemes that there are: digest, ip, sasl, x509 (if they are enabled)",
             ),
             (
                 "sessionRequireClientSASLAuth=true",

@@ -10,7 +10,7 @@ from .wait import Deadline, DeadlineExceeded
 class Conversation:
     """A program with its input and output (both streams of it, merged). Ends with its owner."""
 
-    def __init__(self, argv, env=None):
+    def __init__(self, argv, env=None, cwd=None):
         self._popen = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", *argv],
             stdin=subprocess.PIPE,
@@ -20,6 +20,7 @@ class Conversation:
             errors="replace",
             bufsize=1,
             env=env,
+            cwd=cwd,
         )
         self.lines = []
         self._heard = 0

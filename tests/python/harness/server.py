@@ -75,7 +75,9 @@ class Server:
         assert not self.alive(), f"server {self.server_id} is running"
         self.starts += 1
         prefix = ["ip", "netns", "exec", self.address.netns] if self.address.netns else []
-        command = self.flavour.command(self.folder / "zoo.cfg", self.server_id if self.peers else None)
+        command = self.flavour.command(
+            self.folder / "zoo.cfg", self.server_id if self.peers else None, self.options.extra
+        )
         env = dict(os.environ, RUST_BACKTRACE="1", NO_COLOR="1")
         self.process = Process([*self.launcher, *command], self.folder / LOG_NAME, cwd=str(self.folder), env=env, prefix=prefix)
         return self

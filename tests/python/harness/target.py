@@ -35,11 +35,13 @@ class Flavour:
     """Why it cannot be started here; empty if it can."""
     _classpath: str = ""
 
-    def command(self, config_path, server_id):
-        """The argv that starts one server."""
+    def command(self, config_path, server_id, keys=()):
+        """The argv that starts one server. Of the file's `keys`, those that are no keys for ZooKeeper but properties of
+        its JVM are given to that."""
         if self.is_zabra:
             return [zabra_binary(), "server", str(config_path), *(["--myid", str(server_id)] if server_id else [])]
-        return [*self.java(), "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config_path)]
+        properties = [f"-D{key}={keys[key]}" for key in keys if key.startswith("znode.container.")]
+        return [*self.java(), *properties, "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config_path)]
 
     def java(self):
         """`java` with the class path and properties of this flavour, for its server and for its command line."""

@@ -4,7 +4,7 @@ Debian's package is 3.8; Zabra follows 3.9. Fetching is large (about 450 MB) and
 
     python3 -m harness.zk39        # from tests/python; prints the folder of the jars
 
-The result is kept under the cargo target folder and found again by `jars_folder`. `ZOOKEEPER_JARS` names another one.
+Curator, which is in there too, comes with them. The result is kept under the cargo target folder and found again by `jars_folder`. `ZOOKEEPER_JARS` names another one.
 """
 
 import os
@@ -17,13 +17,18 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 CACHE = Path(os.environ.get("ZABRA_TEST_CACHE", REPOSITORY / "target" / "zookeeper-3.9"))
 
-# What a ZooKeeper server and its command line need of the several hundred jars in there.
+# What a ZooKeeper server, its command line and Curator need of the several hundred jars in there.
 NEEDED = (
     "zookeeper-3",
     "zookeeper-jute-3",
     "audience-annotations-",
     "commons-cli-",
     "commons-io-",
+    "curator-client-",
+    "curator-framework-",
+    "curator-recipes-",
+    "failureaccess-",
+    "guava-",
     "jackson-annotations-",
     "jackson-core-2",
     "jackson-databind-",
@@ -53,11 +58,16 @@ def jars_folder():
     return folder if any(folder.glob("zookeeper-3*.jar")) else None
 
 
+def lacking(*beginnings):
+    """Which of these beginnings of names no fetched jar has; all of them if nothing is there."""
+    folder = jars_folder()
+    return [beginning for beginning in beginnings if not (folder and any(folder.glob(f"{beginning}*.jar")))]
+
+
 def fetch():
-    """Downloads pyspark with pip unless the jars are there, keeps the needed jars, drops the rest."""
-    existing = jars_folder()
-    if existing:
-        return existing
+    """Downloads pyspark with pip unless every needed jar is there, keeps those, drops the rest."""
+    if not lacking(*NEEDED):
+        return jars_folder()
     CACHE.mkdir(parents=True, exist_ok=True)
     archives = lambda: sorted([*CACHE.glob("pyspark-*.tar.gz"), *CACHE.glob("pyspark-*.whl")])
     if not archives():
@@ -70,8 +80,8 @@ def fetch():
     folder.mkdir(exist_ok=True)
     for name, data in _jars(archive):
         (folder / name).write_bytes(data)
-    if not jars_folder():
-        raise RuntimeError(f"{archive} holds no zookeeper-3*.jar")
+    if missing := [needed for needed in NEEDED if not any(folder.glob(f"{needed}*.jar"))]:
+        raise RuntimeError(f"{archive} lacks {', '.join(missing)}")
     archive.unlink()
     return folder
 
