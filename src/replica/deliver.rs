@@ -203,7 +203,8 @@ impl Replica {
 
     pub(super) fn tell_expired(&mut self, conn: ConnId) {
         let password = Bytes::from_static(&[0; PASSWORD_BYTES]);
-        let response = ConnectResponse { timeout_ms: 0, session_id: SessionId(0), password, read_only: None };
+        let response =
+            ConnectResponse { timeout_ms: 0, session_id: SessionId(0), password, read_only: Some(false) };
         self.output(Output::Connected { conn, response });
         self.drop_conn(conn, "the session has expired");
     }

@@ -114,7 +114,9 @@ class Network:
 
     def close(self):
         """Removes namespaces and bridge."""
-        for namespace in self._namespaces.values():
+        for server_id, namespace in self._namespaces.items():
+            # With its namespace the line would go too, but only some time after the command.
+            subprocess.run(["ip", "link", "del", self._outside(server_id)], check=False, capture_output=True)
             subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
         self._namespaces.clear()
         subprocess.run(["ip", "link", "del", self._bridge], check=False, capture_output=True)
@@ -122,8 +124,11 @@ class Network:
     def _host(self, server_id):
         return f"{self._subnet}.{10 + server_id}"
 
+    def _outside(self, server_id):
+        return f"zv{self._tag}s{server_id}"
+
     def _add(self, server_id):
-        namespace, outside = f"zbns{self._tag}s{server_id}", f"zv{self._tag}s{server_id}"
+        namespace, outside = f"zbns{self._tag}s{server_id}", self._outside(server_id)
         _ip("netns", "add", namespace)
         self._namespaces[server_id] = namespace
         _ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", namespace)
