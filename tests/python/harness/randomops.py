@@ -173,7 +173,7 @@ class ProgramMaker:
     def _create_limited(self, make, path, odd):
         """A container or a znode with a time to live; with odd flags or a bad time only if that is in the program."""
         usual = [4] if make is jute.create_container else [5, 6]
-        flags = self.random.choice([*usual * 4, 0, 1, 2] if odd else usual)
+        flags = self.random.choice([*usual * 4, 0, 2] if odd else usual)
         if make is jute.create_container:
             return make(path, self._data(), self._acl(), flags)
         # Without the flags ZooKeeper takes a negative time, and fails when it applies it.
