@@ -63,11 +63,12 @@ fn identities(proofs: &[(u8, &[u8])], ip: IpAddr) -> Arc<[AuthId]> {
 
 /// By every rule that a configuration can make.
 fn all_rules() -> impl Iterator<Item = Rules> {
-    (0..4).map(|bits| Rules {
+    (0..8).map(|bits| Rules {
         has_digest: bits & 1 != 0,
         has_sasl: bits & 2 != 0,
         any_sasl_user: (bits & 2 != 0).then(|| "x".to_owned()),
         skip: false,
+        has_x509: bits & 4 != 0,
     })
 }
 

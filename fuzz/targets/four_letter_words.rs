@@ -7,9 +7,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use zabra::admin::{ClientLine, Mode, Stats, View, Word, answer};
+use zabra::admin::{ClientLine, ClientSession, Lists, Mode, Stats, View, Word, answer};
 use zabra::config::{Format, Source, parse_text};
-use zabra::ids::Zxid;
+use zabra::ids::{ConnId, SessionId, Tick, Zxid};
+use zabra::replica::State;
+use zabra::session::Expiry;
+use zabra::watch::{WatchKind, Watches};
 use zabra_fuzz::memory::{Bound, bounded};
 
 /// A client is one line of `stat`; the constant is the settings, which `conf` writes out.
@@ -44,13 +47,16 @@ fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[
             queued: *packets,
             received: *packets,
             sent: *packets,
+            session: (packets % 2 == 0).then(|| session(*packets)),
         })
         .collect();
-    let mode = match mode % 5 {
+    let lists = Listed::new(&clients);
+    let mode = match mode % 6 {
         0 => Mode::Looking,
         1 => Mode::Standalone,
         2 => Mode::Follower,
         3 => Mode::Observer,
+        4 => Mode::ReadOnly,
         _ => Mode::Leader { learners: count, followers: count / 2, observers: count / 4 },
     };
     let view = View {
@@ -63,15 +69,26 @@ fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[
         ephemerals: count,
         watches: count,
         sessions: count,
+        local_sessions: count,
         data_bytes: bytes,
         may_vote: count.is_multiple_of(2),
         voters_without_vote: count,
         voters_unheard: count,
         quotas: &[],
         damaged_sets: count,
+        folder_bytes: [bytes, zxid],
         clients: &clients,
+        lists: Lists {
+            state: &lists.state,
+            watches: &lists.watches,
+            expiry: (zxid % 2 == 0).then_some((&lists.expiry, Tick(bytes))),
+            local_expiry: (zxid % 3 == 0).then_some((&lists.expiry, Tick(bytes))),
+            digests: &|| vec![(Zxid(zxid), digest)],
+            session_of: &|conn: ConnId| (conn.0 % 3 > 0).then_some(SessionId(conn.0.into())),
+        },
     };
-    let text = answer(word, &view);
+    let argument = zxid.to_be_bytes();
+    let text = answer(word, &argument[..word.argument_bytes()], &view);
     assert!(!text.is_empty() && !text.contains('\0'));
     if head == *b"mntr" && text.starts_with("zk_") {
         assert!(text.lines().all(|line| {
@@ -80,5 +97,40 @@ fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[
     }
     if head == *b"stat" && text.starts_with("Zookeeper") {
         assert_eq!(text.lines().filter(|line| line.starts_with(" /")).count(), clients.len());
+    }
+}
+
+fn session(number: u64) -> ClientSession {
+    ClientSession {
+        id: SessionId(number),
+        timeout_ms: number as u32,
+        established_ms: number as i64,
+        last_op: (number % 120) as i32,
+        last_xid: number as i32,
+        last_zxid: Zxid(number),
+        last_response_ms: number as i64,
+        latency_ms: [number; 4],
+        left_ms: number,
+    }
+}
+
+/// What can be listed: a session and a watch for each client.
+struct Listed {
+    state: State,
+    watches: Watches,
+    expiry: Expiry,
+}
+
+impl Listed {
+    fn new(clients: &[ClientLine]) -> Listed {
+        let mut listed = Listed { state: State::new(1), watches: Watches::new(1), expiry: Expiry::new(100) };
+        for (number, client) in clients.iter().enumerate() {
+            let (id, timeout_ms) = (SessionId(number as u64 + 1), client.received as u32);
+            listed.state.sessions.create(id, timeout_ms, [1; 16], 1);
+            listed.expiry.track(id, timeout_ms, Tick(1));
+            let kind = WatchKind::ALL[number % WatchKind::ALL.len()];
+            listed.watches.add(kind, &format!("/{}", client.queued % 7), ConnId(number as u32));
+        }
+        listed
     }
 }
