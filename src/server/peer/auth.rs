@@ -8,11 +8,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::codec::{CodecError, LENGTH_BYTES};
 use super::generated::Token;
-use super::hello::{HELLO_BYTES_MAX, HelloError, printable};
+use super::hello::{HelloError, printable, read_small_frame};
 use crate::config::QuorumAuth;
 use crate::ids::ServerId;
 use crate::sasl::{Exchange, SaslError, ScramClient, ScramKeys, Users};
@@ -116,15 +116,7 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), token: &Token) -> std::io
 }
 
 async fn read_token(stream: &mut (impl AsyncRead + Unpin)) -> Result<Bytes, HelloError> {
-    let mut length = [0; LENGTH_BYTES];
-    stream.read_exact(&mut length).await?;
-    let length = u32::from_be_bytes(length) as usize;
-    if length > HELLO_BYTES_MAX {
-        return Err(HelloError::TooLong(length));
-    }
-    let mut frame = vec![0; length];
-    stream.read_exact(&mut frame).await?;
-    let token = Token::decode(Bytes::from(frame)).map_err(CodecError::from)?;
+    let token = Token::decode(read_small_frame(stream).await?).map_err(CodecError::from)?;
     if token.refusal.is_empty() {
         Ok(token.token)
     } else {

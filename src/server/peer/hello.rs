@@ -21,7 +21,7 @@ use crate::zab::EpochRecord;
 pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Nothing is known of the other side yet: its first frame is small.
-pub(super) const HELLO_BYTES_MAX: usize = 4096;
+const HELLO_BYTES_MAX: usize = 4096;
 
 /// The text of a refusal that another server sends is cut to this before it is logged.
 const REFUSAL_CHARS_MAX: usize = 300;
@@ -310,6 +310,11 @@ async fn write_hello(stream: &mut (impl AsyncWrite + Unpin), hello: &Hello) -> i
 }
 
 async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<Hello, HelloError> {
+    Ok(codec::decode_hello(read_small_frame(stream).await?)?)
+}
+
+/// A frame of a side of which little is known yet.
+pub(super) async fn read_small_frame(stream: &mut (impl AsyncRead + Unpin)) -> Result<Bytes, HelloError> {
     let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length).await?;
     let length = u32::from_be_bytes(length) as usize;
@@ -318,7 +323,7 @@ async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<Hello, Hell
     }
     let mut frame = vec![0; length];
     stream.read_exact(&mut frame).await?;
-    Ok(codec::decode_hello(Bytes::from(frame))?)
+    Ok(Bytes::from(frame))
 }
 
 /// What another server sent, fit for a log line.
