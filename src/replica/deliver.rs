@@ -223,7 +223,6 @@ impl Replica {
             }
             (Wanted::Reply { xid }, Ok(Request::CloseSession)) if request.standing == Standing::Local => {
                 self.reply(conn, xid, answer.after, Ok(Response::Empty));
-                self.local.remove(request.session_id);
                 self.drop_conn(conn, "the session is closed");
             }
             _ => self.drop_conn(conn, "an answer does not match its request"),

@@ -319,9 +319,14 @@ impl Replica {
         let Some(session) = self.clients.get(conn).and_then(|conn| conn.session) else { return };
         let standing = match session.kind {
             SessionKind::Global => Standing::Global,
+            // Its end was asked for: what comes behind that is not for the session, as elsewhere.
+            SessionKind::Local if self.local.get(session.id).is_none() => return,
             SessionKind::Local => self.standing_of_local(session.id, op, &body),
             SessionKind::ReadOnly => return self.refuse_to_change(conn, session.id, xid, op),
         };
+        if op == OpCode::CloseSession as i32 {
+            self.local.remove(session.id);
+        }
         let ask = Ask { session_id: session.id, generation: session.generation, op, body, auth, standing };
         self.clients.wait(conn, Wanted::Reply { xid }, ask);
     }

@@ -136,6 +136,19 @@ def test_a_session_that_wants_an_ephemeral_becomes_global(upgrading):
         assert witness.call(jute.exists("/mine")).error == -101
 
 
+def test_nothing_comes_behind_the_end_of_a_local_session(upgrading):
+    server = upgrading.servers[-1]
+    with _open(server) as client:
+        client.send_all([jute.create("/before-end"), jute.close_session(), jute.create("/behind", flags=jute.EPHEMERAL)])
+        assert [client.receive().error for _ in range(2)] == [0, 0]
+        with pytest.raises(ConnectionClosed):
+            client.receive()
+    with _open(server) as witness:
+        witness.value(jute.sync())
+        assert witness.call(jute.exists("/behind")).error == -101
+        assert _sessions(server) == (0, 1)
+
+
 def test_a_refused_ephemeral_makes_a_session_global_all_the_same(upgrading):
     server = upgrading.servers[0]
     with _open(server) as client:
