@@ -297,7 +297,6 @@ def seed_texts(servers):
 
 
 def main():
-    shutil.rmtree(SEEDS, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         servers, proxies = start_servers(Path(folder))
         try:

@@ -31,6 +31,12 @@ impl Zxid {
         self.counter().checked_add(1).map(|counter| Zxid::new(self.epoch(), counter))
     }
 
+    /// True if this one is newer, where either is what a client says that it has seen: to clients they are signed numbers,
+    /// and everything is newer than one below 0.
+    pub fn is_newer_than(self, seen: Zxid) -> bool {
+        self.0.cast_signed() > seen.0.cast_signed()
+    }
+
     /// True if a transaction with this id may stand directly after `previous` in a history: the next counter of the
     /// same epoch, or the first of a later epoch.
     pub fn may_follow(self, previous: Zxid) -> bool {
@@ -96,6 +102,25 @@ impl fmt::Debug for SessionId {
 pub struct ConnId(pub u32);
 
 impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A version of what servers say to one another and write down: messages, transactions, snapshots. What each brought is in
+/// `docs/upgrading.md`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Version(pub u32);
+
+impl Version {
+    /// The oldest that this code speaks and reads.
+    pub const OLDEST: Version = Version(2);
+
+    /// The newest that this code speaks and reads.
+    pub const NEWEST: Version = Version(4);
+}
+
+impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

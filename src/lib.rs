@@ -13,6 +13,7 @@ pub mod client;
 pub mod config;
 pub mod ids;
 pub mod jute;
+pub mod membership;
 pub mod mutants;
 pub mod prep;
 pub mod replica;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use zabra::cli::bench::{self, BenchArgs};
 use zabra::cli::ensemble::{self, EnsembleArgs};
+use zabra::cli::hand_over::HandOverArgs;
 use zabra::cli::log::LogArgs;
 use zabra::cli::salvage::SalvageArgs;
 use zabra::cli::server::ServerArgs;
@@ -34,6 +35,7 @@ struct Zabra {
 enum Command {
     Server(ServerArgs),
     Ensemble(EnsembleArgs),
+    HandOver(HandOverArgs),
     Shell(ShellArgs),
     Log(LogArgs),
     Snapshot(SnapshotArgs),
@@ -42,8 +44,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Zabra::parse().command {
+    let result = match Zabra::parse_from(shell::as_here(std::env::args_os())).command {
         Command::Server(args) => args.run(),
+        Command::HandOver(args) => args.run(),
         Command::Log(args) => args.run(),
         Command::Snapshot(args) => args.run(),
         Command::Salvage(args) => args.run(),

@@ -52,6 +52,15 @@ mutants! {
     DistrustedVotes, "rule 4", "a server becomes a voter before a leader synchronized it";
     CountUnsynchronized, "rule 11", "acknowledgements count before the one of NEWLEADER";
     NeverStepDown, "rule 16", "a leader without a quorum stays leader";
+    // Reconfiguration.
+    NewQuorumAlone, "rule 21", "with a configuration proposed, its own quorum is enough";
+    OldQuorumAlone, "rule 21", "a configuration is decided by a quorum of the one before alone";
+    SecondInFlight, "rule 22", "a configuration is proposed while another is not decided";
+    CutConfigStays, "rule 21", "a configuration that is cut off the log still counts";
+    BaseAtAppend, "rule 21", "a configuration is in force as soon as it is in the log";
+    UnsecuredAnswer, "rule 22", "a reconfiguration is answered as soon as it is decided";
+    UnknowingCounts, "rule 22", "who wrote before it was told what is decided counts among those who know it";
+    JoinerBeginsAnew, "rule 4", "an empty disk is a new one though the others do not take its server for a voter";
     // Broadcast.
     AckBeforeSync, "CH#102629", "a proposal is acknowledged before it is synced";
     CommitOneShort, "rule 15", "one acknowledgement less than a quorum commits";
@@ -60,6 +69,9 @@ mutants! {
     ApplyWholeLog, "ZOOKEEPER-2832, 1549", "a start applies the whole log, committed or not";
     EpochRollsOver, "ZOOKEEPER-1277", "behind the last zxid of an epoch comes the first of the next, without election";
     SyncWithoutQuorum, "ZOOKEEPER-1675", "sync does not ask whether the leader still has a quorum";
+    // Observers fed by followers.
+    FedTakesGap, "rule 24", "the leader goes on behind what an observer has, and the observer takes it";
+    FedKnowsAll, "rule 24", "what a follower sends an observer takes for decided";
     // Disk.
     FsyncRetried, "fsync of Linux", "a failed fsync is tried again, and believed";
     TailTrusted, "fsync of Linux", "what a failed fsync left in memory is trusted by the next process";
@@ -84,6 +96,20 @@ mutants! {
     PendingForgotten, "CH#48595", "a request is judged without what is proposed and not applied yet";
     MultiInParts, "ZOOKEEPER-3127", "a multi that fails carries out what comes before";
     SequenceByCount, "ZOOKEEPER-1046", "sequential names count the children that are there";
+    // Sessions that one server knows.
+    UpgradeWithoutSession, "ZOOKEEPER-2355", "the ephemeral of an upgrade is judged as if the session were global already";
+    UpgradedGoesOn, "local sessions", "a session that wanted to be global goes on as a local one";
+    LocalTakenElsewhere, "local sessions", "a local session that comes to another server goes on there";
+    LocalBehindItsEnd, "local sessions", "what comes behind the end of a local session is taken";
+    // Quotas.
+    QuotaWithoutPending, "quotas", "a quota is judged without what is proposed and not applied yet";
+    QuotaOfOldState, "quotas", "the limits of quotas stay when a snapshot replaces the state";
+    FiguresMiss, "quotas", "the bytes of a loaded snapshot are not counted for quotas";
+    // What ClickHouse asks for.
+    RemoveLeavesEphemeral, "removeRecursive", "an ephemeral that goes with its parent stays with its session";
+    RemoveBeyondLimit, "removeRecursive", "the number of znodes that it may delete is not looked at";
+    RemoveForgetsPending, "removeRecursive", "what is below and not applied yet is not deleted";
+    StatByVersion, "checkStat", "of a Stat only the version counts";
     // Znodes that the leader ends.
     SearchIgnoresPending, "ZOOKEEPER-2163", "a container is ended although a child of it is proposed";
     EndNotRemembered, "CH#48595", "what the leader ends is there for requests until it is applied";

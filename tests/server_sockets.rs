@@ -287,7 +287,7 @@ fn unknown_operations_and_malformed_bodies_are_answered_and_the_session_lives_on
     let mut client = Client::connect(addr, 10_000);
     client.send(1, &create("/a", b"", 0));
     client.send_raw(2, 9999, b"whatever");
-    client.send_raw(3, OpCode::Reconfig as i32, b"");
+    client.send_raw(3, OpCode::DeleteContainer as i32, b"");
     client.send_raw(4, OpCode::Create as i32, &[0xff; 7]);
     client.send(7, &Request::Check { path: "/a", version: 0 });
     client.send_raw(5, OpCode::GetData as i32, &[0, 0, 0, 9, b'/']);

@@ -16,26 +16,57 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("mutants", &[]),
     ("jute", &[]),
+    ("membership", &[]),
     ("txn", &["jute"]),
     ("tree", &["jute", "txn"]),
     ("session", &[]),
     ("watch", &["jute"]),
-    ("prep", &["jute", "txn", "tree", "session"]),
+    ("prep", &["jute", "membership", "txn", "tree", "session"]),
     ("zab", &[]),
-    ("replica", &["jute", "txn", "tree", "session", "watch", "prep", "zab"]),
-    ("storage", &["txn", "zab"]),
-    ("config", &[]),
+    ("replica", &["jute", "membership", "txn", "tree", "session", "watch", "prep", "zab"]),
+    ("storage", &["membership", "txn", "zab"]),
+    ("config", &["membership"]),
     ("sasl", &[]),
     ("tls", &["config"]),
-    ("server", &["config", "jute", "replica", "sasl", "storage", "zab", "admin", "tls"]),
-    ("admin", &["config", "jute", "session", "watch", "replica"]),
-    ("client", &["jute", "sasl", "tls"]),
-    ("sim", &["jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "client"]),
+    ("server", &["config", "jute", "membership", "replica", "sasl", "storage", "zab", "admin", "tls"]),
+    ("admin", &["config", "jute", "membership", "session", "watch", "replica"]),
+    ("client", &["jute", "membership", "sasl", "tls"]),
+    (
+        "sim",
+        &[
+            "jute",
+            "membership",
+            "txn",
+            "tree",
+            "session",
+            "watch",
+            "prep",
+            "zab",
+            "replica",
+            "storage",
+            "client",
+        ],
+    ),
     (
         "cli",
         &[
-            "jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "storage", "config", "sasl",
-            "tls", "server", "admin", "client", "sim",
+            "jute",
+            "membership",
+            "txn",
+            "tree",
+            "session",
+            "watch",
+            "prep",
+            "zab",
+            "replica",
+            "storage",
+            "config",
+            "sasl",
+            "tls",
+            "server",
+            "admin",
+            "client",
+            "sim",
         ],
     ),
 ];
@@ -48,7 +79,8 @@ const ZAB_TYPES_ONLY: [&str; 2] = ["storage", "server"];
 const ZAB_MADE_WITH: [&str; 2] = ["Config", "Recovered"];
 
 /// Same input, same output: no clock, no chance, no thread, no file, no socket.
-const PURE: [&str; 10] = ["ids", "jute", "txn", "tree", "session", "watch", "prep", "zab", "replica", "sasl"];
+const PURE: [&str; 11] =
+    ["ids", "jute", "membership", "txn", "tree", "session", "watch", "prep", "zab", "replica", "sasl"];
 
 /// What a pure room must not name, and what to do instead.
 const IMPURE: &[(&str, &str)] = &[

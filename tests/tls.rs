@@ -225,6 +225,77 @@ fn who_needs_no_certificate_may_have_none_and_no_wrong_one_either() {
 }
 
 #[test]
+fn a_revocation_list_whose_time_is_over_lets_nobody_in_and_is_told_of() {
+    let setup = Setup::new();
+    setup.authority.make(&Wanted { name: "known", serial: 2, ..Wanted::default() });
+    let crl = setup.authority.revoke_until(&[], 2025);
+    let (mut server, _, secure) = setup.serve(&format!("ssl.crl.location={}\n", crl.display()));
+    assert!(KNOWN.connect(&setup, secure).is_err());
+    server.wait_for("is refused: its TLS handshake failed: invalid peer certificate");
+    let log = server.log_at_end();
+    assert!(log.contains("list 1 of it was valid until Jan  1 00:00:00 2025"), "{log}");
+}
+
+#[test]
+fn a_revocation_list_that_is_replaced_counts_from_then_on() {
+    let setup = Setup::new();
+    setup.authority.make(&Wanted { name: "known", serial: 2, ..Wanted::default() });
+    let crl = setup.authority.revoke(&[]);
+    let lines = format!("ssl.crl.location={}\nclient.certReload=true\n", crl.display());
+    let (mut server, _, secure) = setup.serve(&lines);
+    let mut open = KNOWN.connect(&setup, secure).unwrap();
+    setup.authority.revoke(&[2]);
+    server.wait_for("were read again");
+    assert!(KNOWN.connect(&setup, secure).is_err(), "revoked meanwhile");
+    assert_eq!(who_am_i(&mut open).len(), 2, "connections that are open stay");
+    setup.authority.revoke_until(&[], 2025);
+    server.wait_for("list 1 of it was valid until");
+    server.wait_for("were read again");
+    assert!(KNOWN.connect(&setup, secure).is_err(), "nobody is let in");
+}
+
+#[test]
+fn versions_and_suites_are_those_of_the_configuration() {
+    let setup = Setup::new();
+    setup.authority.make(&Wanted { name: "known", serial: 2, ..Wanted::default() });
+    let (old, new) = (&[&rustls::version::TLS12][..], &[&rustls::version::TLS13][..]);
+    // What the client offers beside, and the version and suite that come of it.
+    for (lines, versions, expected) in [
+        ("ssl.protocol=TLSv1.2", BOTH, Some("TLSv1_2")),
+        ("ssl.protocol=TLSv1.2", new, None),
+        ("ssl.enabledProtocols=TLSv1.3", BOTH, Some("TLSv1_3")),
+        ("ssl.enabledProtocols=TLSv1.3", old, None),
+        ("ssl.enabledProtocols=TLSv1.2,TLSv1.3", old, Some("TLSv1_2")),
+        ("ssl.ciphersuites=TLS_AES_128_GCM_SHA256", new, Some("TLSv1_3 TLS13_AES_128_GCM_SHA256")),
+        (
+            "ssl.ciphersuites=TLS_CHACHA20_POLY1305_SHA256",
+            new,
+            Some("TLSv1_3 TLS13_CHACHA20_POLY1305_SHA256"),
+        ),
+        ("ssl.ciphersuites=TLS_AES_128_GCM_SHA256", old, None),
+        (
+            "ssl.ciphersuites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+            old,
+            Some("TLSv1_2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+        ),
+    ] {
+        let (_server, _, secure) = setup.serve(&format!("{lines}\n"));
+        let speaker = Speaker { versions, ..KNOWN };
+        let spoken = speaker.connect(&setup, secure).map(|mut stream| {
+            assert_eq!(who_am_i(&mut stream).len(), 2);
+            let version = stream.conn.protocol_version().expect("behind the handshake");
+            let suite = stream.conn.negotiated_cipher_suite().expect("behind the handshake").suite();
+            format!("{version:?} {suite:?}")
+        });
+        match (&spoken, expected) {
+            (Ok(spoken), Some(expected)) => assert!(spoken.starts_with(expected), "{lines}: {spoken}"),
+            (Err(_), None) => {}
+            _ => panic!("{lines}: {spoken:?}, where {expected:?} was expected"),
+        }
+    }
+}
+
+#[test]
 fn the_address_of_a_client_is_compared_if_that_is_wanted() {
     let setup = Setup::new();
     setup.authority.make(&Wanted { name: "known", serial: 2, ..Wanted::default() });

@@ -128,7 +128,7 @@ impl Ensemble {
     /// Something that nobody said comes to the server under test.
     pub fn say(&mut self, input: Input) {
         match &input {
-            Input::LinkUp { link, peer, .. } => {
+            Input::LinkUp { link, peer, .. } | Input::FeedUp { link, peer, .. } => {
                 self.links.insert(*link, *peer);
             }
             Input::LinkDown { link } => self.link_is_gone(*link),

@@ -5,13 +5,23 @@ use bytes::BytesMut;
 use zabra::ids::{SessionId, Zxid};
 use zabra::jute::{
     Acl, AddWatchMode, AuthId, ConnectRequest, Create, CreateOp, KeeperOp, ListFilter, MultiOp, ReadOp,
-    Request, SetWatches, Stat, WatcherType, encode_connect_request, encode_request_frame, frame, xid,
+    Reconfig, Request, SetWatches, Stat, WatcherType, encode_connect_request, encode_request_frame, frame, xid,
 };
 
 use crate::script::Script;
 
+/// Servers as a reconfiguration names them.
+const SERVERS: [&str; 6] = [
+    "",
+    "server.2=127.0.0.1:2:3;4",
+    "server.3=b:2:3:observer;4,server.4=c:2:3;;5",
+    "server.1=127.0.0.1:2:3;4,server.2=127.0.0.1:5:6;7",
+    "server.1=a:2:3;4\nserver.2=b:2:3;4\nserver.3=c:2:3;4\ngroup.1=1:2:3\nweight.1=2",
+    "server.x=a:2",
+];
+
 /// Few, so that requests meet.
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 19] = [
     "/",
     "/a",
     "/a/b",
@@ -24,6 +34,9 @@ const PATHS: [&str; 16] = [
     "/zookeeper",
     "/zookeeper/quota",
     "/zookeeper/config",
+    "/zookeeper/quota/a",
+    "/zookeeper/quota/a/zookeeper_limits",
+    "/zookeeper/quota/b/zookeeper_stats",
     "",
     "/a/",
     "a",
@@ -65,7 +78,7 @@ pub fn request(script: &mut Script<'_>) -> BytesMut {
     let path = PATHS[script.below(PATHS.len())];
     let watch = kind & 0x80 != 0;
     let mut number = number;
-    let request = match kind % 26 {
+    let request = match kind % 27 {
         0 | 1 => Request::Create(create(script, path)),
         2 => Request::Delete { path, version: version(script) },
         3 => Request::Exists { path, watch },
@@ -102,11 +115,23 @@ pub fn request(script: &mut Script<'_>) -> BytesMut {
         21 => Request::WhoAmI,
         22 => Request::FilteredList { path, watch, filter: ListFilter::ALL[script.below(3)] },
         23 | 24 => Request::Keeper(keeper_op(script, path)),
-        _ => Request::Check { path, version: version(script) },
+        25 => Request::Check { path, version: version(script) },
+        _ => Request::Reconfig(reconfig(script, watch)),
     };
     let mut out = BytesMut::new();
     encode_request_frame(number, &request, &mut out);
     out
+}
+
+/// Servers come and go, or are told all at once.
+fn reconfig<'a>(script: &mut Script<'a>, is_whole: bool) -> Reconfig<'a> {
+    let text = Some(SERVERS[script.below(SERVERS.len())]);
+    let leaving = Some(["", "1", "2,3", "9", "x"][script.below(5)]);
+    let version = i64::from(version(script));
+    match is_whole {
+        true => Reconfig { joining: None, leaving: None, members: text, version },
+        false => Reconfig { joining: text, leaving, members: None, version },
+    }
 }
 
 fn multi_op<'a>(script: &mut Script<'a>) -> MultiOp<'a> {
@@ -151,10 +176,12 @@ fn create<'a>(script: &mut Script<'a>, path: &'a str) -> Create<'a> {
 }
 
 fn data<'a>(script: &mut Script<'a>) -> Option<&'a [u8]> {
-    match script.byte() % 4 {
+    match script.byte() % 5 {
         0 => None,
         1 => Some(b""),
         2 => Some(b"some"),
+        // A quota, where there is one.
+        3 => Some(b"count=2,bytes=10,countHardLimit=3,byteHardLimit=20"),
         _ => Some(script.bytes()),
     }
 }

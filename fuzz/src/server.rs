@@ -177,7 +177,7 @@ impl Server {
 
     fn write_snapshot(&mut self, image: &Image) {
         let snapshots = self.storage.snapshots();
-        let mut writer = snapshots.begin(image.zxid(), image.digest()).expect("memory");
+        let mut writer = snapshots.begin(image.zxid(), image.digest(), image.version()).expect("memory");
         for block in image.blocks() {
             writer.block(&block).expect("memory");
         }
@@ -199,7 +199,8 @@ impl Server {
         assert_eq!((summary.zxid, summary.digest), (state.zxid(), state.digest()));
         let blocks = blocks.into_iter().map(Ok::<_, String>);
         // This computes the digest anew.
-        let loaded = State::from_blocks(HASH_SEED, state.zxid(), state.digest(), blocks).expect("a state");
+        let loaded = State::from_blocks(HASH_SEED, state.zxid(), state.digest(), state.version(), blocks)
+            .expect("a state");
         assert_eq!(loaded.digest(), state.digest());
     }
 
@@ -229,7 +230,8 @@ impl Server {
 
 /// The file of a snapshot.
 pub fn snapshot_of(image: &Image) -> Vec<u8> {
-    let encoder = SnapshotEncoder::new(image.zxid(), image.digest(), image.blocks()).expect("memory");
+    let encoder =
+        SnapshotEncoder::new(image.zxid(), image.digest(), image.version(), image.blocks()).expect("memory");
     encoder.collect::<Result<Vec<_>, _>>().expect("memory").concat()
 }
 
@@ -238,11 +240,14 @@ fn config(id: u8, servers: u8) -> Config {
         zab: ZabConfig {
             id: ServerId(id),
             ensemble: Ensemble::of_equals((1..=servers).map(ServerId)),
+            ensemble_of: zabra::replica::ensemble_of,
+            records_ensemble: false,
             heartbeat_ms: HEARTBEAT_MS,
             peer_timeout_ms: PEER_TIMEOUT_MS,
             sync_timeout_ms: 2000,
             disk_timeout_ms: 500,
             observer_delay_ms: 0,
+            is_fed: true,
             settle_ms: 5,
             recent_bytes_max: 4096,
             batch_bytes_max: 400,
@@ -258,8 +263,10 @@ fn config(id: u8, servers: u8) -> Config {
         expiry_bucket_ms: 100,
         park_ms_max: 1000,
         local: Default::default(),
+        reconfig: Default::default(),
         acl_rules: AclRules { has_x509: true, ..AclRules::default() },
         audits: false,
+        leader_serves: true,
         limits: Limits {
             frame_bytes_max: FRAME_BYTES_MAX,
             txn_bytes_max: 4 * FRAME_BYTES_MAX,
@@ -267,6 +274,7 @@ fn config(id: u8, servers: u8) -> Config {
             enforces_quotas: true,
             keeper_operations: true,
             ephemerals_per_session_max: 5,
+            ephemerals_max: 8,
         },
         watches_per_conn_max: 1000,
         watches_max: 0,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use zabra::admin::{ClientLine, ClientSession, Lists, Mode, Stats, View, Word, answer};
 use zabra::config::{Format, Source, parse_text};
-use zabra::ids::{ConnId, SessionId, Tick, Zxid};
+use zabra::ids::{ConnId, SessionId, Tick, Version, Zxid};
 use zabra::replica::State;
 use zabra::session::Expiry;
 use zabra::watch::{WatchKind, Watches};
@@ -27,19 +27,14 @@ fuzz_target!(|data: ([u8; 4], u8, Numbers, Vec<(u32, u16, u64)>, &str)| {
 });
 
 fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[(u32, u16, u64)]) {
-    let Some(word) = Word::parse(head) else {
-        return;
-    };
+    let Some(word) = Word::parse(head) else { return };
     assert!(i32::from_be_bytes(head) > 64 << 20, "a word is no length of a frame that would be taken");
     let text = format!("dataDir=/nonexistent\nclientPort=2181\n4lw.commands.whitelist={whitelist}\n");
     let source =
         Source { name: "zoo.cfg", text: &text, format: Format::Properties, myid: None, strict: false };
     let Ok(loaded) = parse_text(&source) else { return };
-    let (zxid, digest, count, bytes, latency_ms) = numbers;
-    let stats = Stats::default();
-    stats.count_received(digest >> 8);
-    stats.count_answered(1, Duration::from_millis(latency_ms.into()));
-    stats.count_proposal(count >> 1);
+    let (zxid, digest, count, bytes, _) = numbers;
+    let stats = counted(numbers);
     let clients: Vec<ClientLine> = clients
         .iter()
         .map(|(ip, port, packets)| ClientLine {
@@ -57,12 +52,14 @@ fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[
         2 => Mode::Follower,
         3 => Mode::Observer,
         4 => Mode::ReadOnly,
-        _ => Mode::Leader { learners: count, followers: count / 2, observers: count / 4 },
+        _ => Mode::Leader { learners: count, followers: count / 2, observers: count / 4, non_voting: count / 8 },
     };
     let view = View {
         settings: &loaded.settings,
+        membership: &loaded.settings.membership(),
         stats: &stats,
         mode,
+        fed_observers: 1,
         last_zxid: Zxid(zxid),
         digest,
         nodes: count,
@@ -70,10 +67,14 @@ fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[
         watches: count,
         sessions: count,
         local_sessions: count,
+        sessions_expired: zxid,
+        digest_mismatches: bytes,
         data_bytes: bytes,
         may_vote: count.is_multiple_of(2),
         voters_without_vote: count,
         voters_unheard: count,
+        data_version: Version::OLDEST,
+        ensemble_version: Version::NEWEST,
         quotas: &[],
         damaged_sets: count,
         folder_bytes: [bytes, zxid],
@@ -91,6 +92,16 @@ fn judge(head: [u8; 4], mode: u8, numbers: Numbers, whitelist: &str, clients: &[
     let text = answer(word, &argument[..word.argument_bytes()], &view);
     assert!(!text.is_empty() && !text.contains('\0'));
     judge_lines(head, &text, clients.len());
+}
+
+fn counted((_, digest, count, _, latency_ms): Numbers) -> Stats {
+    let stats = Stats::default();
+    stats.count_received(digest >> 8);
+    stats.count_reads(1, Duration::from_millis(latency_ms.into()));
+    stats.count_update(Duration::from_micros(latency_ms.into()));
+    stats.count_response(count >> 2);
+    stats.count_proposal(count >> 1);
+    stats
 }
 
 /// What a tool takes apart is in the form it expects.

@@ -100,7 +100,10 @@ impl Run {
             (8, _) if self.ensemble.links.len() < LINKS_MAX => {
                 let link = self.ensemble.new_link();
                 let (peer, dialled) = (ServerId(script.byte() % 5), action & 16 != 0);
-                self.ensemble.say(Input::LinkUp { link, peer, dialled });
+                self.ensemble.say(match action & 32 {
+                    0 => Input::LinkUp { link, peer, dialled },
+                    _ => Input::FeedUp { link, peer, dialled },
+                });
             }
             (9, Some(link)) => self.ensemble.say(Input::LinkDown { link }),
             (9, None) => self.ensemble.say(Input::PeerGone { peer: ServerId(script.byte() % 5) }),

@@ -56,7 +56,8 @@ fn state(znodes: &[(u8, u8)]) -> State {
 }
 
 fn encode(state: &State, blocks: Vec<Vec<u8>>) -> Vec<u8> {
-    let encoder = SnapshotEncoder::new(state.zxid(), state.digest(), blocks.into_iter()).expect("memory");
+    let encoder = SnapshotEncoder::new(state.zxid(), state.digest(), state.version(), blocks.into_iter())
+        .expect("memory");
     encoder.collect::<Result<Vec<_>, _>>().expect("memory").concat()
 }
 
@@ -75,7 +76,7 @@ fn judge_bounded(bytes: &[u8]) {
     let raw_bytes: u64 = blocks.iter().map(|block| block.len() as u64).sum();
     assert!(raw_bytes == summary.raw_bytes && raw_bytes <= RAW_BYTES_MAX);
     let load = |digest, blocks: &[Vec<u8>]| {
-        State::from_blocks(1, summary.zxid, digest, blocks.iter().map(Ok::<_, String>))
+        State::from_blocks(1, summary.zxid, digest, summary.version, blocks.iter().map(Ok::<_, String>))
     };
     let state = match load(summary.digest, &blocks) {
         Ok(state) => state,

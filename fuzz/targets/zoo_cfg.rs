@@ -19,7 +19,7 @@ fn judge(is_toml: bool, strict: bool, myid: Option<u8>, text: &str) {
     match parse_text(&Source { name: "fuzz", text, format, myid, strict }) {
         Ok(loaded) => {
             assert!(!loaded.settings.voters().is_empty());
-            assert!(!loaded.settings.conf_text(0, 0).is_empty());
+            assert!(!loaded.settings.conf_text(&loaded.settings.membership(), 0, 0).is_empty());
         }
         Err(error) => assert!(!error.problems.is_empty()),
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use zabra::ids::{ConnId, ServerId, SessionId, Xid, Zxid};
-use zabra::jute::{ConnectRequest, ErrorCode, Response};
+use zabra::jute::{ConnectRequest, ErrorCode, Response, Stat};
 
 use super::checkers::watches::{Watches, Watching};
 use super::history::Moment;
@@ -53,6 +53,8 @@ pub struct Knowledge {
     pub ready: usize,
     pub next_value: u32,
     pub versions: BTreeMap<String, i32>,
+    /// as they were when it saw them last
+    pub stats: BTreeMap<String, Stat>,
     /// sequential znodes that it made
     pub numbered: Vec<String>,
     /// ephemerals of its session
@@ -143,7 +145,9 @@ impl Client {
                 self.watches.set(Watching::Data, path);
             }
             (Read::Exists { path, watch: true }, Err(_)) => self.watches.set(Watching::Absence, path),
-            (Read::Children { path, watch: true }, Ok(_)) => self.watches.set(Watching::Children, path),
+            (Read::Children { path, watch: true } | Read::Filtered { path, watch: true, .. }, Ok(_)) => {
+                self.watches.set(Watching::Children, path)
+            }
             (Read::AddWatch { path, is_recursive: false }, Ok(_)) => {
                 self.watches.set(Watching::Persistent, path);
             }

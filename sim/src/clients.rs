@@ -15,6 +15,7 @@ use super::client::Client;
 use super::ensemble::Ensemble;
 use super::history::Asker;
 use super::op::{Op, Read};
+use super::witness::Told;
 
 /// The number of the only read that a client has under way.
 const READ_XID: Xid = 1_000_000_000;
@@ -31,6 +32,11 @@ pub struct Clients {
 impl Clients {
     pub fn client(&mut self, index: usize) -> &mut Client {
         self.all.entry(index).or_insert_with(|| Client::new(index))
+    }
+
+    /// Where a client's session was open last.
+    pub fn home(&self, index: usize) -> Option<ServerId> {
+        self.homes.get(&index).copied()
     }
 
     /// Connections whose clients show themselves, by server.
@@ -103,6 +109,9 @@ impl Ensemble {
         });
         let server = client.server.expect("a connected client has a server");
         let (conn, xid) = (client.conn, client.next_xid());
+        if let Op::Reconfig(_) = op {
+            self.asked_for_servers = Some(self.now);
+        }
         let asker = Asker { client: index, conn: conn.0, session: client.session, xid, now_ms: self.now };
         let entry = self.judge.witness.history.invoke(asker, op.clone());
         client.outstanding.push_back(super::client::Waiting { xid, entry, op });
@@ -112,7 +121,9 @@ impl Ensemble {
     /// All clients of a server that can ask for something ask for a `sync`.
     pub fn sync_all_of(&mut self, server: ServerId) {
         let can_ask = |client: &&Client| {
-            let is_closing = client.outstanding.back().is_some_and(|waiting| waiting.op == Op::Close);
+            let is_last =
+                |waiting: &super::client::Waiting| matches!(waiting.op, Op::Close | Op::Reconfig(_));
+            let is_closing = client.outstanding.back().is_some_and(is_last);
             client.server == Some(server) && client.connected && !client.is_silent && !is_closing
         };
         let indexes: Vec<usize> =
@@ -164,15 +175,19 @@ impl Ensemble {
     fn on_connected(&mut self, server: ServerId, conn: ConnId, response: ConnectResponse) {
         let Some(client) = self.clients.at(server, conn) else { return };
         let index = client.index;
+        let at = self.servers[&server].replica.as_ref().expect("it did something just now").state().zxid();
+        let timeout_ms = u64::from(response.timeout_ms.unsigned_abs());
+        let since = self.judge.applied_before(server);
+        let told = Told { session: response.session_id, server, since, at, now: self.now, timeout_ms };
         if response.timeout_ms == 0 {
+            let told = Told { session: client.session, ..told };
             self.coverage.count("client told that its session has expired");
             self.trace.client(self.now, format!("client {index}: the session has expired"));
-            self.judge.witness.expired(client, &mut self.coverage);
+            self.judge.witness.expired(client, told, &mut self.coverage);
             return client.forget_session();
         }
-        let at = self.servers[&server].replica.as_ref().expect("it did something just now").state().zxid();
         let is_old = client.session == response.session_id;
-        self.judge.witness.connected(client, response.session_id, at);
+        self.judge.witness.connected(client, told, &mut self.coverage);
         self.judge.expiry.touched(response.session_id, client.connected_ms);
         client.on_connected(response.session_id, response.password);
         let home = self.clients.homes.insert(index, server);
@@ -195,6 +210,10 @@ impl Ensemble {
         let index = client.index;
         let outcome = result.as_ref().map_or_else(|code| format!("{code:?}"), |_| "Ok".to_string());
         let waiting = self.judge.witness.answered(client, xid, zxid, &result, &mut self.coverage);
+        if result.is_ok() && matches!(waiting.op, Op::Reconfig(_)) {
+            self.judge.reconfigured(&self.servers, zxid);
+            self.coverage.count("rule 22: a reconfiguration was answered");
+        }
         if result.is_ok() {
             let asked_ms = self.judge.witness.history.entries[waiting.entry].asked_ms;
             self.judge.expiry.touched(client.session, asked_ms);

@@ -411,7 +411,7 @@ impl Disk {
         assert!(self.writing.is_none(), "one snapshot is written at a time");
         let storage = self.storage.as_ref().expect("the server runs");
         // A failure harms nothing but the snapshot.
-        if let Ok(writer) = storage.snapshots().begin(image.zxid(), image.digest()) {
+        if let Ok(writer) = storage.snapshots().begin(image.zxid(), image.digest(), image.version()) {
             self.writing = Some(Writing { zxid: image.zxid(), writer, blocks: Box::new(image.blocks()) });
         }
     }

@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use zabra::ids::{ServerId, Tick};
+use zabra::ids::{ServerId, Tick, Zxid};
+use zabra::membership::Membership;
 use zabra::replica::{
-    AclRules, Config, Image, Input, LimitedConfig, Limits, Output, PeerMessage, Replica, Status, ZabConfig,
+    self, AclRules, Config, Image, Input, LimitedConfig, Limits, LocalConfig, Output, PeerMessage,
+    ReconfigConfig, Replica, Status, ZabConfig,
 };
 use zabra::server::OnDamage;
 use zabra::storage::SnapshotEncoder;
+use zabra::txn::Txn;
 use zabra::zab::{self, LinkId, Member, Message, Role};
 
 use super::checkers::limited::Limited;
+use super::checkers::local::Locals;
 use super::clients::Clients;
+use super::configs::{self, Members, Quorums};
 use super::coverage::Coverage;
 use super::disk::{Disk, End, HASH_SEED, Part, Refusal, Started};
 use super::failure::fail;
@@ -26,6 +32,10 @@ use super::trace::Trace;
 pub const HEARTBEAT_MS: u64 = 40;
 pub const PEER_TIMEOUT_MS: u64 = 240;
 const DISK_TIMEOUT_MS: u64 = 500;
+/// Longer than requests wait for a leader, and what they become for a log.
+const ON_THEIR_WAY_MS: u64 = 4_000;
+/// Between two tries of an observer to be fed.
+const FEED_PAUSE_MS: u64 = 20;
 const WALL_MS: i64 = 1_700_000_000_000;
 
 /// How containers and znodes with a time to live end where nothing is drawn.
@@ -38,8 +48,15 @@ const CHUNK_BYTES: usize = 300;
 /// What differs between runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
+    /// all that there are, those included that are to join
     pub servers: u8,
+    /// the last so many are no members at first
+    pub joiners: u8,
+    /// clients may change who is a member
+    pub reconfigures: bool,
     pub roles: Roles,
+    /// followers feed observers
+    pub feeds: bool,
     pub recent_bytes_max: usize,
     pub snapshot_txns: u64,
     pub epoch_txns_max: u32,
@@ -50,12 +67,14 @@ pub struct Settings {
     pub batch_bytes_max: usize,
     /// how containers and znodes with a time to live end
     pub limited: LimitedConfig,
+    /// which sessions only one server knows
+    pub local: LocalConfig,
 }
 
 impl Settings {
-    /// What the servers are.
+    /// What the servers are at first, without those that are to join.
     pub fn shape(&self) -> Shape {
-        Shape { servers: self.servers, roles: self.roles }
+        Shape { servers: self.servers - self.joiners, roles: self.roles }
     }
 }
 
@@ -72,6 +91,8 @@ pub struct Doom {
 pub struct Server {
     pub id: ServerId,
     pub observes: bool,
+    /// What its file says of the ensemble: who joins is in its own list, and in no other.
+    pub listed: Members,
     pub disk: Disk,
     pub replica: Option<Replica>,
     pub role: Role,
@@ -88,11 +109,19 @@ pub struct Server {
     pub is_refused: bool,
     incarnation: u64,
     follow: Option<ServerId>,
+    /// It looks for somebody to feed it, other than this leader.
+    seeks_feed: Option<ServerId>,
+    /// Whom it dialled last for that, and when, ms.
+    fed_by: (ServerId, u64),
     inbox: VecDeque<Input>,
 }
 
 pub struct Ensemble {
     pub settings: Settings,
+    /// Clients ask for other servers.
+    pub asks_for_servers: bool,
+    /// When one did last, ms.
+    pub asked_for_servers: Option<u64>,
     pub now: u64,
     pub servers: BTreeMap<ServerId, Server>,
     pub clients: Clients,
@@ -116,12 +145,16 @@ impl Ensemble {
     pub fn new(settings: Settings, trace: Trace) -> Ensemble {
         let shape = settings.shape();
         let servers = (1..=settings.servers).map(ServerId).map(|id| {
-            let observes = shape.member(id) == Member::Observer;
-            let mut disk = Disk::new(u64::from(id.0), !observes);
+            let joins = id.0 > shape.servers;
+            let observes = !joins && shape.member(id) == Member::Observer;
+            let mut disk = Disk::new(u64::from(id.0), !observes && !joins);
+            let mut listed = shape.members();
+            listed.entry(id).or_insert(Member::EQUAL);
             disk.options.segment_bytes = settings.segment_bytes;
             let server = Server {
                 id,
                 observes,
+                listed,
                 disk,
                 replica: None,
                 role: Role::Looking,
@@ -133,14 +166,19 @@ impl Ensemble {
                 is_refused: false,
                 incarnation: 0,
                 follow: None,
+                seeks_feed: None,
+                fed_by: (ServerId(0), 0),
                 inbox: VecDeque::new(),
             };
             (id, server)
         });
         let mut judge = Judge::new(settings.shape());
         judge.witness.limited = Limited::new(settings.limited);
+        judge.witness.locals = Locals::new(settings.local);
         Ensemble {
             settings,
+            asks_for_servers: settings.reconfigures,
+            asked_for_servers: None,
             now: 0,
             servers: servers.collect(),
             clients: Clients::default(),
@@ -183,19 +221,23 @@ impl Ensemble {
 
     fn config(&self, id: ServerId) -> Config {
         let incarnation = self.servers[&id].incarnation;
-        let shape = self.settings.shape();
+        let listed = &self.servers[&id].listed;
+        let reconfigures = self.settings.reconfigures;
         // Of every process its own: the numbers of requests begin with it.
         let mut secret_seed = [id.0; 32];
         secret_seed[..8].copy_from_slice(&incarnation.to_le_bytes());
         Config {
             zab: ZabConfig {
                 id,
-                ensemble: zab::Ensemble::new(0, self.ids().map(|id| (id, shape.member(id))).collect()),
+                ensemble: zab::Ensemble::new(0, listed.clone()),
+                ensemble_of: replica::ensemble_of,
+                records_ensemble: reconfigures,
                 heartbeat_ms: HEARTBEAT_MS,
                 peer_timeout_ms: PEER_TIMEOUT_MS,
                 sync_timeout_ms: self.settings.sync_timeout_ms,
                 disk_timeout_ms: DISK_TIMEOUT_MS,
                 observer_delay_ms: 0,
+                is_fed: self.settings.feeds,
                 settle_ms: 20,
                 recent_bytes_max: self.settings.recent_bytes_max,
                 batch_bytes_max: self.settings.batch_bytes_max,
@@ -210,9 +252,16 @@ impl Ensemble {
             session_timeout_ms_max: 60_000,
             expiry_bucket_ms: 100,
             park_ms_max: 2_000,
-            local: Default::default(),
-            acl_rules: AclRules::default(),
+            local: self.settings.local,
+            reconfig: ReconfigConfig {
+                members: reconfigures.then(|| Arc::new(configs::listed(listed))),
+                enabled: reconfigures,
+                standalone_enabled: false,
+            },
+            // Nobody proves to be anybody, and to change the servers takes a permission that nobody has.
+            acl_rules: AclRules { skip: reconfigures, ..AclRules::default() },
             audits: false,
+            leader_serves: true,
             limited: self.settings.limited,
             limits: Limits {
                 frame_bytes_max: 1 << 20,
@@ -221,6 +270,7 @@ impl Ensemble {
                 enforces_quotas: true,
                 keeper_operations: true,
                 ephemerals_per_session_max: 1000,
+                ephemerals_max: 10_000,
             },
             watches_per_conn_max: 1000,
             watches_max: 0,
@@ -243,7 +293,7 @@ impl Ensemble {
     pub fn start(&mut self, id: ServerId) {
         let (config, now) = (self.config(id), self.tick_of(id));
         let recent_bytes_max = self.settings.recent_bytes_max;
-        let is_only_voter = self.settings.shape().voters().eq([id]);
+        let is_only_voter = Quorums(vec![self.servers[&id].listed.clone()]).voters().into_iter().eq([id]);
         let on_damage = if is_only_voter { OnDamage::Refuse } else { OnDamage::Heal };
         let server = self.server(id);
         assert!(server.replica.is_none(), "the server runs already");
@@ -266,6 +316,7 @@ impl Ensemble {
         server.replica = Some(Replica::new(config, zab, state, now));
         server.role = Role::Looking;
         server.follow = None;
+        server.seeks_feed = None;
         self.note(format!("server {id} starts: applied {applied}, log through {synced}"));
         self.flush(id);
     }
@@ -334,24 +385,57 @@ impl Ensemble {
     /// A disk may only be lost while all the others vote, and are a quorum without it: that a quorum loses its disks is
     /// another matter.
     pub fn all_vote_but(&self, lost: ServerId) -> bool {
-        let shape = self.settings.shape();
-        let mut others = shape.voters().filter(|voter| *voter != lost);
-        shape.is_quorum(others.clone()) && others.all(|voter| self.servers[&voter].disk.epoch.may_vote)
+        // Of what is on its way nobody knows yet whose disks it will need.
+        if self.asked_for_servers.is_some_and(|asked| self.now - asked < ON_THEIR_WAY_MS) {
+            return false;
+        }
+        let quorums = self.quorums();
+        let mut voters = quorums.voters();
+        voters.remove(&lost);
+        let mut others = voters.iter().copied();
+        quorums.is_quorum(others.clone()) && others.all(|voter| self.servers[&voter].disk.epoch.may_vote)
     }
 
-    /// All the others have applied everything that anybody has.
+    /// Of which configurations servers must be a quorum to work.
+    pub fn quorums(&self) -> Quorums {
+        let end = self.judge.end();
+        let in_logs = self.servers.values().flat_map(|server| server.disk.logged(end, Zxid(u64::MAX)));
+        let in_logs = in_logs.filter(|proposal| Txn::begins_as_reconfiguration(&proposal.txn));
+        let txns = in_logs.filter_map(|proposal| Txn::from_bytes(proposal.txn.clone()).ok());
+        let undecided = txns.filter_map(|txn| configs::text_of(&txn));
+        self.judge.configs.needed_with(undecided.map(|text| configs::members_of(&text)))
+    }
+
+    /// A server writes down who the servers are, as its dynamic file has it.
+    fn note_members(&mut self, id: ServerId, active: &Membership) {
+        if active.version > Zxid::ZERO {
+            self.server(id).listed = configs::members_of(&active.text());
+        }
+    }
+
+    /// All the others have applied everything that anybody has, and have taken the epoch that it is of: a snapshot of it
+    /// does not count in an election before NEWLEADER.
     pub fn all_hold_all_but(&self, lost: ServerId) -> bool {
         let end = self.judge.end();
         let mut others = self.servers.values().filter(|server| server.id != lost);
-        others.all(|server| server.replica.as_ref().is_some_and(|replica| replica.state().zxid() == end))
+        others.all(|server| {
+            server.disk.epoch.current_epoch >= end.epoch()
+                && server.replica.as_ref().is_some_and(|replica| replica.state().zxid() == end)
+        })
     }
 
     /// Replaces a dead server's disk by an empty one.
     pub fn wipe(&mut self, id: ServerId) {
         self.note(format!("server {id} loses its disk"));
         self.judge.on_wipe(id);
+        let (reconfigures, newest) = (self.settings.reconfigures, self.judge.configs.newest().1.clone());
         let server = self.server(id);
         assert!(server.replica.is_none(), "only a dead server is wiped");
+        if reconfigures {
+            // Whoever sets a server up anew gives it the newest list.
+            server.listed = newest;
+            server.listed.entry(id).or_insert(Member::EQUAL);
+        }
         server.disk = server.disk.replaced(u64::from(id.0) + 1000 * (server.incarnation + 1));
         server.is_refused = false;
     }
@@ -392,7 +476,11 @@ impl Ensemble {
         }
         let Some(replica) = &mut server.replica else { return };
         let mut outputs = Vec::new();
+        let is_told = matches!(input, Input::Notification { .. });
         replica.step(now, wall_ms, input, &mut outputs);
+        if is_told && outputs.iter().any(|output| matches!(output, Output::Membership { .. })) {
+            self.coverage.count("rule 23: a configuration was known to be decided by what another told");
+        }
         self.after(id, outputs);
     }
 
@@ -439,6 +527,12 @@ impl Ensemble {
                     self.network.close(id, link);
                 }
             }
+            Output::SeekFeed(leader) => {
+                self.server(id).seeks_feed = leader;
+                for link in self.network.feeds_of(id) {
+                    self.network.close(id, link);
+                }
+            }
             Output::Send { link, message } => self.network.send(id, link, message),
             Output::StreamSnapshot { link, image } => self.stream(id, link, &image),
             Output::CloseLink { link, .. } => self.network.close(id, link),
@@ -448,13 +542,14 @@ impl Ensemble {
             }
             Output::Role(role) => self.server(id).role = role,
             Output::HandedOver { .. } => {}
+            Output::Membership { active, .. } => self.note_members(id, &active),
             Output::Halt { reason } => fail("no halt", format!("server {id} halts: {reason}")),
             for_clients => self.tell_clients(id, for_clients),
         }
     }
 
     fn stream(&mut self, id: ServerId, link: LinkId, image: &Image) {
-        let encoder = SnapshotEncoder::new(image.zxid(), image.digest(), image.blocks());
+        let encoder = SnapshotEncoder::new(image.zxid(), image.digest(), image.version(), image.blocks());
         let file: Vec<u8> =
             encoder.expect("memory is enough").flat_map(|piece| piece.expect("it is")).collect();
         let count = file.chunks(CHUNK_BYTES).count();
@@ -552,24 +647,51 @@ impl Ensemble {
         }
         for id in self.ids() {
             self.maybe_dial(id);
+            self.maybe_dial_feed(id);
         }
     }
 
     fn maybe_dial(&mut self, id: ServerId) {
-        let server = &self.servers[&id];
-        let Some(leader) = server.follow else { return };
-        let is_there = |id: ServerId| self.runs(id) && !self.servers[&id].paused;
-        let is_cut = self.network.is_cut(id, leader) || self.network.is_cut(leader, id);
-        let is_cut = is_cut || self.network.is_port_closed(leader);
-        if !self.network.dialled_by(id).is_empty() || !is_there(id) || !is_there(leader) || is_cut {
+        let Some(leader) = self.servers[&id].follow else { return };
+        if !self.network.dialled_by(id).is_empty() || !self.can_connect(id, leader) {
             return;
         }
-        let (link, opens_late) = self.network.connect(id, leader);
+        let (link, opens_late) = self.network.connect(id, leader, false);
         self.input(id, Input::LinkUp { link, peer: leader, dialled: true });
         if !opens_late {
             self.input(leader, Input::LinkUp { link, peer: id, dialled: false });
         }
         self.flush(id);
+    }
+
+    fn can_connect(&self, from: ServerId, to: ServerId) -> bool {
+        let is_there = |id: ServerId| self.runs(id) && !self.servers[&id].paused;
+        let is_cut = self.network.is_cut(from, to) || self.network.is_cut(to, from);
+        is_there(from) && is_there(to) && !is_cut && !self.network.is_port_closed(to)
+    }
+
+    /// An observer that is to be fed tries one voter after the other, with a pause between.
+    fn maybe_dial_feed(&mut self, id: ServerId) {
+        let server = &self.servers[&id];
+        let (last, dialled) = server.fed_by;
+        let Some(leader) = server.seeks_feed else { return };
+        if !self.network.feeds_of(id).is_empty() || self.now - dialled < FEED_PAUSE_MS {
+            return;
+        }
+        let votes = |member: &Member| matches!(member, Member::Participant { weight: 1.., .. });
+        let voters = server.listed.iter().filter(|(_, member)| votes(member)).map(|(voter, _)| *voter);
+        let others: Vec<ServerId> = voters.filter(|voter| *voter != leader && *voter != id).collect();
+        let next = others.iter().find(|voter| **voter > last).or(others.first());
+        let Some(feeder) = next.copied() else { return };
+        self.server(id).fed_by = (feeder, self.now);
+        if self.can_connect(id, feeder) {
+            let (link, opens_late) = self.network.connect(id, feeder, true);
+            self.input(id, Input::FeedUp { link, peer: feeder, dialled: true });
+            if !opens_late {
+                self.input(feeder, Input::FeedUp { link, peer: id, dialled: false });
+            }
+            self.flush(id);
+        }
     }
 
     /// Tells the newest notification, the same again at a heartbeat, and notices silence.

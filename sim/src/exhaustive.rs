@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::Xxh3Default;
 use zabra::ids::ServerId;
+use zabra::replica::LocalConfig;
 
 use super::coverage::Coverage;
 use super::ensemble::{Ensemble, LIMITED, Settings};
@@ -90,8 +91,11 @@ impl Walk {
     /// An established leader with two followers and a first transaction.
     fn new(bounds: Bounds, trace: Trace) -> Walk {
         let settings = Settings {
+            joiners: 0,
+            reconfigures: false,
             servers: 3,
             roles: Roles::Equal,
+            feeds: false,
             recent_bytes_max: bounds.recent_bytes_max,
             snapshot_txns: 1 << 40,
             epoch_txns_max: u32::MAX,
@@ -99,6 +103,7 @@ impl Walk {
             segment_bytes: 8192,
             batch_bytes_max: 400,
             limited: LIMITED,
+            local: LocalConfig::default(),
         };
         let mut walk =
             Walk { ensemble: Ensemble::new(settings, trace), bounds, writes: 0, crashes: 0, breaks: 0 };

@@ -45,6 +45,9 @@ pub fn keep_panics() {
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let failure = Failure::from_panic(message_of(info.payload()), &place);
+        if cfg!(panic = "abort") {
+            eprintln!("{}: {}", failure.checker, failure.what);
+        }
         NEWEST.with_borrow_mut(|newest| *newest = Some(failure));
     }));
 }

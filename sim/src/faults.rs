@@ -398,10 +398,11 @@ impl Faults {
     /// may have acknowledged: more is not promised.
     fn may_damage(&self, ensemble: &Ensemble, id: ServerId) -> bool {
         let is_bad = |server: &&super::ensemble::Server| server.disk.damaged || !server.disk.epoch.may_vote;
-        let shape = ensemble.settings.shape();
-        let left = shape.voters().filter(|voter| *voter != id && !is_bad(&&ensemble.servers[voter]));
+        let quorums = ensemble.quorums();
+        let voters = quorums.voters();
+        let left = voters.into_iter().filter(|voter| *voter != id && !is_bad(&&ensemble.servers[voter]));
         ensemble.runs(id)
-            && shape.is_quorum(left)
+            && quorums.is_quorum(left)
             && ensemble.servers[&id].disk.synced == ensemble.judge.end()
             && ensemble.all_vote_but(id)
             && ensemble.all_hold_all_but(id)
@@ -548,20 +549,32 @@ impl Faults {
     pub fn repair_core(&mut self, ensemble: &mut Ensemble) -> Option<Vec<ServerId>> {
         let mut core: Vec<ServerId> = ensemble.ids().collect();
         core.shuffle(&mut self.chance);
-        let shape = ensemble.settings.shape();
         let fates = [Fate::Dead, Fate::CutOff, Fate::Restarts, Fate::Flaps, Fate::FlapsOneWay];
         let mut drawn = StdRng::seed_from_u64(self.chance.random());
-        if shape.voters().count() == 1 || !self.strikes(Fault::Core) {
+        if ensemble.quorums().voters().len() == 1 || !self.strikes(Fault::Core) {
             return None;
         }
+        if ensemble.settings.reconfigures {
+            // What was asked for and is still on its way could need those that are not repaired.
+            core.iter().filter(|id| ensemble.runs(**id)).copied().collect::<Vec<_>>().into_iter().for_each(
+                |id| {
+                    ensemble.kill(id, End::Power, &mut drawn);
+                },
+            );
+        }
+        let quorums = ensemble.quorums();
         // A server that may not vote is no part of a majority, and one with a damaged disk may have to become such a one.
         let counts = |id: &ServerId| {
             let disk = &ensemble.servers[id].disk;
-            disk.epoch.may_vote && !disk.damaged
+            disk.epoch.may_vote && !disk.damaged && quorums.has(*id)
         };
         core.sort_by_key(|id| !counts(id));
         let counted = core.iter().take_while(|id| counts(id)).count();
-        let quorum = (1..=counted).find(|count| shape.is_quorum(core[..*count].iter().copied()))?;
+        let quorum = (1..=counted).find(|count| quorums.is_quorum(core[..*count].iter().copied()));
+        let Some(quorum) = quorum else {
+            core.iter().for_each(|id| self.restart(ensemble, *id));
+            return None;
+        };
         let outsiders = core.split_off(quorum);
         self.repair(ensemble);
         self.outsiders = outsiders.iter().map(|id| (*id, *fates.choose(&mut drawn).expect("some"))).collect();
@@ -633,14 +646,14 @@ impl Faults {
     pub fn lose_majority(&mut self, ensemble: &mut Ensemble) -> bool {
         let mut ids: Vec<ServerId> = ensemble.ids().collect();
         ids.shuffle(&mut self.chance);
-        let shape = ensemble.settings.shape();
-        if shape.voters().count() == 1 || !self.strikes(Fault::LostMajority) {
+        let quorums = ensemble.quorums();
+        if quorums.voters().len() == 1 || !self.strikes(Fault::LostMajority) {
             return false;
         }
-        let mut left: BTreeSet<ServerId> = shape.voters().collect();
+        let mut left: BTreeSet<ServerId> = quorums.voters();
         for id in &ids {
             ensemble.kill(*id, End::Process, &mut self.chance);
-            if shape.is_quorum(left.iter().copied()) && left.remove(id) {
+            if quorums.is_quorum(left.iter().copied()) && left.remove(id) {
                 ensemble.wipe(*id);
             }
         }

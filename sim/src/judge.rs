@@ -9,6 +9,7 @@ use zabra::zab::{DiskDone, DiskOp, LinkId, Message, Proposal, Role};
 
 use super::checkers::agreement::{self, Agreement};
 use super::checkers::committed_log_monotonicity::{self, CommittedLogMonotonicity};
+use super::checkers::configurations::{self, Configurations};
 use super::checkers::digests::{self, Digests};
 use super::checkers::epochs::{self, Epochs};
 use super::checkers::expiry::{self, Expiry};
@@ -26,8 +27,9 @@ use super::checkers::resources::{self, Kept, Known};
 use super::checkers::total_order::{self, TotalOrder};
 use super::checkers::{
     ack_durable, committed_log_durability, ephemerals, global_primary_order, leader_log_completeness,
-    limited, memory_durable, require, snapshots,
+    limited, memory_durable, quotas, require, snapshots,
 };
+use super::configs::Configs;
 use super::coverage::Coverage;
 use super::disk::Part;
 use super::ensemble::Server;
@@ -50,12 +52,16 @@ pub struct Judge {
     process: ProcessConsistency,
     legal: MessageLegal,
     durable: QuorumDurable,
+    pub configs: Configs,
+    configurations: Configurations,
     epochs: Epochs,
     logs: LogContiguity,
     digests: Digests,
     purge: Purge,
     /// How far each server has applied the history.
     applied: BTreeMap<ServerId, Zxid>,
+    /// How far it had before its newest step.
+    applied_before: BTreeMap<ServerId, Zxid>,
     /// What each server was told of clients.
     known: BTreeMap<ServerId, Known>,
     notes: notes::Notes,
@@ -80,12 +86,15 @@ impl Judge {
             monotonicity: CommittedLogMonotonicity::default(),
             process: ProcessConsistency::default(),
             legal: MessageLegal::default(),
-            durable: QuorumDurable::new(shape),
+            durable: QuorumDurable::default(),
+            configs: Configs::new(shape.members()),
+            configurations: Configurations::default(),
             epochs: Epochs::default(),
             logs: LogContiguity::default(),
             digests: Digests::default(),
             purge: Purge::default(),
             applied: BTreeMap::new(),
+            applied_before: BTreeMap::new(),
             known: BTreeMap::new(),
             notes: notes::Notes::default(),
         }
@@ -100,14 +109,18 @@ impl Judge {
         let logged = server.disk.log().keys().copied();
         require(log_contiguity::NAME, self.logs.starts(id, logged, server.disk.synced));
         self.durable.starts(id);
+        let logged = server.disk.log().values().filter(|it| Txn::begins_as_reconfiguration(&it.txn));
+        self.configurations.starts(id, logged.map(|proposal| proposal.zxid).collect());
         self.on_disk(server);
         self.note_applied(server, snapshot, state.zxid(), &mut Coverage::default());
+        require(quotas::NAME, quotas::are_in(id, state.zxid(), &state.tree, &self.witness.model));
         require(digests::NAME, self.digests.is_in(id, state.zxid(), state.digest()));
     }
 
     pub fn on_stop(&mut self, id: ServerId) {
         self.applied.remove(&id);
         self.known.remove(&id);
+        self.witness.locals.stops(id);
         self.process.stops(id);
         self.expiry.leads(id, None);
         self.notes.on_stop(id);
@@ -136,9 +149,13 @@ impl Judge {
         match input {
             Input::Heard(conns) => {
                 for session in conns.iter().filter_map(|conn| replica.session_of(*conn)) {
+                    self.witness.locals.touched(session, now);
+                    let model = &self.witness.model;
                     if is_leader {
                         self.expiry.touched(session, now);
-                    } else if let Role::Following { .. } = server.role {
+                    } else if let Role::Following { .. } = server.role
+                        && model.is_open(session, model.end())
+                    {
                         require(expiry::NAME, self.expiry.heard(id, session, now));
                     }
                 }
@@ -150,7 +167,10 @@ impl Judge {
             Input::Connect { conn, .. } => {
                 self.known.entry(id).or_default().insert(*conn, 1);
             }
-            Input::Request { conn, .. } => {
+            Input::Request { conn, xid, .. } => {
+                if let Some(session) = replica.session_of(*conn) {
+                    self.witness.arrived(session, *xid);
+                }
                 if let Some(waiting) = self.known.entry(id).or_default().get_mut(conn) {
                     *waiting += 1;
                 }
@@ -198,31 +218,67 @@ impl Judge {
     pub fn on_step(&mut self, server: &Server, replica: &Replica, coverage: &mut Coverage) {
         let (id, state) = (server.id, replica.state());
         let before = self.applied.get(&id).copied().unwrap_or_default();
+        self.applied_before.insert(id, before);
         if before == state.zxid() {
             return;
         }
         require(committed_log_monotonicity::NAME, self.monotonicity.is_at(id, state.zxid()));
         require(memory_durable::NAME, memory_durable::is_at(id, state.zxid(), server.disk.synced));
-        self.note_applied(server, before, state.zxid(), coverage);
+        if self.note_applied(server, before, state.zxid(), coverage) {
+            coverage.count("state taken over");
+            require(quotas::NAME, quotas::are_in(id, state.zxid(), &state.tree, &self.witness.model));
+        }
         let is_open = |session: SessionId| state.sessions.get(session).is_some();
         let owners = state.tree.ephemeral_owners();
         require(ephemerals::NAME, ephemerals::is_in(id, state.zxid(), owners, is_open));
         require(digests::NAME, self.digests.is_in(id, state.zxid(), state.digest()));
+        let version = replica.config_in_force();
+        require(configurations::NAME, configurations::in_force(id, state.zxid(), version, &self.configs));
     }
 
-    /// A server applied what its log holds in `after..=through`, or took over the state there.
-    fn note_applied(&mut self, server: &Server, after: Zxid, through: Zxid, coverage: &mut Coverage) {
+    /// A client is told that its reconfiguration is done.
+    pub fn reconfigured(&self, servers: &Servers, zxid: Zxid) {
+        // A disk that was lost since may have been one of them.
+        let knows = |server: &&Server| {
+            !server.disk.epoch.may_vote
+                || server.disk.would_start().map_or(true, |recovery| recovery.zxid >= zxid)
+        };
+        let knowing = servers.values().filter(knows).map(|server| server.id).collect();
+        if let Some(members) = self.configs.members(zxid) {
+            require(configurations::NAME, configurations::answered(zxid, &knowing, members));
+        }
+    }
+
+    /// A server applied what its log holds in `after..=through`, or took over the state there. Returns whether it did that.
+    fn note_applied(&mut self, server: &Server, after: Zxid, through: Zxid, coverage: &mut Coverage) -> bool {
         let id = server.id;
         let mut before = after;
         for proposal in server.disk.logged(after, through) {
             self.note_delivered(id, before, proposal, coverage);
+            self.note_secured(server, proposal);
             before = proposal.zxid;
         }
-        if before != through {
+        let is_taken_over = before != through;
+        if is_taken_over {
             require(agreement::NAME, self.decided.took_over(id, through));
             require(total_order::NAME, self.order.begins(id, through));
         }
         self.applied.insert(id, through);
+        is_taken_over
+    }
+
+    /// What a server delivers that serves in the epoch of the transaction was decided in that epoch.
+    fn note_secured(&mut self, server: &Server, proposal: &Proposal) {
+        let is_of_epoch = match server.role {
+            Role::Following { epoch, .. } | Role::Leading { epoch } => epoch == proposal.zxid.epoch(),
+            Role::Looking => false,
+        };
+        if is_of_epoch
+            && !self.configs.is_secured()
+            && let Ok(txn) = Txn::from_bytes(proposal.txn.clone())
+        {
+            self.configs.decided_in_epoch(&txn);
+        }
     }
 
     fn note_delivered(&mut self, id: ServerId, before: Zxid, proposal: &Proposal, coverage: &mut Coverage) {
@@ -236,16 +292,23 @@ impl Judge {
         match self.decided.delivered(id, proposal) {
             Ok(false) => {}
             Ok(true) => {
-                require(quorum_durable::NAME, self.durable.delivered(id, zxid));
                 let txn = Txn::from_bytes(proposal.txn.clone());
                 let txn = txn.unwrap_or_else(|error| panic!("{zxid} is no transaction: {error}"));
+                let needed = self.configs.needed_for(&txn);
+                require(quorum_durable::NAME, self.durable.delivered(id, zxid, &needed));
                 if let Some(Body::CreateSession(create)) = &txn.body {
                     self.expiry.opened(SessionId(txn.session_id), u64::from(create.timeout_ms));
                 }
-                self.witness.decided(zxid, &txn, coverage);
+                self.witness.decided(zxid, &txn, &self.configs, coverage);
+                self.configs.decided(zxid, &txn);
             }
             Err(why) => require(agreement::NAME, Err(why)),
         }
+    }
+
+    /// What a server gives out is of the states behind this zxid, or of the state there if it did nothing else.
+    pub fn applied_before(&self, id: ServerId) -> Zxid {
+        self.applied_before.get(&id).copied().unwrap_or_default()
     }
 
     /// A server gives out something.
@@ -271,6 +334,11 @@ impl Judge {
                 require(ack_durable::NAME, ack_durable::notifies(id, notification, synced, epoch));
             }
             Output::Role(role) => self.on_role(server, *role, now),
+            Output::Membership { active, pending } => {
+                for membership in std::iter::once(active).chain(pending) {
+                    require(configurations::NAME, self.configurations.told(id, membership));
+                }
+            }
             Output::Disk { op, .. } => self.on_disk_op(server, op, now),
             Output::StreamSnapshot { link, image } => {
                 require(message_legal::NAME, self.legal.streams(id, *link));
@@ -341,12 +409,19 @@ impl Judge {
                 if let Role::Leading { epoch } = server.role {
                     proposals.iter().for_each(|proposal| self.on_broadcast(id, epoch, proposal, now));
                 }
+                let configs = proposals.iter().filter(|it| Txn::begins_as_reconfiguration(&it.txn));
+                for zxid in configs.map(|proposal| proposal.zxid) {
+                    let leads = matches!(server.role, Role::Leading { .. });
+                    let delivered = leads.then(|| self.applied.get(&id).copied().unwrap_or_default());
+                    require(configurations::NAME, self.configurations.logged(id, zxid, delivered));
+                }
             }
             DiskOp::Truncate { through } | DiskOp::InstallSnapshot { zxid: through } => {
                 let lost = server.disk.logged(*through, Zxid(u64::MAX));
                 let verdict = committed_log_durability::loses(id, lost, &self.decided);
                 require(committed_log_durability::NAME, verdict);
                 self.logs.ends_at(id, *through);
+                self.configurations.cut(id, *through);
                 self.durable.cut(id, *through);
             }
             DiskOp::SaveEpoch(_) | DiskOp::ReceiveSnapshot { .. } => {}
@@ -383,6 +458,9 @@ impl Judge {
         require(agreement::NAME, verdict);
         if let Some(replica) = servers.values().next().and_then(|server| server.replica.as_ref()) {
             self.witness.compare(&replica.state().tree);
+        }
+        for (id, replica) in servers.iter().filter_map(|(id, server)| Some((*id, server.replica.as_ref()?))) {
+            require(quotas::NAME, quotas::are_in(id, end, &replica.state().tree, &self.witness.model));
         }
     }
 }

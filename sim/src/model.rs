@@ -7,6 +7,11 @@ use bytes::Bytes;
 use zabra::ids::{SessionId, Zxid};
 use zabra::jute::{CreateMode, ErrorCode, EventKind, MultiResult, Response, Stat};
 
+mod keeper;
+pub mod quota;
+
+use self::quota::Beyond;
+use super::configs::CONFIG;
 use super::op::{ANY, Op, parent_of};
 
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -74,6 +79,8 @@ pub struct Model {
     /// all that ever happened, in order
     changes: Vec<Change>,
     sessions: BTreeMap<SessionId, Life>,
+    /// those that a server opened by itself; they may be among `sessions` later
+    locals: BTreeSet<SessionId>,
     ephemerals: BTreeMap<SessionId, BTreeSet<String>>,
     /// every transaction
     zxids: BTreeSet<Zxid>,
@@ -87,6 +94,8 @@ pub struct Draft<'a> {
     zxid: Zxid,
     time_ms: i64,
     session: SessionId,
+    /// the ensemble does not know the session
+    is_local: bool,
     effects: Effects,
 }
 
@@ -96,6 +105,19 @@ pub struct Effects {
     nodes: BTreeMap<String, Option<Node>>,
     children: Vec<(String, String, bool)>,
     changes: Vec<(String, EventKind)>,
+    /// a quota that it goes beyond, or would go
+    pub beyond: Option<Beyond>,
+}
+
+/// In which way a session is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// to the ensemble
+    Open,
+    /// to one server
+    Local,
+    /// no more, or never
+    Over,
 }
 
 /// Whose request it is, and the transaction that it would be.
@@ -168,6 +190,32 @@ impl Model {
             .is_some_and(|life| life.opened <= at && life.closed.is_none_or(|closed| closed > at))
     }
 
+    /// True if a session was open in one of the states `since..=at`.
+    pub fn was_open_between(&self, session: SessionId, since: Zxid, at: Zxid) -> bool {
+        let is_meant = |life: &Life| life.opened <= at && life.closed.is_none_or(|closed| closed > since);
+        self.sessions.get(&session).is_some_and(is_meant)
+    }
+
+    /// How a session stood then.
+    pub fn standing(&self, session: SessionId, at: Zxid) -> Standing {
+        match self.sessions.get(&session) {
+            Some(life) if life.opened <= at && life.closed.is_none_or(|closed| closed > at) => Standing::Open,
+            Some(life) if life.opened <= at => Standing::Over,
+            _ if self.locals.contains(&session) => Standing::Local,
+            _ => Standing::Over,
+        }
+    }
+
+    /// A server opens a session by itself.
+    pub fn open_local(&mut self, session: SessionId) {
+        self.locals.insert(session);
+    }
+
+    /// True if a server opened it by itself.
+    pub fn is_known_local(&self, session: SessionId) -> bool {
+        self.locals.contains(&session)
+    }
+
     pub fn was_opened(&self, session: SessionId) -> bool {
         self.sessions.contains_key(&session)
     }
@@ -185,17 +233,27 @@ impl Model {
 
     /// What it does at the end that the leader deletes a znode.
     pub fn removal(&self, path: &str, zxid: Zxid) -> Effects {
-        let (at, session) = (self.end(), SessionId(0));
-        let mut draft = Draft { model: self, at, zxid, time_ms: 0, session, effects: Effects::default() };
+        let mut draft = self.draft(self.end(), Author { session: SessionId(0), zxid, time_ms: 0 });
         draft.remove(path);
         draft.effects
     }
 
+    /// What it does that other servers are those of the ensemble: who watches their znode is told.
+    pub fn reconfiguration() -> Effects {
+        Effects { changes: vec![(CONFIG.to_string(), EventKind::NodeDataChanged)], ..Effects::default() }
+    }
+
+    fn draft(&self, at: Zxid, author: Author) -> Draft<'_> {
+        let Author { session, zxid, time_ms } = author;
+        let is_local = self.standing(session, at) == Standing::Local;
+        Draft { model: self, at, zxid, time_ms, session, is_local, effects: Effects::default() }
+    }
+
     /// What becomes of a request at this state: the answer, and what it changes unless it fails.
     pub fn judge(&self, op: &Op, at: Zxid, author: Author) -> (Result<Response, ErrorCode>, Effects) {
-        let Author { session, zxid, time_ms } = author;
-        let mut draft = Draft { model: self, at, zxid, time_ms, session, effects: Effects::default() };
-        if !self.is_open(session, at) {
+        let session = author.session;
+        let mut draft = self.draft(at, author);
+        if self.standing(session, at) == Standing::Over {
             return (Err(ErrorCode::SessionExpired), Effects::default());
         }
         let result = match op {
@@ -207,13 +265,15 @@ impl Model {
             }
             single => draft.single(single).map(|result| match (result, single) {
                 (MultiResult::Create { path }, _) => Response::Create { path },
+                (MultiResult::CreateIfNotExists { path }, _) => Response::Create { path },
                 (MultiResult::Create2 { path, stat }, _) => Response::Create2 { path, stat },
                 (MultiResult::SetData(stat), _) => Response::Stat(stat),
                 _ => Response::Empty,
             }),
         };
         let failed = result.is_err() || is_refused(&result);
-        let effects = if failed { Effects::default() } else { draft.effects };
+        let beyond = draft.effects.beyond;
+        let effects = if failed { Effects { beyond, ..Effects::default() } } else { draft.effects };
         (result, effects)
     }
 
@@ -301,6 +361,7 @@ impl Draft<'_> {
             }
             Op::Set { path, data, version } => {
                 let mut node = self.node(path).ok_or(ErrorCode::NoNode)?.clone();
+                self.charge(path, 0, data.len() as i64 - node.data.len() as i64)?;
                 check(node.stat.version, *version)?;
                 node.stat.version += 1;
                 node.stat.mzxid = self.zxid;
@@ -324,7 +385,10 @@ impl Draft<'_> {
                 self.effects.nodes.insert(path.clone(), Some(node));
                 Ok(MultiResult::SetData(stat))
             }
-            Op::Multi(_) | Op::Sync | Op::Close => panic!("not an operation of a multi: {op:?}"),
+            Op::Keeper(op) => self.keeper(op),
+            Op::Multi(_) | Op::Reconfig(_) | Op::Sync | Op::Close => {
+                panic!("not an operation of a multi: {op:?}")
+            }
         }
     }
 
@@ -335,9 +399,12 @@ impl Draft<'_> {
         mode: CreateMode,
         ttl_ms: u64,
     ) -> Result<MultiResult, ErrorCode> {
+        if mode.is_ephemeral() && self.is_local {
+            return Err(ErrorCode::EphemeralOnLocalSession);
+        }
         let parent_path = parent_of(prefix);
         let parent = self.node(parent_path).cloned();
-        if parent.is_none() && parent_path != "/" {
+        if parent.is_none() && !is_fixed(parent_path) {
             return Err(ErrorCode::NoNode);
         }
         let number = parent.as_ref().map_or(0, |parent| parent.created);
@@ -348,6 +415,7 @@ impl Draft<'_> {
         if parent.as_ref().is_some_and(|parent| parent.stat.ephemeral_owner != SessionId(0)) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
+        self.charge(&path, 1, data.len() as i64)?;
         let (zxid, time_ms) = (self.zxid, self.time_ms);
         let stat = Stat {
             czxid: zxid,
@@ -393,6 +461,11 @@ impl Draft<'_> {
         self.effects.children.push((parent_path.to_string(), name, is_new));
         self.effects.changes.push((parent_path.to_string(), EventKind::NodeChildrenChanged));
     }
+}
+
+/// What every tree has, and nobody can delete. The model does not hold it.
+pub fn is_fixed(path: &str) -> bool {
+    matches!(path, "/" | "/zookeeper" | "/zookeeper/config" | quota::QUOTA)
 }
 
 fn check(version: i32, expected: i32) -> Result<(), ErrorCode> {
@@ -482,6 +555,19 @@ mod tests {
         assert_eq!(model.ephemerals_at(SESSION, Zxid(8)), ["/q/n-0000000000", "/q/n-0000000001"]);
         assert_eq!(model.ephemerals_at(SESSION, Zxid(9)), [""; 0]);
         assert_eq!(done(&mut model, &next), Err(ErrorCode::SessionExpired));
+    }
+
+    #[test]
+    fn a_session_stands_as_it_was_opened_and_is_over_for_ever() {
+        let mut model = Model::default();
+        model.open_local(SESSION);
+        model.open_session(Zxid(3), SESSION);
+        model.close_session(Zxid(5), SESSION);
+        let standings = [2, 3, 4, 5].map(|zxid| model.standing(SESSION, Zxid(zxid)));
+        assert_eq!(standings, [Standing::Local, Standing::Open, Standing::Open, Standing::Over]);
+        let between = |since, at| model.was_open_between(SESSION, Zxid(since), Zxid(at));
+        assert_eq!([between(1, 2), between(1, 9), between(4, 6), between(5, 6)], [false, true, true, false]);
+        assert_eq!(model.standing(SessionId(9), Zxid(2)), Standing::Over);
     }
 
     #[test]

@@ -20,6 +20,8 @@ enum Sent {
 /// A connection. `ends[0]` dialled it.
 struct Link {
     ends: [ServerId; 2],
+    /// Between an observer and a follower that feeds it, not between a learner and its leader.
+    is_feed: bool,
     /// What each end sent, on its way to the other, and when it may arrive.
     queues: [VecDeque<(u64, Sent)>; 2],
     /// An end that closed it: what it sent before still arrives, then the other is told.
@@ -68,6 +70,15 @@ struct Told {
     /// On its way, and when it may arrive.
     coming: VecDeque<(u64, Notification)>,
     newest: Option<Notification>,
+}
+
+impl Told {
+    /// Forgets all but what was said last.
+    fn only_newest(&mut self) {
+        if let Some(last) = self.coming.pop_back() {
+            (self.coming, self.newest) = ([last].into(), None);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -174,13 +185,14 @@ impl Network {
     }
 
     /// A connection is made. True if the server that was dialled is told later.
-    pub fn connect(&mut self, from: ServerId, to: ServerId) -> (LinkId, bool) {
+    pub fn connect(&mut self, from: ServerId, to: ServerId, is_feed: bool) -> (LinkId, bool) {
         let dialler = if self.numbers_by_dialler { from } else { ServerId(0) };
         let dialled = self.dialled.entry(dialler).or_default();
         *dialled += 1;
         let id = LinkId(u64::from(dialler.0) * 1_000_000 + *dialled);
         let mut link = Link {
             ends: [from, to],
+            is_feed,
             queues: Default::default(),
             closed: [false; 2],
             silent: false,
@@ -197,10 +209,19 @@ impl Network {
         (id, opens_late)
     }
 
-    /// The connections that a server dialled and did not close.
+    /// The connections to leaders that a server dialled and did not close.
     pub fn dialled_by(&self, id: ServerId) -> Vec<LinkId> {
-        let open = self.links.iter().filter(|(_, link)| link.ends[0] == id && !link.closed[0]);
-        open.map(|(id, _)| *id).collect()
+        self.dialled(id, false)
+    }
+
+    /// The same of those over which followers feed it.
+    pub fn feeds_of(&self, id: ServerId) -> Vec<LinkId> {
+        self.dialled(id, true)
+    }
+
+    fn dialled(&self, id: ServerId, is_feed: bool) -> Vec<LinkId> {
+        let open = |link: &Link| link.ends[0] == id && !link.closed[0] && link.is_feed == is_feed;
+        self.links.iter().filter(|(_, link)| open(link)).map(|(id, _)| *id).collect()
     }
 
     /// The connections that a server has open.
@@ -283,8 +304,8 @@ impl Network {
     /// What is on its way, in words that differ where it does.
     pub fn describe(&self, words: &mut dyn fmt::Write) -> fmt::Result {
         for (id, link) in &self.links {
-            let Link { ends, queues, closed, silent, broken, stalled } = link;
-            write!(words, "{id:?}{ends:?}{closed:?}{silent}{broken}{stalled:?}")?;
+            let Link { ends, is_feed, queues, closed, silent, broken, stalled } = link;
+            write!(words, "{id:?}{ends:?}{is_feed}{closed:?}{silent}{broken}{stalled:?}")?;
             queues.iter().try_for_each(|queue| write!(words, "{queue:?}"))?;
         }
         Ok(())
@@ -296,7 +317,7 @@ impl Network {
         match next {
             Some((_, Sent::Message(PeerMessage::TreeDigest { .. }))) => true,
             Some((_, Sent::Message(PeerMessage::Zab(message)))) => {
-                matches!(message, Message::Ping { .. } | Message::Pong { .. })
+                matches!(message, Message::Ping { .. } | Message::Pong { .. } | Message::Feeding)
             }
             _ => false,
         }
@@ -304,8 +325,9 @@ impl Network {
 
     /// Takes what arrives next: from whom, at whom, what.
     pub fn arrive(&mut self, (id, end): Arrival) -> Option<(ServerId, ServerId, Input)> {
-        let ends = self.links.get(&id)?.ends;
-        let is_replaced = self.links.iter().any(|(newer, link)| *newer > id && link.ends == ends);
+        let Link { ends, is_feed, .. } = *self.links.get(&id)?;
+        let replaces = |link: &Link| link.ends == ends && link.is_feed == is_feed;
+        let is_replaced = self.links.iter().any(|(newer, link)| *newer > id && replaces(link));
         let link = self.links.get_mut(&id)?;
         let (from, to) = (ends[end], ends[1 - end]);
         if link.queues[end].front().is_some_and(|(at, _)| *at > self.now) {
@@ -314,6 +336,7 @@ impl Network {
         if let Some((_, sent)) = link.queues[end].pop_front() {
             self.overtaken += u64::from(is_replaced);
             let input = match sent {
+                Sent::Opened if is_feed => Input::FeedUp { link: id, peer: from, dialled: false },
                 Sent::Opened => Input::LinkUp { link: id, peer: from, dialled: false },
                 Sent::Message(message) => Input::Peer { link: id, message },
             };
@@ -362,9 +385,12 @@ impl Network {
     }
 
     /// A process ended: nothing it told in the election is told again. If its machine did, the others find out by its
-    /// silence.
+    /// silence. What was on its way to it ends with the connection: the next process hears what they say then.
     pub fn forget(&mut self, id: ServerId, is_noticed: bool) {
         self.told.retain(|(from, _), _| *from != id);
+        for (_, told) in self.told.iter_mut().filter(|((_, to), _)| *to == id) {
+            told.only_newest();
+        }
         self.heard.retain(|(to, from), _| *to != id && (*from != id || !is_noticed));
     }
 }

@@ -4,11 +4,24 @@ use std::collections::BTreeMap;
 
 use zabra::ids::{ServerId, Zxid};
 use zabra::replica::{Output, PeerMessage};
-use zabra::zab::{DiskOp, LinkId, Message, Notification, PeerState, Role};
+use zabra::txn::Txn;
+use zabra::zab::{DiskOp, LinkId, Member, Message, Notification, PeerState, Role};
 
 use super::coverage::Coverage;
 use super::ensemble::Server;
 use super::judge::Servers;
+
+fn note_cut(server: &Server, through: Zxid, coverage: &mut Coverage) {
+    let mut cut = server.disk.logged(through, Zxid(u64::MAX));
+    if cut.any(|proposal| Txn::begins_as_reconfiguration(&proposal.txn)) {
+        coverage.count("rule 21: a configuration was cut off a log");
+    }
+}
+
+/// True by what the server itself has written down of the ensemble.
+fn votes(server: &Server) -> bool {
+    server.listed.get(&server.id).is_some_and(|member| *member != Member::Observer)
+}
 
 #[derive(Default)]
 pub struct Notes {
@@ -22,6 +35,8 @@ pub struct Notes {
 /// What was said between a learner and its leader.
 #[derive(Default)]
 struct Link {
+    /// It is between an observer and a follower.
+    is_feed: bool,
     /// How the learner is being synchronized, until NEWLEADER: cut, snapshot, transactions.
     sync: [bool; 3],
     /// NEWLEADER was sent.
@@ -62,7 +77,13 @@ impl Notes {
                 }
             }
             Output::Send { message: PeerMessage::TreeDigest { .. }, .. } => coverage.count("digest compared"),
-            Output::Notify { notification, .. } => note_vote(server, notification, coverage),
+            Output::Notify { to, notification } => {
+                if !server.listed.contains_key(to) {
+                    coverage.count("rule 23: a stranger was told");
+                }
+                note_vote(server, notification, coverage);
+            }
+            Output::Disk { op: DiskOp::Truncate { through }, .. } => note_cut(server, *through, coverage),
             Output::Follow(Some(leader)) => {
                 let leads = matches!(servers[leader].role, Role::Leading { .. });
                 coverage.count(match leads {
@@ -102,10 +123,22 @@ impl Notes {
 
     fn note_message(&mut self, server: &Server, id: LinkId, message: &Message, coverage: &mut Coverage) {
         let link = self.links.entry(id).or_default();
+        if link.is_feed {
+            if let Message::Proposals { .. } = message {
+                coverage.count("rule 24: a transaction went from a follower to an observer");
+            }
+            return;
+        }
         match message {
+            Message::Subscribe { .. } => link.is_feed = true,
+            Message::Fed => coverage.count("rule 24: an observer was fed by a follower"),
+            Message::Unfed { .. } => coverage.count("rule 24: a feed ended, and the leader went on"),
             Message::FollowerInfo { .. } if server.observes => {}
             Message::FollowerInfo { may_vote: false, .. } => {
                 coverage.count("rule 4: a server that may not vote was synchronized");
+            }
+            Message::HandOver { .. } if !votes(server) => {
+                coverage.count("rule 22: a leader left that is no voter any more");
             }
             Message::AckEpoch { promised: false, .. } => {
                 coverage.count("rule 6: a promise had been given before");
@@ -188,6 +221,10 @@ fn note_step_down(reason: &str, coverage: &mut Coverage) {
         coverage.count("rule 5: a leader gave up for a newer promise");
     } else if reason.contains("has more") {
         coverage.count("rule 7: a leader gave up for one with more");
+    } else if reason.contains("behind the leader") {
+        coverage.count("rule 24: a follower that was late was left");
+    } else if reason.contains("cannot feed") {
+        coverage.count("rule 24: a follower could not feed");
     }
 }
 

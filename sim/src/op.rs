@@ -4,8 +4,11 @@ use std::fmt;
 
 use zabra::ids::Zxid;
 use zabra::jute::{
-    Acl, AddWatchMode, Create, CreateMode, CreateOp, MultiOp, ReadOp, Request, SetWatches, WatcherType,
+    Acl, AddWatchMode, Create, CreateMode, CreateOp, KeeperOp, ListFilter, MultiOp, ReadOp, Reconfig,
+    Request, SetWatches, Stat, WatcherType,
 };
+
+use super::configs::Change;
 
 /// The version that stands for any.
 pub const ANY: i32 = -1;
@@ -38,9 +41,22 @@ pub enum Op {
         path: String,
         version: i32,
     },
+    /// one that ClickHouse Keeper has beyond ZooKeeper
+    Keeper(Keeper),
     Multi(Vec<Op>),
+    /// other servers
+    Reconfig(Change),
     Sync,
     Close,
+}
+
+/// The operations of ClickHouse Keeper that the leader decides.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Keeper {
+    CreateIfNotExists { path: String, data: String, mode: CreateMode },
+    CheckNotExists { path: String, version: i32 },
+    CheckStat { path: String, version: i32, stat: Stat },
+    RemoveRecursive { path: String, znodes_max: u32 },
 }
 
 impl Op {
@@ -77,9 +93,34 @@ impl Op {
             Op::SetAcl { path, version } => {
                 act(&Request::SetAcl { path, acl: Acl::open(), version: *version })
             }
+            Op::Keeper(Keeper::CreateIfNotExists { path, data, mode }) => {
+                act(&Request::Create(create_if_not_exists(path, data, *mode)))
+            }
+            Op::Keeper(op) => act(&Request::Keeper(keeper(op))),
             Op::Multi(ops) => act(&Request::Multi(ops.iter().map(part).collect())),
+            Op::Reconfig(change) => {
+                let (joining, leaving) = (change.joining_text(), change.leaving_text());
+                let members = change.all_text();
+                act(&Request::Reconfig(Reconfig {
+                    joining: Some(&joining),
+                    leaving: Some(&leaving),
+                    members: members.as_deref(),
+                    version: -1,
+                }))
+            }
             Op::Sync => act(&Request::Sync { path: Some("/") }),
             Op::Close => act(&Request::CloseSession),
+        }
+    }
+
+    /// Its session must be known to the ensemble.
+    pub fn wants_ephemeral(&self) -> bool {
+        match self {
+            Op::Create { mode, .. } | Op::Keeper(Keeper::CreateIfNotExists { mode, .. }) => {
+                mode.is_ephemeral()
+            }
+            Op::Multi(ops) => ops.iter().any(Op::wants_ephemeral),
+            _ => false,
         }
     }
 
@@ -99,6 +140,24 @@ fn create<'a>(path: &'a str, data: &'a str, mode: CreateMode, ttl_ms: u64) -> Cr
     Create { path, data: Some(data.as_bytes()), acl: Acl::open(), flags: mode as i32, op }
 }
 
+fn create_if_not_exists<'a>(path: &'a str, data: &'a str, mode: CreateMode) -> Create<'a> {
+    let (data, acl) = (Some(data.as_bytes()), Acl::open());
+    Create { path, data, acl, flags: mode as i32, op: CreateOp::IfNotExists }
+}
+
+fn keeper(op: &Keeper) -> KeeperOp<'_> {
+    match op {
+        Keeper::CreateIfNotExists { .. } => panic!("it is a create"),
+        Keeper::CheckNotExists { path, version } => KeeperOp::CheckNotExists { path, version: *version },
+        Keeper::CheckStat { path, version, stat } => {
+            KeeperOp::CheckStat { path, version: *version, stat: *stat }
+        }
+        Keeper::RemoveRecursive { path, znodes_max } => {
+            KeeperOp::RemoveRecursive { path, znodes_max: *znodes_max }
+        }
+    }
+}
+
 fn part(op: &Op) -> MultiOp<'_> {
     match op {
         Op::Create { path, data, mode, ttl_ms } => MultiOp::Create(create(path, data, *mode, *ttl_ms)),
@@ -107,7 +166,13 @@ fn part(op: &Op) -> MultiOp<'_> {
             MultiOp::SetData { path, data: Some(data.as_bytes()), version: *version }
         }
         Op::Check { path, version } => MultiOp::Check { path, version: *version },
-        Op::SetAcl { .. } | Op::Multi(_) | Op::Sync | Op::Close => panic!("not in a multi: {op:?}"),
+        Op::Keeper(Keeper::CreateIfNotExists { path, data, mode }) => {
+            MultiOp::Create(create_if_not_exists(path, data, *mode))
+        }
+        Op::Keeper(op) => MultiOp::Keeper(keeper(op)),
+        Op::SetAcl { .. } | Op::Multi(_) | Op::Reconfig(_) | Op::Sync | Op::Close => {
+            panic!("not in a multi: {op:?}")
+        }
     }
 }
 
@@ -125,12 +190,27 @@ impl fmt::Display for Op {
             Op::Set { path, data, version } => write!(f, "set {path} to {data}{}", if_version(version)),
             Op::Check { path, version } => write!(f, "check {path}{}", if_version(version)),
             Op::SetAcl { path, version } => write!(f, "setAcl {path}{}", if_version(version)),
+            Op::Keeper(op) => write!(f, "{op}"),
             Op::Multi(ops) => {
                 let ops: Vec<String> = ops.iter().map(Op::to_string).collect();
                 write!(f, "multi [{}]", ops.join(", "))
             }
+            Op::Reconfig(change) => write!(f, "reconfig{change}"),
             Op::Sync => f.write_str("sync"),
             Op::Close => f.write_str("close"),
+        }
+    }
+}
+
+impl fmt::Display for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Keeper::CreateIfNotExists { path, mode, .. } => write!(f, "createIfNotExists {path} {mode:?}"),
+            Keeper::CheckNotExists { path, version } => write!(f, "checkNotExists {path} of {version}"),
+            Keeper::CheckStat { path, version, stat } => write!(f, "checkStat {path} {version} {stat:?}"),
+            Keeper::RemoveRecursive { path, znodes_max } => {
+                write!(f, "removeRecursive {path}, at most {znodes_max}")
+            }
         }
     }
 }
@@ -148,6 +228,12 @@ pub enum Read {
     },
     Children {
         path: String,
+        watch: bool,
+    },
+    /// the children that go with a session, or those that do not, or all
+    Filtered {
+        path: String,
+        filter: ListFilter,
         watch: bool,
     },
     /// several, each for itself
@@ -208,6 +294,9 @@ impl Read {
             Read::Children { path, watch } => {
                 act(&Request::GetChildren { path, watch: *watch, with_stat: true })
             }
+            Read::Filtered { path, filter, watch } => {
+                act(&Request::FilteredList { path, filter: *filter, watch: *watch })
+            }
             Read::Many(parts) => act(&Request::MultiRead(parts.iter().map(read_op).collect())),
             Read::Ephemerals { prefix } => act(&Request::GetEphemerals { prefix: prefix.as_deref() }),
             Read::Descendants { path } => act(&Request::GetAllChildrenNumber { path }),
@@ -244,4 +333,9 @@ pub fn parent_of(path: &str) -> &str {
         Some(("", _)) | None => "/",
         Some((parent, _)) => parent,
     }
+}
+
+/// True for a path and everything below it.
+pub fn is_at_or_below(path: &str, of: &str) -> bool {
+    path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use zabra::ids::ServerId;
-use zabra::replica::LimitedConfig;
+use zabra::replica::{LimitedConfig, LocalConfig};
 
 use super::checkers::{limited, require, watches};
 use super::coverage::Coverage;
@@ -21,6 +21,12 @@ use super::workload;
 pub const STEPS: usize = 6_000;
 
 const CLIENTS: usize = 4;
+
+/// How many of the runs change who the servers are.
+const RECONFIGURED: f64 = 0.35;
+
+/// In how many of the runs followers feed observers, if there are any.
+const FED: f64 = 0.7;
 
 /// Everything that a run depends on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,9 +85,19 @@ impl Run {
         let mut chance = StdRng::seed_from_u64(plan.seed);
         let pick = |chance: &mut StdRng, values: &[u64]| *values.choose(chance).expect("there are some");
         let Shape { servers, roles } = *DRAWN.choose(&mut chance).expect("there are some");
+        let may_change = !matches!(roles, Roles::Groups(_));
+        let reconfigures = may_change && chance.random_bool(RECONFIGURED);
+        let joiners = match reconfigures {
+            true if servers == 1 => 2,
+            true => chance.random_range(0..=2),
+            false => 0,
+        };
         let settings = Settings {
-            servers,
+            servers: servers + joiners,
+            joiners,
+            reconfigures,
             roles,
+            feeds: chance.random_bool(FED),
             recent_bytes_max: pick(&mut chance, &[200, 2_000, 1 << 20]) as usize,
             snapshot_txns: pick(&mut chance, &[5, 5, 20, 50, 1 << 40]),
             // With fewer than that, slow elections and impatient clients leave no room for any write.
@@ -94,9 +110,17 @@ impl Run {
                 deletions_per_minute_max: pick(&mut chance, &[120, 600, 6_000, 60_000, 60_000]) as u32,
                 unused_ms_max: pick(&mut chance, &[0, 50, 500]),
             },
+            local: LocalConfig {
+                enabled: pick(&mut chance, &[0, 0, 1]) == 1,
+                upgrading: pick(&mut chance, &[0, 1, 1, 1]) == 1,
+                read_only_after_ms: None,
+            },
         };
         let mut ensemble = Ensemble::new(settings, trace);
         ensemble.note(format!("seed {}: {settings:?}", plan.seed));
+        if reconfigures {
+            ensemble.coverage.count("ensemble that is reconfigured");
+        }
         match roles {
             Roles::Equal => {}
             Roles::Observers(_) => ensemble.coverage.count("ensemble with observers"),
@@ -116,6 +140,7 @@ impl Run {
         for index in 0..CLIENTS {
             self.ensemble.clients.client(index).is_silent = false;
         }
+        self.ensemble.asks_for_servers = false;
         if let Some(core) = self.faults.repair_core(&mut self.ensemble) {
             self.settle(&core);
             self.ensemble.coverage.count("a majority served while the others failed");

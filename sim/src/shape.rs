@@ -53,6 +53,8 @@ pub const DRAWN: &[Shape] = &[
     observed(4, 1),
     observed(4, 1),
     observed(5, 2),
+    observed(6, 1),
+    observed(6, 1),
     // Nothing goes without the first one.
     grouped(&[(0, 2), (0, 1), (0, 1)]),
     // Two of three groups, one of which is a single server.
@@ -81,19 +83,29 @@ impl Shape {
     }
 
     /// True if these are enough.
+    #[cfg(test)]
     pub fn is_quorum(self, servers: impl IntoIterator<Item = ServerId>) -> bool {
-        let servers: BTreeSet<ServerId> = servers.into_iter().collect();
-        let mut groups: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
-        for id in self.voters() {
-            if let Member::Participant { group, weight } = self.member(id) {
-                let (have, all) = groups.entry(group).or_default();
-                *all += weight;
-                *have += if servers.contains(&id) { weight } else { 0 };
-            }
-        }
-        let won = groups.values().filter(|(have, all)| 2 * have > *all).count();
-        2 * won > groups.len()
+        is_quorum(&self.members(), &servers.into_iter().collect())
     }
+
+    /// All servers, and what they are.
+    pub fn members(self) -> BTreeMap<ServerId, Member> {
+        (1..=self.servers).map(ServerId).map(|id| (id, self.member(id))).collect()
+    }
+}
+
+/// True if these servers are enough of an ensemble.
+pub fn is_quorum(members: &BTreeMap<ServerId, Member>, servers: &BTreeSet<ServerId>) -> bool {
+    let mut groups: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+    for (id, member) in members {
+        if let Member::Participant { group, weight: weight @ 1.. } = *member {
+            let (have, all) = groups.entry(group).or_default();
+            *all += weight;
+            *have += if servers.contains(id) { weight } else { 0 };
+        }
+    }
+    let won = groups.values().filter(|(have, all)| 2 * have > *all).count();
+    2 * won > groups.len()
 }
 
 #[cfg(test)]

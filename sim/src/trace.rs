@@ -223,7 +223,10 @@ fn zab_message_in_words(message: &Message) -> Option<String> {
         Message::Ack { through } => format!("ACK {through}"),
         Message::Commit { through } => format!("COMMIT {through}"),
         Message::HandOver { to, last_zxid } => format!("HANDOVER to {to}, log {last_zxid}"),
-        Message::Ping { .. } | Message::Pong { .. } => return None,
+        Message::Subscribe { epoch, after } => format!("SUBSCRIBE in epoch {epoch} after {after}"),
+        Message::Fed => "FED".to_string(),
+        Message::Unfed { after } => format!("UNFED after {after}"),
+        Message::Ping { .. } | Message::Pong { .. } | Message::Feeding => return None,
     })
 }
 

@@ -1,30 +1,52 @@
 //! What clients see, and what it is judged by: a model that does every decided transaction, as it was asked for.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
-use zabra::ids::{SessionId, Xid, Zxid};
-use zabra::jute::{CreateMode, ErrorCode, EventKind, ReadResult, Response, WatchEvent};
+use zabra::ids::{ServerId, SessionId, Xid, Zxid};
+use zabra::jute::{ErrorCode, EventKind, Response, Stat, WatchEvent};
 use zabra::tree::Tree;
 use zabra::txn::{Txn, txn::Body};
+use zabra::zab::Member;
 
 use super::checkers::ephemerals::{self, Ephemerals};
 use super::checkers::generations::{self, Generations};
 use super::checkers::limited::{self, Gone, Limited};
-use super::checkers::require;
+use super::checkers::local::{self, Locals, Over};
 use super::checkers::watches::{self, Watching};
 use super::checkers::{client_history, client_order, linearizability, lock, real_time};
+use super::checkers::{configurations, require, unless};
 use super::client::{Client, Waiting};
+use super::configs::{Change, Configs, Members, text_of};
+use super::counting::{count_answer, count_beyond, count_read};
 use super::coverage::Coverage;
 use super::history::{History, Outcome, Seen};
-use super::model::{Author, Effects, Model, is_refused};
+use super::model::{Author, Effects, Model, Standing, is_refused};
 use super::op::{Op, Read};
 use super::workload::SHARED;
+
+/// What a server tells a client that connects of its session.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    pub session: SessionId,
+    pub server: ServerId,
+    /// it was of some state behind this one, or of this one
+    pub since: Zxid,
+    /// and is of this one now
+    pub at: Zxid,
+    /// ms
+    pub now: u64,
+    pub timeout_ms: u64,
+}
 
 #[derive(Default)]
 pub struct Witness {
     pub history: History,
     pub model: Model,
     pub limited: Limited,
+    pub locals: Locals,
+    /// local sessions that became those of the ensemble, each with the request for which it did
+    upgraded: Vec<(SessionId, Xid)>,
     ephemerals: Ephemerals,
     generations: Generations,
     /// who wrote under the lock last
@@ -33,17 +55,24 @@ pub struct Witness {
 
 impl Witness {
     /// A transaction is seen for the first time.
-    pub fn decided(&mut self, zxid: Zxid, txn: &Txn, coverage: &mut Coverage) {
+    pub fn decided(&mut self, zxid: Zxid, txn: &Txn, configs: &Configs, coverage: &mut Coverage) {
         let session = SessionId(txn.session_id);
         // A session that is over has no generation, nor has who is refused to go on with one.
         if !(is_refusal(txn) && (txn.xid == 0 || !self.model.is_open(session, self.model.end()))) {
             require(generations::NAME, self.generations.says(session, txn.generation, zxid));
         }
-        let response = (txn.request_id != 0 && txn.xid != 0).then(|| self.request_done(zxid, txn, coverage));
+        let is_asked = txn.request_id != 0 && txn.xid != 0;
+        let response = is_asked.then(|| self.request_done(zxid, txn, configs, coverage));
         match &txn.body {
             Some(Body::CreateSession(_)) => {
                 coverage.count("session opened");
                 require(ephemerals::NAME, self.ephemerals.opened(session, zxid));
+                if self.model.standing(session, zxid) == Standing::Local {
+                    coverage.count("local session became one of the ensemble");
+                    self.upgraded.push((session, txn.xid));
+                }
+                let by = self.history.request(session, txn.xid);
+                require(local::NAME, self.locals.opened(session, zxid, by.as_deref()));
                 self.model.open_session(zxid, session);
             }
             Some(Body::CloseSession(close)) => {
@@ -56,7 +85,7 @@ impl Witness {
                 self.model.close_session(zxid, session);
             }
             Some(Body::Ops(_) | Body::Error(_)) | None => {
-                let by_itself = || self.ended_by_leader(zxid, txn, coverage);
+                let by_itself = || self.done_by_leader(zxid, txn, configs, coverage);
                 let effects = response.unwrap_or_else(by_itself);
                 self.model.apply(zxid, effects);
             }
@@ -64,9 +93,17 @@ impl Witness {
     }
 
     /// A transaction that no client asked for.
-    fn ended_by_leader(&self, zxid: Zxid, txn: &Txn, coverage: &mut Coverage) -> Effects {
+    fn done_by_leader(&self, zxid: Zxid, txn: &Txn, configs: &Configs, coverage: &mut Coverage) -> Effects {
         if txn.ops().is_empty() {
             return Effects::default();
+        }
+        if let Some(text) = text_of(txn) {
+            coverage.count("rule 21: the history got its first configuration");
+            let (version, members) = configs.newest();
+            let is_first = unless(version == Zxid::ZERO, || format!("at {zxid} there is another first one"));
+            require(configurations::NAME, is_first);
+            require(configurations::NAME, configurations::says(zxid, &text, members));
+            return Model::reconfiguration();
         }
         match self.limited.decided(zxid, txn, &self.model) {
             Ok((path, gone)) => {
@@ -85,16 +122,28 @@ impl Witness {
     }
 
     /// The request behind a transaction is done.
-    fn request_done(&mut self, zxid: Zxid, txn: &Txn, coverage: &mut Coverage) -> Effects {
+    fn request_done(&mut self, zxid: Zxid, txn: &Txn, configs: &Configs, coverage: &mut Coverage) -> Effects {
         let session = SessionId(txn.session_id);
         let before = self.model.end();
+        let lives = self.model.standing(session, before) != Standing::Over;
         let Some(entry) = self.history.request(session, txn.xid) else {
             require(client_history::NAME, Err(format!("nobody asked for {txn:?} at {zxid}")));
             return Effects::default();
         };
         let author = Author { session, zxid, time_ms: txn.time_ms };
-        let (expected, effects) = self.model.judge(&entry.op, before, author);
+        let (expected, effects) = match &entry.op {
+            // Whether the session lives is asked last, as in ZooKeeper.
+            Op::Reconfig(change) if lives || is_refusal(txn) => {
+                reconfigured((zxid, txn), change, lives, configs, coverage)
+            }
+            _ => self.model.judge(&entry.op, before, author),
+        };
         require(client_history::NAME, client_history::decided(entry, zxid, txn, &expected));
+        if self.model.standing(session, before) == Standing::Local {
+            coverage.count("request of a local session");
+            require(local::NAME, self.locals.decided(entry, zxid));
+        }
+        count_beyond(effects.beyond, coverage);
         if expected != Err(ErrorCode::SessionExpired) {
             require(generations::NAME, self.generations.done(session, entry.conn, zxid));
         }
@@ -119,19 +168,49 @@ impl Witness {
     }
 
     /// A session is open for a client, at a server whose state is at this zxid.
-    pub fn connected(&mut self, client: &Client, session: SessionId, at: Zxid) {
+    pub fn connected(&mut self, client: &Client, told: Told, coverage: &mut Coverage) {
+        let Told { session, server, since, at, now, timeout_ms } = told;
         let is_same = client.session == SessionId(0) || client.session == session;
         require(client_order::NAME, client_order::same_session(is_same));
         require(client_order::NAME, client_order::seen(client.last_zxid, at));
+        if self.model.was_open_between(session, since, at) {
+            return;
+        }
+        let is_over = self.model.was_opened(session) && !self.model.is_open(session, self.model.end());
+        require(local::NAME, local::is_not_over(session, at, is_over));
+        match self.locals.connected(session, server, now, timeout_ms) {
+            Ok(true) => coverage.count("local session opened"),
+            Ok(false) => coverage.count("local session went on with its server"),
+            Err(why) => require(local::NAME, Err(why)),
+        }
+        self.model.open_local(session);
     }
 
-    /// A client is told that its session is gone.
-    pub fn expired(&mut self, client: &Client, coverage: &mut Coverage) {
-        let end = self.model.end();
-        let is_open = self.model.is_open(client.session, end);
-        require(client_order::NAME, client_order::told_expired(client.session, is_open));
+    /// A client is told by a server, whose state is at this zxid, that its session is gone.
+    pub fn expired(&mut self, client: &Client, told: Told, coverage: &mut Coverage) {
+        let Told { session, server, since, at, now, .. } = told;
+        let is_open = self.model.is_open(session, since) && self.model.is_open(session, at);
+        require(client_order::NAME, client_order::told_expired(session, is_open));
         if !client.watches.is_empty() {
             coverage.count("watches gone with their session");
+        }
+        if self.model.standing(session, at) != Standing::Local {
+            return;
+        }
+        match self.locals.expired(session, server, now) {
+            Ok(Some(Over::Elsewhere)) => coverage.count("local session that moved is over"),
+            Ok(Some(Over::ProcessEnded)) => coverage.count("local session over with its server's process"),
+            Ok(Some(Over::Silent)) => coverage.count("local session expired"),
+            Ok(Some(Over::OutcomeLost)) => coverage.count("local session over with its connection"),
+            Ok(None) => {}
+            Err(why) => require(local::NAME, Err(why)),
+        }
+    }
+
+    /// What a session asks for comes to its server.
+    pub fn arrived(&mut self, session: SessionId, xid: Xid) {
+        if let Some(entry) = self.history.request(session, xid) {
+            self.locals.asks(session, &entry.op, entry.invoked);
         }
     }
 
@@ -156,6 +235,13 @@ impl Witness {
         let waiting = waiting.expect("it was looked at just now");
         self.shows(client, zxid);
         let entry = &self.history.entries[waiting.entry];
+        if entry.op == Op::Close && entry.decided.is_none() && self.model.is_known_local(entry.session) {
+            coverage.count("local session closed");
+            require(local::NAME, local::may_leave(entry, zxid, result, &self.model));
+            self.locals.left(entry.session, zxid);
+            self.history.told(waiting.entry, zxid, result.clone());
+            return waiting;
+        }
         require(client_history::NAME, client_history::replied(entry, zxid, result, &self.model));
         require(real_time::NAME, real_time::replied(entry, zxid));
         client.synced = (entry.op == Op::Sync).then_some((entry.invoked, entry.floor));
@@ -259,6 +345,7 @@ impl Witness {
             }
             Err(why) => require(linearizability::NAME, Err(why)),
         }
+        self.count_upgrades(coverage);
         for entry in self.history.entries.iter().filter(|entry| entry.outcome == Outcome::Lost) {
             if entry.op.is_write() {
                 coverage.count(match &entry.decided {
@@ -272,6 +359,22 @@ impl Witness {
         }
     }
 
+    /// What came of the requests for which local sessions became those of the ensemble.
+    fn count_upgrades(&mut self, coverage: &mut Coverage) {
+        for (session, xid) in std::mem::take(&mut self.upgraded) {
+            let Some(entry) = self.history.request(session, xid) else { continue };
+            let is_lost = entry.outcome == Outcome::Lost;
+            coverage.count(match &entry.decided {
+                None => "upgrade, and the request for it came to nothing",
+                Some(_) if is_lost => "upgrade, and the connection was lost before the answer",
+                Some((_, result)) if result.is_err() || is_refused(result) => {
+                    "upgrade for a request that was refused"
+                }
+                Some(_) => "upgrade for a request that was done",
+            });
+        }
+    }
+
     /// A server's tree at the end.
     pub fn compare(&self, tree: &Tree) {
         let stats = |path: &str| tree.node(path).map(|node| (node.data().map(Cow::into_owned), node.stat()));
@@ -279,55 +382,71 @@ impl Witness {
     }
 }
 
+/// What came of a reconfiguration: what it asks for of the newest configuration, or a refusal that only the leader can
+/// judge.
+fn reconfigured(
+    (zxid, txn): (Zxid, &Txn),
+    change: &Change,
+    lives: bool,
+    configs: &Configs,
+    coverage: &mut Coverage,
+) -> (Result<Response, ErrorCode>, Effects) {
+    use ErrorCode::{BadArguments, NewConfigNoQuorum, ReconfigInProgress};
+    let Some(text) = text_of(txn) else {
+        let refusal = match &txn.body {
+            Some(Body::Error(error)) => ErrorCode::try_from(error.code).ok(),
+            _ => None,
+        };
+        let votes = |member: &Member| *member != Member::Observer;
+        let is_possible = change.applied_to(configs.newest().1).values().any(votes);
+        let refusal = refusal.filter(|code| match code {
+            ReconfigInProgress | NewConfigNoQuorum => true,
+            BadArguments | ErrorCode::MarshallingError => !is_possible,
+            ErrorCode::SessionExpired => !lives,
+            _ => false,
+        });
+        coverage.count(match refusal {
+            Some(ErrorCode::SessionExpired) => "reconfiguration for a session that is over",
+            Some(ReconfigInProgress) => "rule 22: a reconfiguration was refused while another was under way",
+            Some(NewConfigNoQuorum) => {
+                "rule 22: a reconfiguration was refused without a quorum of the new one"
+            }
+            _ => "reconfiguration to nobody refused",
+        });
+        return (Err(refusal.unwrap_or(ErrorCode::SystemError)), Effects::default());
+    };
+    require(configurations::NAME, configurations::made(zxid, &text, change, configs));
+    let (before, after) = (configs.newest().1, change.applied_to(configs.newest().1));
+    let members = |members: &Members| members.keys().copied().collect::<BTreeSet<_>>();
+    coverage.count("reconfiguration");
+    if after.keys().any(|id| !before.contains_key(id)) {
+        coverage.count("reconfiguration: a server was added");
+    }
+    if before.keys().any(|id| !after.contains_key(id)) {
+        coverage.count("reconfiguration: a server was removed");
+    }
+    if members(before) == members(&after) && *before != after {
+        coverage.count("reconfiguration: a server changed its role");
+    }
+    if members(before).is_disjoint(&members(&after)) {
+        coverage.count("reconfiguration: to other servers altogether");
+    }
+    if after.len() == 1 {
+        coverage.count("reconfiguration: to one server alone");
+    }
+    // An empty ACL is no matter here, and the version of the znode is always the same.
+    let length = text.len() as i32;
+    let stat = Stat {
+        mzxid: zxid,
+        mtime_ms: txn.time_ms,
+        version: -1,
+        aversion: -1,
+        data_length: length,
+        ..Stat::default()
+    };
+    (Ok(Response::Data { data: Some(text.into()), stat }), Model::reconfiguration())
+}
+
 fn is_refusal(txn: &Txn) -> bool {
     matches!(txn.body, Some(Body::Error(_)))
-}
-
-fn count_answer(op: &Op, result: &Result<Response, ErrorCode>, coverage: &mut Coverage) {
-    match (op, result) {
-        (Op::Multi(_), Ok(_)) if is_refused(result) => coverage.count("multi refused"),
-        (Op::Multi(_), Ok(_)) => coverage.count("multi"),
-        (Op::Sync, Ok(_)) => coverage.count("rule 17: a sync was confirmed by a quorum"),
-        (Op::Create { mode: CreateMode::Container, .. }, Ok(_)) => coverage.count("container create"),
-        (Op::Create { mode: CreateMode::PersistentWithTtl, .. }, Ok(_)) => {
-            coverage.count("create with a time to live");
-        }
-        (Op::Create { mode: CreateMode::PersistentSequentialWithTtl, .. }, Ok(_)) => {
-            coverage.count("sequential create with a time to live");
-        }
-        (Op::Create { mode, .. }, Ok(_)) if mode.is_sequential() => coverage.count("sequential create"),
-        (Op::Create { mode, .. }, Ok(_)) if mode.is_ephemeral() => coverage.count("ephemeral create"),
-        (Op::Set { version, .. }, Ok(_)) if *version != super::op::ANY => {
-            coverage.count("version as expected")
-        }
-        (_, Err(ErrorCode::NodeExists)) => coverage.count("refused: the znode is there"),
-        (_, Err(ErrorCode::NoNode)) => coverage.count("refused: no such znode"),
-        (_, Err(ErrorCode::BadVersion)) => coverage.count("refused: another version"),
-        (_, Err(ErrorCode::NotEmpty)) => coverage.count("refused: not empty"),
-        _ => {}
-    }
-}
-
-fn count_read(read: &Read, result: &Result<Response, ErrorCode>, coverage: &mut Coverage) {
-    match (read, result) {
-        (Read::Many(_), Ok(Response::MultiRead(results))) => {
-            let is_error = |result: &ReadResult| matches!(result, ReadResult::Error(_));
-            coverage.count(match results.iter().any(is_error) {
-                true => "multiRead with an error",
-                false => "multiRead",
-            });
-        }
-        (Read::Ephemerals { .. }, Ok(Response::Ephemerals(paths))) if !paths.is_empty() => {
-            coverage.count("ephemerals told");
-        }
-        (Read::Descendants { .. }, Ok(_)) => coverage.count("descendants counted"),
-        (Read::AddWatch { is_recursive: true, .. }, Ok(_)) => coverage.count("recursive watch added"),
-        (Read::AddWatch { .. }, Ok(_)) => coverage.count("persistent watch added"),
-        (Read::CheckWatches { .. }, Ok(_)) => coverage.count("watch found"),
-        (Read::RemoveWatches { .. }, Ok(_)) => coverage.count("watches removed"),
-        (Read::CheckWatches { .. } | Read::RemoveWatches { .. }, Err(_)) => {
-            coverage.count("refused: no such watch");
-        }
-        _ => {}
-    }
 }

@@ -6,12 +6,16 @@ use rand::{Rng, RngExt};
 use zabra::ids::ServerId;
 use zabra::jute::{CreateMode, ErrorCode, MultiResult, Response, WatcherType};
 
+mod keeper;
+mod quotas;
+
 use super::checkers::lock::{GUARDED, QUEUE};
 use super::client::Client;
 use super::ensemble::Ensemble;
 use super::faults::{Fault, Faults};
 use super::model::is_refused;
 use super::op::{ANY, Op, Part, Read};
+use super::reconfigurations;
 
 /// Znodes that all clients create, change and delete.
 pub const SHARED: [&str; 4] = ["/s0", "/s1", "/s2", "/s3"];
@@ -48,6 +52,7 @@ pub fn act(ensemble: &mut Ensemble, chance: &mut StdRng, faults: &mut Faults, cl
     }
     let Some(home) = client.server else {
         if server_runs && (!client.is_silent || chance.random_bool(0.02)) {
+            let server = where_to_go(ensemble, chance, index, server);
             ensemble.connect_client(index, server);
             ensemble.flush(server);
         }
@@ -58,7 +63,15 @@ pub fn act(ensemble: &mut Ensemble, chance: &mut StdRng, faults: &mut Faults, cl
         let is_noticed = chance.random_bool(0.5);
         return ensemble.leave(index, is_noticed);
     }
-    if !client.connected || client.is_silent || is_closing {
+    if !client.connected || client.is_silent {
+        return;
+    }
+    if is_closing {
+        if client.outstanding.len() < OUTSTANDING_MAX && chance.random_bool(0.2) {
+            let op = client.behind_the_end(chance);
+            ensemble.coverage.count("request behind the end of its session");
+            ensemble.ask(index, op);
+        }
         return;
     }
     if client.outstanding.is_empty() && (client.synced.is_some() || chance.random_bool(0.35)) {
@@ -70,11 +83,29 @@ pub fn act(ensemble: &mut Ensemble, chance: &mut StdRng, faults: &mut Faults, cl
     } else if client.outstanding.len() < OUTSTANDING_MAX {
         // Nothing but another sync goes behind one.
         let is_syncing = client.outstanding.back().is_some_and(|waiting| waiting.op == Op::Sync);
+        let is_reconfiguring =
+            client.outstanding.back().is_some_and(|waiting| matches!(waiting.op, Op::Reconfig(_)));
+        if is_reconfiguring {
+            return;
+        }
         let op = if is_syncing { Op::Sync } else { client.next_op(chance) };
+        let op = match reconfigurations::next(ensemble, chance).filter(|_| !is_syncing) {
+            Some(change) => Op::Reconfig(change),
+            None => op,
+        };
         ensemble.ask(index, op);
         if chance.random_bool(0.5) {
             ensemble.flush(home);
         }
+    }
+}
+
+/// The server that was drawn; mostly the last one, if a session may be known there alone.
+fn where_to_go(ensemble: &Ensemble, chance: &mut StdRng, index: usize, drawn: ServerId) -> ServerId {
+    let home = ensemble.clients.home(index).filter(|_| ensemble.settings.local.enabled);
+    match home.filter(|home| ensemble.runs(*home)) {
+        Some(home) if chance.random_bool(0.6) => home,
+        _ => drawn,
     }
 }
 
@@ -109,7 +140,7 @@ impl Client {
         if let Some(path) = READY.get(self.knows.ready) {
             return Op::create(*path, "");
         }
-        match chance.random_range(0..122) {
+        match chance.random_range(0..160) {
             0..9 => Op::Sync,
             9..14 => Op::make("/seq/n-", self.next_value(), CreateMode::PersistentSequential),
             14..19 if !self.knows.numbered.is_empty() => {
@@ -130,7 +161,17 @@ impl Client {
             116..119 => {
                 Op::Multi((0..chance.random_range(2..4)).map(|_| self.change_limited(chance)).collect())
             }
+            119..139 => self.change_under_quota(chance),
+            139..157 => self.ask_as_clickhouse(chance),
             _ => Op::Delete { path: "/seq/nothing".into(), version: ANY },
+        }
+    }
+
+    /// What no client asks for that knows what it does.
+    fn behind_the_end(&mut self, chance: &mut StdRng) -> Op {
+        match chance.random_bool(0.5) {
+            true => Op::make(one_of(&WANTED, chance), self.next_value(), CreateMode::Ephemeral),
+            false => Op::set(shared(chance), self.next_value()),
         }
     }
 
@@ -224,7 +265,7 @@ impl Client {
         if self.knows.place.is_some() && !self.knows.is_first && chance.random_bool(0.5) {
             return Read::Children { path: QUEUE.into(), watch };
         }
-        match chance.random_range(0..18) {
+        match chance.random_range(0..24) {
             0..3 => Read::Data { path: shared(chance), watch },
             3..5 => Read::Exists { path: shared(chance), watch },
             5 => Read::Children { path: "/eph".into(), watch },
@@ -245,6 +286,11 @@ impl Client {
                     Read::Ephemerals { prefix: prefix.filter(|_| chance.random_bool(0.5)) }
                 }
             },
+            17..19 => keeper::list(chance, watch),
+            19 => Read::Data { path: keeper::own(chance), watch },
+            20 => Read::Exists { path: quotas::counted(chance), watch },
+            21 => Read::Data { path: quotas::figures(chance), watch },
+            22 => Read::Many(vec![Part::Data(quotas::figures(chance)), Part::Children("/q0".to_string())]),
             _ => Read::Children { path: QUEUE.into(), watch },
         }
     }
@@ -307,6 +353,7 @@ impl Client {
                 MultiResult::Create2 { stat, .. } | MultiResult::SetData(stat),
             ) => {
                 self.knows.versions.insert(path.clone(), stat.version);
+                self.knows.stats.insert(path.clone(), *stat);
             }
             (Op::Delete { path, .. }, MultiResult::Delete) => {
                 self.knows.ephemerals.remove(path);
@@ -322,6 +369,7 @@ impl Client {
             (Read::Data { path, .. }, Ok(Response::Data { stat, .. }))
             | (Read::Exists { path, .. }, Ok(Response::Stat(stat))) => {
                 self.knows.versions.insert(path.clone(), stat.version);
+                self.knows.stats.insert(path.clone(), *stat);
             }
             (Read::Children { path, .. }, Ok(Response::Children { children, .. })) if path == QUEUE => {
                 let place = self.knows.place.as_deref().and_then(|path| path.rsplit('/').next());

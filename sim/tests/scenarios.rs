@@ -4,8 +4,9 @@
 //!
 //! | command | what it does |
 //! |---|---|
-//! | `servers 5 recent=200 snapshots=5 epoch=3 empty` | an ensemble of five; recent transactions in bytes, transactions between snapshots and in an epoch; `empty`: nobody said that the disks are new |
+//! | `servers 5 recent=200 snapshots=5 epoch=3 empty` | an ensemble of five; recent transactions in bytes, transactions between snapshots and in an epoch; `empty`: nobody said that the disks are new; `local`: sessions are |
 //! | `servers 4 observers=1`, `servers 3 weights=1*2,1*1,1*1` | the last one observes; the group and the weight of each |
+//! | `servers 5 joiners=2` | the last two are no members at first, and clients may change who is |
 //! | `start 1 2`, `kill 1`, `kill 1 keeping 2` | the power fails after so many operations of the disk |
 //! | `wipe 1`, `stop 1`, `continue 1` | a lost disk, a stopped process |
 //! | `spoil 1 log`, `spoil 1 tail`, `spoil 1 epoch`, `initialize 1` | what a dead server has decays; the operator lets it vote |
@@ -16,15 +17,19 @@
 //! | `progress 1` | its link to the leader is not read, because its disk is behind |
 //! | `tick 50` | time passes, and nothing else |
 //! | `run`, `run 500`, `run until leader`, `run until quiet` | everything that can happen, happens; time passes |
-//! | `client 1 connects 2` | likewise `creates`, `writes`, `writes 5`, `syncs`, `reads`, `closes`, `leaves` |
-//! | `expect leader 3`, `expect no leader`, `expect 1 applied 0x1_00000002` | likewise `log`, `voter`, `observer` |
+//! | `client 1 connects 2` | likewise `creates`, `writes`, `writes 5`, `makes an ephemeral`, `syncs`, `reads`, `closes`, `leaves` |
+//! | `client 1 reconfigures +4 +5o -1` | servers join, the second as an observer, and leave |
+//! | `expect leader 3`, `expect no leader`, `expect 1 applied 0x1_00000002` | likewise `log`, `config`, `voter`, `voteless`, `observer` |
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use zabra::ids::ServerId;
-use zabra::replica::Input;
+use zabra::jute::CreateMode;
+use zabra::replica::{Input, LocalConfig};
+use zabra::zab::Member;
 
+use zabra_sim::configs::Change;
 use zabra_sim::disk::{Disk, Part};
 use zabra_sim::ensemble::{Ensemble, LIMITED, Settings};
 use zabra_sim::op::{Op, Read};
@@ -45,8 +50,11 @@ struct Scenario {
 
 fn ensemble(words: &[&str]) -> Result<Ensemble, String> {
     let mut settings = Settings {
+        joiners: 0,
+        reconfigures: false,
         servers: 3,
         roles: Roles::Equal,
+        feeds: false,
         recent_bytes_max: 1 << 20,
         snapshot_txns: 1 << 40,
         epoch_txns_max: u32::MAX,
@@ -54,6 +62,7 @@ fn ensemble(words: &[&str]) -> Result<Ensemble, String> {
         segment_bytes: 8192,
         batch_bytes_max: 400,
         limited: LIMITED,
+        local: LocalConfig::default(),
     };
     let mut is_new = true;
     for word in words {
@@ -62,15 +71,22 @@ fn ensemble(words: &[&str]) -> Result<Ensemble, String> {
             Some(("snapshots", value)) => settings.snapshot_txns = number(value)?,
             Some(("observers", value)) => settings.roles = Roles::Observers(number(value)? as u8),
             Some(("weights", value)) => settings.roles = Roles::Groups(shares(value)?),
+            Some(("joiners", value)) => {
+                settings.joiners = number(value)? as u8;
+                settings.reconfigures = true;
+            }
             Some(("epoch", value)) => settings.epoch_txns_max = number(value)? as u32,
             Some(_) => return Err(format!("no such setting: {word}")),
+            None if *word == "feeds" => settings.feeds = true,
             None if *word == "empty" => is_new = false,
+            None if *word == "local" => (settings.local.enabled, settings.local.upgrading) = (true, true),
             None => settings.servers = number(word)? as u8,
         }
     }
     let mut ensemble = Ensemble::new(settings, Trace::story());
     for server in ensemble.servers.values_mut() {
-        server.disk = Disk::new(u64::from(server.id.0), is_new && !server.observes);
+        let votes = !server.observes && server.id.0 <= settings.servers - settings.joiners;
+        server.disk = Disk::new(u64::from(server.id.0), is_new && votes);
     }
     Ok(ensemble)
 }
@@ -228,6 +244,8 @@ impl Scenario {
             ["writes", count] => {
                 return (0..number(count)?).try_for_each(|_| self.client(index, &["writes"]));
             }
+            ["makes", "an", "ephemeral"] => ensemble.ask(index, Op::make(path, "", CreateMode::Ephemeral)),
+            ["reconfigures", servers @ ..] => ensemble.ask(index, Op::Reconfig(change(servers)?)),
             ["syncs"] => ensemble.ask(index, Op::Sync),
             ["closes"] => ensemble.ask(index, Op::Close),
             ["leaves"] => ensemble.leave(index, true),
@@ -254,9 +272,10 @@ impl Scenario {
                 let status = replica.status();
                 match (*what, rest) {
                     ("applied", [zxid]) => unless_equal(status.zxid, zxid),
+                    ("config", [zxid]) => unless_equal(replica.config_in_force(), zxid),
                     ("log", [zxid]) => unless_equal(server.disk.synced, zxid),
                     ("voter", []) => unless_equal(server.disk.epoch.may_vote, "true"),
-                    ("observer", []) => unless_equal(server.disk.epoch.may_vote, "false"),
+                    ("voteless", []) => unless_equal(server.disk.epoch.may_vote, "false"),
                     _ => return Err(format!("nothing to expect: {}", words.join(" "))),
                 }
             }
@@ -264,6 +283,22 @@ impl Scenario {
         };
         if found.is_empty() { Ok(()) } else { Err(format!("expected {}: {found}", words.join(" "))) }
     }
+}
+
+/// `+4` joins, `+4o` as an observer, and `-1` leaves.
+fn change(words: &[&str]) -> Result<Change, String> {
+    let mut change = Change::default();
+    for word in words {
+        match (word.strip_prefix('-'), word.strip_prefix('+')) {
+            (Some(id), _) => change.leaving.extend([server(id)?]),
+            (_, Some(id)) => {
+                let role = if id.ends_with('o') { Member::Observer } else { Member::EQUAL };
+                change.joining.insert(server(id.trim_end_matches('o'))?, role);
+            }
+            _ => return Err(format!("neither joins nor leaves: {word}")),
+        }
+    }
+    Ok(change)
 }
 
 /// All servers that run have come to the same state.

@@ -109,6 +109,7 @@ fn op_name(op: i32) -> &'static str {
         Ok(OpCode::Sync) => "SYNC",
         Ok(OpCode::Ping) => "PING",
         Ok(OpCode::Check) => "CHEC",
+        Ok(OpCode::Reconfig) => "RECO",
         Ok(OpCode::Multi) => "MULT",
         Ok(OpCode::MultiRead) => "MLTR",
         Ok(OpCode::SetWatches) => "SETW",

@@ -3,10 +3,13 @@
 
 mod lists;
 mod machine;
+mod metrics;
 mod stats;
 mod text;
 mod words;
 
 pub use lists::{ClientLine, ClientSession, Lists};
+pub use machine::User;
+pub use metrics::{Count, Metrics, Sum};
 pub use stats::{Counted, Stats};
 pub use words::{Mode, View, Word, answer};

@@ -1,8 +1,10 @@
 //! Counters of what the server does for its clients. Plain relaxed atomics, touched once for a batch of requests.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::metrics::{Count, Metrics, mean};
 
 /// Since the server started.
 #[derive(Debug)]
@@ -16,12 +18,12 @@ pub struct Stats {
     handshakes: Arc<AtomicU64>,
     handshakes_failed: AtomicU64,
     handshakes_exceeded: AtomicU64,
-    answered: AtomicU64,
-    latency_us_sum: AtomicU64,
-    latency_us_min: AtomicU64,
-    latency_us_max: AtomicU64,
     proposal_sizes: Sizes,
+    response_sizes: Sizes,
+    leading_since: Mutex<Option<Instant>>,
     trace_mask: AtomicI64,
+    /// figures that ZooKeeper has names for
+    pub metrics: Metrics,
 }
 
 /// What ZooKeeper traces unless it is told otherwise: requests, packets between servers, sessions, warnings.
@@ -45,6 +47,34 @@ struct Sizes {
     max: AtomicI64,
 }
 
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes { last: AtomicI64::new(-1), min: AtomicI64::new(-1), max: AtomicI64::new(-1) }
+    }
+}
+
+impl Sizes {
+    fn note(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.last.store(bytes, Relaxed);
+        if bytes > self.max.load(Relaxed) {
+            self.max.fetch_max(bytes, Relaxed);
+        }
+        let min = self.min.load(Relaxed);
+        if min < 0 || bytes < min {
+            self.min.store(bytes, Relaxed);
+        }
+    }
+
+    fn reset(&self) {
+        [&self.last, &self.min, &self.max].into_iter().for_each(|size| size.store(-1, Relaxed));
+    }
+
+    fn tell(&self) -> [i64; 3] {
+        [&self.last, &self.min, &self.max].map(|size| size.load(Relaxed))
+    }
+}
+
 impl Default for Stats {
     fn default() -> Stats {
         Stats {
@@ -57,16 +87,11 @@ impl Default for Stats {
             handshakes: Arc::default(),
             handshakes_failed: AtomicU64::new(0),
             handshakes_exceeded: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
-            latency_us_sum: AtomicU64::new(0),
-            latency_us_min: AtomicU64::new(u64::MAX),
-            latency_us_max: AtomicU64::new(0),
-            proposal_sizes: Sizes {
-                last: AtomicI64::new(-1),
-                min: AtomicI64::new(-1),
-                max: AtomicI64::new(-1),
-            },
+            proposal_sizes: Sizes::default(),
+            response_sizes: Sizes::default(),
+            leading_since: Mutex::default(),
             trace_mask: AtomicI64::new(TRACE_MASK),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -115,47 +140,41 @@ impl Stats {
         self.handshakes_exceeded.fetch_add(1, Relaxed);
     }
 
-    /// `requests` were answered, each `latency` after it came.
-    pub fn count_answered(&self, requests: u64, latency: Duration) {
-        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.answered.fetch_add(requests, Relaxed);
-        self.latency_us_sum.fetch_add(us.saturating_mul(requests), Relaxed);
-        if us < self.latency_us_min.load(Relaxed) {
-            self.latency_us_min.fetch_min(us, Relaxed);
-        }
-        if us > self.latency_us_max.load(Relaxed) {
-            self.latency_us_max.fetch_max(us, Relaxed);
-        }
+    /// `requests` were answered by this server, each `latency` after it came.
+    pub fn count_reads(&self, requests: u64, latency: Duration) {
+        self.metrics.reads.add(latency, requests);
+    }
+
+    /// A request was answered that the leader decided, `latency` after it came.
+    pub fn count_update(&self, latency: Duration) {
+        self.metrics.updates.add(latency, 1);
+    }
+
+    /// A reply of so many bytes goes to a client.
+    pub fn count_response(&self, bytes: usize) {
+        self.response_sizes.note(bytes);
+    }
+
+    /// This server leads from now on, or does not.
+    pub fn set_leading(&self, leads: bool) {
+        let since = leads.then(Instant::now);
+        *self.leading_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// The leader proposed a transaction of so many bytes.
     pub fn count_proposal(&self, bytes: usize) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.proposal_sizes.last.store(bytes, Relaxed);
-        self.proposal_sizes.max.fetch_max(bytes, Relaxed);
-        let min = self.proposal_sizes.min.load(Relaxed);
-        if min < 0 || bytes < min {
-            self.proposal_sizes.min.store(bytes, Relaxed);
-        }
+        self.proposal_sizes.note(bytes);
+        self.metrics.count(Count::Proposal);
     }
 
     /// Begins to count anew. What is outstanding still is.
     pub fn reset(&self) {
-        for counter in [
-            &self.received,
-            &self.sent,
-            &self.rejected,
-            &self.auth_failed,
-            &self.answered,
-            &self.latency_us_sum,
-            &self.latency_us_max,
-        ] {
+        for counter in [&self.received, &self.sent, &self.rejected, &self.auth_failed] {
             counter.store(0, Relaxed);
         }
-        self.latency_us_min.store(u64::MAX, Relaxed);
-        for size in [&self.proposal_sizes.last, &self.proposal_sizes.min, &self.proposal_sizes.max] {
-            size.store(-1, Relaxed);
-        }
+        self.proposal_sizes.reset();
+        self.response_sizes.reset();
+        self.metrics.reset();
     }
 
     /// What `stmk` set. It is told again and does nothing: the levels of the log say what is traced.
@@ -215,31 +234,36 @@ impl Stats {
 
     /// The shortest latency, in whole milliseconds as ZooKeeper tells it.
     pub fn latency_ms_min(&self) -> u64 {
-        match self.latency_us_min.load(Relaxed) {
-            u64::MAX => 0,
-            us => us / 1000,
-        }
+        let least_us =
+            [&self.metrics.reads, &self.metrics.updates].into_iter().filter_map(|it| it.us().min());
+        least_us.min().map_or(0, |us| us / 1000)
     }
 
     /// The longest latency, likewise.
     pub fn latency_ms_max(&self) -> u64 {
-        self.latency_us_max.load(Relaxed) / 1000
+        self.metrics.reads.us().max().max(self.metrics.updates.us().max()) / 1000
     }
 
     /// The mean latency in milliseconds, with four digits behind the point as ZooKeeper tells it.
     pub fn latency_ms_mean(&self) -> f64 {
-        let answered = self.answered.load(Relaxed);
-        if answered == 0 {
-            return 0.0;
-        }
-        let us = self.latency_us_sum.load(Relaxed) as f64 / answered as f64;
-        (us * 10.0).round() / 10_000.0
+        let (reads, updates) = (self.metrics.reads.us(), self.metrics.updates.us());
+        mean((reads.sum() + updates.sum()) as f64 / 1000.0, reads.count() + updates.count())
     }
 
     /// Sizes of proposals: last, smallest, biggest.
     pub fn proposal_sizes(&self) -> [i64; 3] {
-        [&self.proposal_sizes.last, &self.proposal_sizes.min, &self.proposal_sizes.max]
-            .map(|size| size.load(Relaxed))
+        self.proposal_sizes.tell()
+    }
+
+    /// Sizes of replies: last, smallest, biggest.
+    pub fn response_sizes(&self) -> [i64; 3] {
+        self.response_sizes.tell()
+    }
+
+    /// How long this server leads, ms; `None` if it does not.
+    pub fn leader_uptime_ms(&self) -> Option<u128> {
+        let since = *self.leading_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed().as_millis())
     }
 }
 
@@ -252,8 +276,8 @@ mod tests {
         let stats = Stats::default();
         assert_eq!((stats.latency_ms_min(), stats.latency_ms_max()), (0, 0));
         assert_eq!(stats.latency_ms_mean(), 0.0);
-        stats.count_answered(3, Duration::from_micros(1000));
-        stats.count_answered(1, Duration::from_micros(2468));
+        stats.count_reads(3, Duration::from_micros(1000));
+        stats.count_update(Duration::from_micros(2468));
         assert_eq!((stats.latency_ms_min(), stats.latency_ms_max()), (1, 2));
         assert_eq!(stats.latency_ms_mean(), 1.367);
     }
@@ -262,13 +286,15 @@ mod tests {
     fn a_reset_leaves_only_what_is_outstanding() {
         let stats = Stats::default();
         stats.count_received(3);
-        stats.count_answered(2, Duration::from_micros(5000));
+        stats.count_reads(2, Duration::from_micros(5000));
+        stats.count_response(16);
         stats.count_proposal(40);
         let _outstanding = stats.begin();
         stats.reset();
         assert_eq!((stats.received(), stats.latency_ms_mean(), stats.latency_ms_max()), (0, 0.0, 0));
         assert_eq!((stats.proposal_sizes(), stats.outstanding()), ([-1, -1, -1], 1));
-        stats.count_answered(1, Duration::from_micros(2000));
+        assert_eq!(stats.response_sizes(), [-1, -1, -1]);
+        stats.count_update(Duration::from_micros(2000));
         assert_eq!(stats.latency_ms_min(), 2);
     }
 

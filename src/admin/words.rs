@@ -6,7 +6,8 @@ use super::lists::{self, ClientLine, Lists};
 use super::machine::{envi, files_bytes, open_files, open_files_max};
 use super::stats::Stats;
 use crate::config::Settings;
-use crate::ids::Zxid;
+use crate::ids::{Version, Zxid};
+use crate::membership::Membership;
 use crate::replica::NamespaceQuota;
 
 /// The ZooKeeper whose protocol and answers these are; tools read it. The version of this server stands behind it.
@@ -71,6 +72,8 @@ pub enum Mode {
         learners: usize,
         /// followers among them that have the whole history
         followers: usize,
+        /// and of these, those that are no members (yet)
+        non_voting: usize,
         /// and observers
         observers: usize,
     },
@@ -81,10 +84,14 @@ pub enum Mode {
 pub struct View<'a> {
     /// the configuration
     pub settings: &'a Settings,
+    /// the servers of the ensemble
+    pub membership: &'a Membership,
     /// the counters
     pub stats: &'a Stats,
     /// role
     pub mode: Mode,
+    /// observers that this follower feeds; 0 if it is none
+    pub fed_observers: usize,
     /// the newest transaction applied
     pub last_zxid: Zxid,
     /// of the whole state at that transaction
@@ -97,10 +104,18 @@ pub struct View<'a> {
     pub watches: usize,
     /// sessions of the ensemble
     pub sessions: usize,
+    /// sessions of the ensemble that this server ended for their silence
+    pub sessions_expired: u64,
+    /// how often its state was not that of its leader
+    pub digest_mismatches: u64,
     /// sessions that only this server knows
     pub local_sessions: usize,
     /// bytes of paths and data
     pub data_bytes: u64,
+    /// what a server must speak to have the data
+    pub data_version: Version,
+    /// what all servers that were heard speak
+    pub ensemble_version: Version,
     /// its votes count
     pub may_vote: bool,
     /// voters that are heard and whose votes do not count
@@ -155,7 +170,7 @@ pub fn answer(word: Word, argument: &[u8], view: &View<'_>) -> String {
         }
         "mntr" if !serving => format!("{NOT_SERVING}\n{}", health(view)),
         _ if !serving => format!("{NOT_SERVING}\n"),
-        "conf" => view.settings.conf_text(view.folder_bytes[0], view.folder_bytes[1]),
+        "conf" => view.settings.conf_text(view.membership, view.folder_bytes[0], view.folder_bytes[1]),
         "mntr" => mntr(view),
         "srvr" => srvr(view, false),
         "stat" => srvr(view, true),
@@ -230,7 +245,10 @@ fn mntr(view: &View<'_>) -> String {
     line("version", &VERSION);
     line("server_state", &view.mode.name());
     match view.mode {
-        Mode::Follower => line("peer_state", &"following - broadcast"),
+        Mode::Follower => {
+            line("peer_state", &"following - broadcast");
+            line("synced_observers", &view.fed_observers);
+        }
         Mode::Observer => line("peer_state", &"observing - broadcast"),
         Mode::Leader { .. } => line("peer_state", &"leading - broadcast"),
         Mode::Looking | Mode::ReadOnly | Mode::Standalone => {}
@@ -254,14 +272,21 @@ fn mntr(view: &View<'_>) -> String {
     line("connection_drop_probability", &"0.0");
     line("connection_rejected", &stats.rejected());
     line("auth_failed_count", &stats.auth_failed());
+    let [last, min, max] = stats.response_sizes();
+    line("last_client_response_size", &last);
+    line("max_client_response_size", &max);
+    line("min_client_response_size", &min);
+    line("stale_sessions_expired", &view.sessions_expired);
+    line("digest_mismatches_count", &view.digest_mismatches);
     line("outstanding_tls_handshake", &stats.handshakes());
     line("unsuccessful_handshake", &stats.handshakes_failed());
     line("tls_handshake_exceeded", &stats.handshakes_exceeded());
-    if let Mode::Leader { learners, followers, observers } = view.mode {
+    if let Mode::Leader { learners, followers, non_voting, observers } = view.mode {
         let [last, min, max] = stats.proposal_sizes();
+        line("leader_uptime", &stats.leader_uptime_ms().unwrap_or(0));
         line("learners", &learners);
         line("synced_followers", &followers);
-        line("synced_non_voting_followers", &0);
+        line("synced_non_voting_followers", &non_voting);
         line("synced_observers", &observers);
         line("pending_syncs", &learners.saturating_sub(followers + observers));
         line("last_proposal_size", &last);
@@ -269,25 +294,30 @@ fn mntr(view: &View<'_>) -> String {
         line("min_proposal_size", &min);
     }
     if !view.settings.is_standalone() {
-        line("quorum_size", &view.settings.voters().len());
+        line("quorum_size", &view.membership.voters().count().max(1));
     }
-    for quota in view.quotas {
-        let NamespaceQuota { namespace, count_limit, bytes_limit, usage } = quota;
-        line(&format!("{namespace}_quota_count_limit_per_namespace"), count_limit);
-        line(&format!("{namespace}_quota_bytes_limit_per_namespace"), bytes_limit);
-        line(&format!("{namespace}_quota_count_usage_per_namespace"), &usage.count);
-        line(&format!("{namespace}_quota_bytes_usage_per_namespace"), &usage.bytes);
-    }
+    view.quotas.iter().for_each(|quota| tell_quota(quota, &mut line));
     line("last_processed_zxid", &format_args!("{:#x}", view.last_zxid.0));
     line("tree_digest", &format_args!("{:016x}", view.digest));
+    stats.metrics.write(&mut text);
     text + &health(view)
+}
+
+fn tell_quota(quota: &NamespaceQuota, line: &mut impl FnMut(&str, &dyn Display)) {
+    let NamespaceQuota { namespace, count_limit, bytes_limit, usage } = quota;
+    line(&format!("{namespace}_quota_count_limit_per_namespace"), count_limit);
+    line(&format!("{namespace}_quota_bytes_limit_per_namespace"), bytes_limit);
+    line(&format!("{namespace}_quota_count_usage_per_namespace"), &usage.count);
+    line(&format!("{namespace}_quota_bytes_usage_per_namespace"), &usage.bytes);
 }
 
 /// What keeps a leader away, or would: told by a server that does not serve, too.
 fn health(view: &View<'_>) -> String {
-    let mut text = format!("zk_damaged_sets\t{}\n", view.damaged_sets);
+    let mut text =
+        format!("zk_damaged_sets\t{}\nzk_data_version\t{}\n", view.damaged_sets, view.data_version);
     if !view.settings.is_standalone() {
         let counts = [
+            ("ensemble_version", view.ensemble_version.0 as usize),
             ("may_vote", usize::from(view.may_vote)),
             ("voters_without_vote", view.voters_without_vote),
             ("voters_unheard", view.voters_unheard),
@@ -328,8 +358,10 @@ mod tests {
         let quotas = [NamespaceQuota { namespace: "app".into(), count_limit: 5, bytes_limit: -1, usage }];
         let view = View {
             settings: &settings,
+            membership: &settings.membership(),
             stats: &stats,
             mode,
+            fed_observers: 2,
             last_zxid: Zxid(0x1_0000_0002),
             digest: 0xabc,
             nodes: 5,
@@ -337,7 +369,11 @@ mod tests {
             watches: 2,
             sessions: 3,
             local_sessions: 4,
+            sessions_expired: 6,
+            digest_mismatches: 0,
             data_bytes: 44,
+            data_version: Version(2),
+            ensemble_version: Version(3),
             may_vote: true,
             voters_without_vote: 1,
             voters_unheard: 0,
@@ -359,7 +395,7 @@ mod tests {
         answer(word, &argument[..word.argument_bytes()], &view)
     }
 
-    const LEADER: Mode = Mode::Leader { learners: 3, followers: 1, observers: 1 };
+    const LEADER: Mode = Mode::Leader { learners: 4, followers: 2, non_voting: 1, observers: 1 };
 
     #[test]
     fn srvr_and_stat_are_those_of_zookeeper() {
@@ -384,12 +420,18 @@ mod tests {
             ("zk_peer_state", "leading - broadcast"),
             ("zk_avg_latency", "0.0"),
             ("zk_znode_count", "5"),
-            ("zk_synced_followers", "1"),
+            ("zk_synced_followers", "2"),
+            ("zk_synced_non_voting_followers", "1"),
+            ("zk_stale_sessions_expired", "6"),
+            ("zk_last_client_response_size", "-1"),
+            ("zk_p999_readlatency", "0"),
             ("zk_synced_observers", "1"),
             ("zk_pending_syncs", "1"),
             ("zk_quorum_size", "3"),
             ("zk_last_processed_zxid", "0x100000002"),
             ("zk_tree_digest", "0000000000000abc"),
+            ("zk_data_version", "2"),
+            ("zk_ensemble_version", "3"),
             ("zk_may_vote", "1"),
             ("zk_damaged_sets", "2"),
             ("zk_app_quota_count_limit_per_namespace", "5"),
@@ -399,6 +441,12 @@ mod tests {
         ] {
             assert!(lines.contains(&expected), "{expected:?} is missing in {text}");
         }
+    }
+
+    #[test]
+    fn a_follower_tells_how_many_observers_it_feeds() {
+        assert!(ask("*", b"mntr", Mode::Follower).contains("\nzk_synced_observers\t2\n"));
+        assert!(!ask("*", b"mntr", Mode::Observer).contains("zk_synced_observers"));
     }
 
     #[test]
@@ -414,7 +462,7 @@ mod tests {
         for word in [b"srvr", b"stat", b"conf"] {
             assert_eq!(ask("*", word, Mode::Looking), format!("{NOT_SERVING}\n"));
         }
-        let missing = "zk_damaged_sets\t2\nzk_may_vote\t1\nzk_voters_without_vote\t1\nzk_voters_unheard\t0\n";
+        let missing = "zk_damaged_sets\t2\nzk_data_version\t2\nzk_ensemble_version\t3\nzk_may_vote\t1\nzk_voters_without_vote\t1\nzk_voters_unheard\t0\n";
         assert_eq!(ask("*", b"mntr", Mode::Looking), format!("{NOT_SERVING}\n{missing}"));
         assert_eq!(ask("*", b"isro", Mode::Looking), "null");
         assert_eq!(ask("*", b"isro", Mode::Follower), "rw");

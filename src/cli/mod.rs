@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 pub mod bench;
 pub mod ensemble;
+pub mod hand_over;
 pub mod log;
 pub mod salvage;
 pub mod server;

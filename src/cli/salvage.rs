@@ -57,7 +57,7 @@ impl SalvageArgs {
         ensure!(zxid != Zxid::ZERO, "nothing is left: no transaction can be shown");
         let image = state.image();
         let disk = OsDisk::open(&self.new)?;
-        let name = write_backup(&disk, zxid, image.digest(), image.blocks())?;
+        let name = write_backup(&disk, zxid, image.digest(), image.version(), image.blocks())?;
         match &left.snapshot {
             Some(name) => writeln!(out, "begun with {}", self.data.join(name).display())?,
             None => writeln!(out, "begun with the beginning of the log")?,
@@ -97,8 +97,8 @@ fn replay(
     let state = match snapshot {
         None => State::new(0),
         Some(reader) => {
-            let (zxid, digest) = (reader.zxid(), reader.digest());
-            State::from_blocks(0, zxid, digest, reader)
+            let (zxid, digest, version) = (reader.zxid(), reader.digest(), reader.version());
+            State::from_blocks(0, zxid, digest, version, reader)
                 .map_err(|error| anyhow!("the snapshot of {zxid} makes no state: {error}"))?
         }
     };

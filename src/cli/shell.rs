@@ -1,6 +1,7 @@
 //! `zabra shell`: commands to an ensemble, typed, given as arguments, or read from a file.
 
 mod command;
+mod configuration;
 mod editor;
 mod execute;
 mod format;
@@ -9,7 +10,9 @@ mod quota;
 mod walk;
 mod words;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,11 +23,19 @@ use tokio::sync::mpsc;
 use self::editor::Ask;
 use self::execute::{Outcome, Shell};
 use super::tls::TlsArgs;
-use crate::client::{Options, SaslLogin, SaslMechanism};
-use crate::jute::WatchEvent;
+use crate::client::{Options, SaslLogin, SaslMechanism, SessionEvent, SessionState};
 
 /// How long a completion may take; then there is none.
 const COMPLETION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a session tells without having been asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Told {
+    /// of its watches
+    Watch(SessionEvent),
+    /// of itself
+    State(SessionState),
+}
 
 /// How a password is proved.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +59,7 @@ Examples:
   zabra shell < commands                          line by line; # begins a comment
   zabra shell help                                the commands
 
+-server, -timeout, -client-configuration and -waitforconnection, which is always so here, are understood too.
 The exit code is 1 if a command failed.")]
 pub struct ShellArgs {
     /// Servers and the path taken for the root: host:port,host:port/chroot
@@ -59,6 +71,12 @@ pub struct ShellArgs {
     /// Give up if no server can be reached in so many milliseconds
     #[arg(long, default_value_t = 10_000)]
     pub connect_timeout_ms: u64,
+    /// Be content with a server that is cut off and lets clients read what it has, until one is found that is not
+    #[arg(short, long)]
+    pub read_only: bool,
+    /// A file for ZooKeeper's Java clients: TLS with PEM files, and the time a request may take
+    #[arg(long, value_name = "FILE")]
+    pub client_configuration: Option<PathBuf>,
     /// Prove by SASL to be this user; the password is that of the environment's ZABRA_SASL_PASSWORD
     #[arg(long, value_name = "NAME")]
     pub sasl_user: Option<String>,
@@ -94,22 +112,26 @@ pub async fn run(args: ShellArgs) -> Result<ExitCode> {
             Err(reason) => return Ok(failed(&reason)),
         },
     };
-    let options = Options {
+    let mut options = Options {
         session_timeout: Duration::from_millis(args.session_timeout_ms),
         connect_timeout: Duration::from_millis(args.connect_timeout_ms),
         sasl: sasl_login(&args)?,
         tls: args.tls.files(),
+        read_only: args.read_only,
         ..Options::default()
     };
+    if let Some(file) = &args.client_configuration {
+        for needless in configuration::apply(file, &mut options).map_err(anyhow::Error::msg)? {
+            eprintln!("{}: {needless}", file.display());
+        }
+    }
     let (mut shell, mut events) = Shell::connect(args.servers, options).await?;
     let code = match command {
         Some(command) => match shell.execute(&command).await {
             Ok(Outcome::Output(output)) => {
                 show(&output);
-                if shell.watches_left() > 0
-                    && let Some(event) = events.recv().await
-                {
-                    show(format::event(&event).as_bytes());
+                if shell.watches_left() > 0 {
+                    show_first(&mut events).await;
                 }
                 ExitCode::SUCCESS
             }
@@ -122,6 +144,46 @@ pub async fn run(args: ShellArgs) -> Result<ExitCode> {
     // The session ends by itself if the servers are gone.
     let _ = shell.close().await;
     Ok(code)
+}
+
+/// The words of a command line, with the options of ZooKeeper's shell in the place of which there are others here.
+pub fn as_here(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    if words.get(1).is_none_or(|name| name != "shell") {
+        return words;
+    }
+    let mut at = 2;
+    // The command itself begins with a word without a dash.
+    while let Some(option) = words.get(at).and_then(|word| word.to_str()).filter(|word| word.starts_with('-'))
+    {
+        let here = match option {
+            "-server" => Some("--servers"),
+            "-timeout" => Some("--session-timeout-ms"),
+            "-client-configuration" => Some("--client-configuration"),
+            "-waitforconnection" => {
+                words.remove(at);
+                continue;
+            }
+            _ => None,
+        };
+        // All others but these have a value, in the same word or the next.
+        let has_value = !matches!(option, "-r" | "--read-only") && !option.contains('=');
+        if let Some(here) = here {
+            words[at] = here.into();
+        }
+        at += if has_value { 2 } else { 1 };
+    }
+    words
+}
+
+/// Waits for the first event of a watch, and shows it.
+async fn show_first(events: &mut mpsc::Receiver<Told>) {
+    while let Some(told) = events.recv().await {
+        if let Told::Watch(_) = told {
+            show(format::told(&told).as_bytes());
+            return;
+        }
+    }
 }
 
 /// Who to be, if anybody. The password does not stand among the arguments, which every user of a machine can see.
@@ -137,10 +199,10 @@ fn sasl_login(args: &ShellArgs) -> Result<Option<SaslLogin>> {
 }
 
 /// Every line is a command; one that fails does not keep the next from being tried.
-async fn from_stdin(shell: &mut Shell, mut events: mpsc::Receiver<WatchEvent>) -> Result<ExitCode> {
+async fn from_stdin(shell: &mut Shell, mut events: mpsc::Receiver<Told>) -> Result<ExitCode> {
     tokio::spawn(async move {
-        while let Some(event) = events.recv().await {
-            show(format::event(&event).as_bytes());
+        while let Some(told) = events.recv().await {
+            show(format::told(&told).as_bytes());
         }
     });
     let (lines, mut lines_rx) = mpsc::channel(1);
@@ -164,7 +226,7 @@ async fn from_stdin(shell: &mut Shell, mut events: mpsc::Receiver<WatchEvent>) -
 }
 
 /// Answers what the line editor asks, until the person leaves.
-async fn converse(shell: &mut Shell, mut events: mpsc::Receiver<WatchEvent>) -> Result<ExitCode> {
+async fn converse(shell: &mut Shell, mut events: mpsc::Receiver<Told>) -> Result<ExitCode> {
     println!("Connected to {}. help lists the commands.", shell.connect_string());
     let (mut asks, mut printer) = editor::start(shell.prompt())?;
     loop {
@@ -192,7 +254,7 @@ async fn converse(shell: &mut Shell, mut events: mpsc::Receiver<WatchEvent>) -> 
                     let _ = answer.send(paths.unwrap_or_default());
                 }
             },
-            Some(event) = events.recv() => printer.print(format::event(&event))?,
+            Some(told) = events.recv() => printer.print(format::told(&told))?,
         }
     }
 }
@@ -207,4 +269,31 @@ fn show(output: &[u8]) {
 fn failed(reason: &str) -> ExitCode {
     eprintln!("{reason}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_for_zookeepers_shell_is_understood() {
+        let as_here = |line: &str| {
+            let words = as_here(line.split(' ').map(OsString::from));
+            words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            as_here(
+                "zabra shell -r --tls-ca a -server h:1 -timeout 5000 -waitforconnection -client-configuration f ls -R /"
+            ),
+            "zabra shell -r --tls-ca a --servers h:1 --session-timeout-ms 5000 --client-configuration f ls -R /"
+        );
+        for line in [
+            "zabra shell -s h:1 get -server",
+            "zabra shell create -server x",
+            "zabra bench -server x",
+            "zabra",
+        ] {
+            assert_eq!(as_here(line), line);
+        }
+    }
 }

@@ -75,9 +75,9 @@ impl SnapshotArgs {
 /// The state in a file that verifies; or why it holds none.
 fn load(path: &Path) -> anyhow::Result<Result<State, String>> {
     let reader = SnapshotReader::open(open_file(path)?)?;
-    let (zxid, digest) = (reader.zxid(), reader.digest());
+    let (zxid, digest, version) = (reader.zxid(), reader.digest(), reader.version());
     // The tool has no secret to keep: any seed will do.
-    Ok(State::from_blocks(0, zxid, digest, reader).map_err(|error| error.to_string()))
+    Ok(State::from_blocks(0, zxid, digest, version, reader).map_err(|error| error.to_string()))
 }
 
 fn print_sessions(out: &mut impl Write, state: &State) -> io::Result<()> {
@@ -136,7 +136,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("snapshot.0");
         let image = State::new(1).image();
-        let encoder = SnapshotEncoder::new(image.zxid(), image.digest(), image.blocks()).unwrap();
+        let encoder =
+            SnapshotEncoder::new(image.zxid(), image.digest(), image.version(), image.blocks()).unwrap();
         let mut bytes = encoder.collect::<Result<Vec<_>, _>>().unwrap().concat();
         std::fs::write(&path, &bytes).unwrap();
 

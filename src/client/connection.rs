@@ -30,6 +30,8 @@ pub(super) struct Pending {
     pub op: i32,
     pub reply: oneshot::Sender<Result<Answer, Error>>,
     pub watch: Option<WatchOrder>,
+    /// No answer until then is too late.
+    pub due: Option<Instant>,
 }
 
 /// A socket, what has been read and not understood, what has to be written, and who waits for an answer.
@@ -158,9 +160,20 @@ impl Connection {
         self.last_sent = Instant::now();
     }
 
-    /// When [`Connection::keep_alive`] has something to do, in a session of `timeout`.
+    /// When [`Connection::keep_alive`] has something to do, in a session of `timeout`, or an answer is too late.
     pub fn wake_at(&self, timeout: Duration) -> Instant {
-        self.dead_at(timeout).min(self.ping_at(timeout))
+        let wake_at = self.dead_at(timeout).min(self.ping_at(timeout));
+        self.due().map_or(wake_at, |due| due.min(wake_at))
+    }
+
+    /// When the answer that comes next is too late.
+    fn due(&self) -> Option<Instant> {
+        self.pending.front().and_then(|pending| pending.due)
+    }
+
+    /// The request whose answer is too late, if there is one.
+    pub fn overdue(&mut self) -> Option<Pending> {
+        self.due().filter(|due| Instant::now() >= *due).and_then(|_| self.pending.pop_front())
     }
 
     /// Queues a ping if it is time; an error if the server has been silent for too long.

@@ -18,12 +18,14 @@
 //! pings, and when it is lost goes to another server with the session's id and password, taking its watches and
 //! credentials along. A request that was on its way then fails with [`Error::ConnectionLoss`], because nobody can tell
 //! whether it was carried out; requests that were not sent yet wait for the next server, at most a session timeout.
-//! The answers come in the order of the requests.
+//! The answers come in the order of the requests. A client with [`Options::read_only`] takes a server without a leader
+//! too, and leaves it as soon as another has one (`full_server`).
 
 mod chroot;
 mod connect_string;
 mod connection;
 mod error;
+mod full_server;
 pub mod lock;
 mod login;
 mod ops;
@@ -39,7 +41,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use error::Error;
 pub use options::{Credentials, Options, Password, SaslLogin, SaslMechanism, TlsFiles};
 pub use session::{Answer, SessionState, SessionStatus};
-pub use watches::{Watch, WatchStream, Watched};
+pub use watches::{SessionEvent, Watch, WatchStream, Watched};
 
 use chroot::Chroot;
 use connect_string::ConnectString;
@@ -82,11 +84,11 @@ impl Client {
         }
     }
 
-    /// Waits until the session has a connection; fails if it is over.
+    /// Waits until the session has a connection, be it with a server that is read-only; fails if it is over.
     pub async fn connected(&self) -> Result<(), Error> {
         let mut status = self.status.clone();
         let status = status
-            .wait_for(|status| status.state == SessionState::Connected || status.state.end().is_some())
+            .wait_for(|status| status.state.has_server() || status.state.end().is_some())
             .await
             .map_err(|_| Error::Closed)?;
         status.state.end().map_or(Ok(()), Err)

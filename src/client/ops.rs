@@ -1,16 +1,16 @@
 //! The operations, each a request and its answer.
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::chroot::with_path;
 use super::options::Credentials;
 use super::session::{Answer, Command, Outgoing, Reply, WatchOrder};
-use super::watches::{Watch, WatchKind, WatchStream};
+use super::watches::{SessionEvent, WAITING_EVENTS_MAX, Watch, WatchKind, WatchStream};
 use super::{Client, Error};
 use crate::jute::{
-    Acl, AddWatchMode, AuthId, Create, CreateMode, CreateOp, ErrorCode, MultiOp, MultiResult, Request,
-    Response, Stat, WatcherType, encode_request_frame,
+    Acl, AddWatchMode, AuthId, Create, CreateMode, CreateOp, ErrorCode, MultiOp, MultiResult, Reconfig,
+    Request, Response, Stat, WatcherType, encode_request_frame,
 };
 
 /// The version that every znode has.
@@ -124,6 +124,13 @@ impl Client {
         Ok((data, stat, watch))
     }
 
+    /// Changes the servers of the ensemble; returns their list, as [`Client::get_config`] would, and its Stat. Servers
+    /// that come must be connected to the leader and up to date, as far as they are needed for a quorum. Afterwards this
+    /// client goes on with the servers of its connect string.
+    pub async fn reconfig(&self, change: Reconfig<'_>) -> Result<(Bytes, Stat), Error> {
+        data_and_stat(self.call(&Request::Reconfig(change)).await?)
+    }
+
     /// Replaces the content of a znode, if it has `version`.
     pub async fn set_data(&self, path: &str, data: &[u8], version: Option<i32>) -> Result<Stat, Error> {
         let path = &*self.chroot.join(path)?;
@@ -176,9 +183,31 @@ impl Client {
     /// Takes watches of this session away from a path, at the server and here: whoever waits for them is told that they
     /// are closed. NOWATCHER if there are none.
     pub async fn remove_watches(&self, path: &str, watches: WatcherType) -> Result<(), Error> {
+        self.take_watches_away(path, watches, false).await
+    }
+
+    /// The same; if no server answers, they are taken away here alone, and the next server is not told of them.
+    pub async fn remove_watches_or_forget(&self, path: &str, watches: WatcherType) -> Result<(), Error> {
+        self.take_watches_away(path, watches, true).await
+    }
+
+    async fn take_watches_away(
+        &self,
+        path: &str,
+        watches: WatcherType,
+        without_server: bool,
+    ) -> Result<(), Error> {
         let path = &*self.chroot.join(path)?;
-        let order = WatchOrder::Removed { watches, path: path.to_owned() };
+        let order = WatchOrder::Removed { watches, path: path.to_owned(), without_server };
         self.send_with(&Request::RemoveWatches { path, watches }, Some(order)).await?.await.map(drop)
+    }
+
+    /// What the watches of this session tell from now on, all of them in one stream, each event once. Beyond 1024 events that
+    /// wait to be taken, others are lost. It ends with the session.
+    pub async fn session_events(&self) -> Result<mpsc::Receiver<SessionEvent>, Error> {
+        let (events, events_rx) = mpsc::channel(WAITING_EVENTS_MAX);
+        self.order(Command::Tell(events)).await?;
+        Ok(events_rx)
     }
 
     /// How many znodes there are below one, at any depth.

@@ -28,6 +28,14 @@ pub struct Options {
     pub frame_bytes_max: usize,
     /// Speak TLS with the servers. Default: none, plain text.
     pub tls: Option<TlsFiles>,
+    /// Be content with a server that is cut off from the ensemble and lets clients read what it has; as soon as one is
+    /// found that is not, the client goes on there. Requests that change something fail with
+    /// NOTREADONLY meanwhile. Default false.
+    pub read_only: bool,
+    /// A request that has been with a server for so long fails with REQUESTTIMEOUT, and the connection is given up; whether
+    /// the request was carried out is unknown. Default none: the session timeout tells a dead server, and nothing a slow
+    /// one.
+    pub request_timeout: Option<Duration>,
 }
 
 /// What to speak TLS with: PEM files. They are read when the client is made.
@@ -57,6 +65,8 @@ impl Default for Options {
             session: None,
             frame_bytes_max: 64 << 20,
             tls: None,
+            read_only: false,
+            request_timeout: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use tracing::debug;
 
 use super::chroot::Chroot;
 use super::connection::{Connection, Io, Pending};
-use super::watches::{Waiter, WatchKind, WatchStream, Watches};
-use super::{Credentials, Error, Options, Password};
+use super::watches::{SessionEvent, Waiter, WatchKind, WatchStream, Watches};
+use super::{Credentials, Error, Options, Password, full_server};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{
     AddWatchMode, ConnectRequest, DecodeError, ErrorCode, OpCode, PASSWORD_BYTES, Reader, ReplyHeader,
@@ -44,6 +44,9 @@ pub enum SessionState {
     Connecting,
     /// A server answers.
     Connected,
+    /// A server answers that is cut off from the ensemble: it lets clients read, and change nothing. Only with
+    /// [`Options::read_only`].
+    ConnectedReadOnly,
     /// Over: the ensemble has ended it.
     Expired,
     /// Over: credentials were refused.
@@ -53,10 +56,15 @@ pub enum SessionState {
 }
 
 impl SessionState {
+    /// True while a server answers.
+    pub fn has_server(self) -> bool {
+        matches!(self, SessionState::Connected | SessionState::ConnectedReadOnly)
+    }
+
     /// What requests fail with if the session is over.
     pub(super) fn end(self) -> Option<Error> {
         match self {
-            SessionState::Connecting | SessionState::Connected => None,
+            SessionState::Connecting | SessionState::Connected | SessionState::ConnectedReadOnly => None,
             SessionState::Expired => Some(Error::SessionExpired),
             SessionState::AuthFailed => Some(Error::AuthFailed),
             SessionState::Closed => Some(Error::Closed),
@@ -108,8 +116,8 @@ pub(super) enum WatchOrder {
     Once { kind: WatchKind, path: String, waiter: Waiter },
     /// one that stays
     Lasting { mode: AddWatchMode, path: String, stream: oneshot::Sender<WatchStream> },
-    /// no more of these
-    Removed { watches: WatcherType, path: String },
+    /// no more of these; `without_server`: also if no server answers
+    Removed { watches: WatcherType, path: String, without_server: bool },
 }
 
 /// A request as a handle gives it to the task.
@@ -125,6 +133,7 @@ pub(super) struct Outgoing {
 pub(super) enum Command {
     Request(Outgoing),
     Authenticate(Credentials, oneshot::Sender<Result<(), Error>>),
+    Tell(mpsc::Sender<SessionEvent>),
 }
 
 /// Why a connection is not used any more.
@@ -151,6 +160,10 @@ pub(super) struct Session {
     tls: Option<TlsConnector>,
     id: SessionId,
     password: Password,
+    /// the ensemble knows of the session: a server that is cut off has its own, which no other server takes
+    is_of_ensemble: bool,
+    /// the server is cut off
+    is_read_only: bool,
     timeout: Duration,
     last_zxid: Zxid,
     watches: Watches,
@@ -192,6 +205,8 @@ impl Session {
             chroot,
             id,
             password,
+            is_of_ensemble: options.session.is_some(),
+            is_read_only: false,
             timeout: options.session_timeout,
             options,
             tls,
@@ -239,10 +254,30 @@ impl Session {
     fn fail_queued(&mut self, error: &Error) {
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Request(outgoing) => drop(outgoing.reply.send(Err(error.clone()))),
+                Command::Request(outgoing) => self.fail(outgoing.watch, outgoing.reply, error),
                 Command::Authenticate(_, done) => drop(done.send(Err(error.clone()))),
+                Command::Tell(listener) => self.watches.listen(listener),
             }
         }
+    }
+
+    /// No server answers a request, or nobody knows whether one did.
+    fn fail(
+        &mut self,
+        watch: Option<WatchOrder>,
+        reply: oneshot::Sender<Result<Answer, Error>>,
+        error: &Error,
+    ) {
+        let result = match (watch, error) {
+            (Some(WatchOrder::Removed { watches, path, without_server: true }), Error::ConnectionLoss) => {
+                // The next server is not told of them.
+                self.watches.remove(watches, &path, &self.chroot, false);
+                Ok(Answer { zxid: self.last_zxid, response: Response::Empty })
+            }
+            _ => Err(error.clone()),
+        };
+        // Whoever dropped the `Reply` does not want to know.
+        let _ = reply.send(result);
     }
 
     fn note_failure(&mut self, reason: String) {
@@ -291,9 +326,9 @@ impl Session {
             protocol_version: 0,
             last_zxid_seen: self.last_zxid,
             timeout_ms: i32::try_from(self.options.session_timeout.as_millis()).unwrap_or(i32::MAX),
-            session_id: self.id,
+            session_id: if self.is_of_ensemble { self.id } else { SessionId(0) },
             password: self.password.0.clone(),
-            read_only: Some(false),
+            read_only: Some(self.options.read_only),
         };
         let (login, frame_bytes_max) = (self.options.sasl.as_ref(), self.options.frame_bytes_max);
         let tls = self.tls.as_ref();
@@ -334,10 +369,15 @@ impl Session {
         self.id = response.session_id;
         self.password = Password(response.password);
         self.timeout = Duration::from_millis(response.timeout_ms.unsigned_abs().into());
+        self.is_read_only = response.read_only == Some(true);
+        self.is_of_ensemble |= !self.is_read_only;
         self.restore(&mut connection);
         debug!(session = %self.id, %address, "connected");
         self.status.send_modify(|status| {
-            status.state = SessionState::Connected;
+            status.state = match self.is_read_only {
+                true => SessionState::ConnectedReadOnly,
+                false => SessionState::Connected,
+            };
             status.id = self.id;
             status.password = self.password.clone();
             status.timeout = self.timeout;
@@ -367,7 +407,7 @@ impl Session {
             Ended::Connection(_) => Error::ConnectionLoss,
         };
         for pending in connection.pending.drain(..) {
-            let _ = pending.reply.send(Err(error.clone()));
+            self.fail(pending.watch, pending.reply, &error);
         }
         for done in connection.pending_auth.drain(..).flatten() {
             let _ = done.send(Err(error.clone()));
@@ -377,6 +417,9 @@ impl Session {
 
     async fn pump(&mut self, connection: &mut Connection) -> Result<std::convert::Infallible, Ended> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
+        let (servers, tls) = (self.servers.clone(), self.tls.clone());
+        let mut search = pin!(full_server::find(&servers, self.next_server, tls.as_ref()));
+        let mut is_found = false;
         if self.close_sent {
             // The connection was lost before the answer came.
             self.begin_close(connection);
@@ -385,7 +428,11 @@ impl Session {
             let wake_at = connection.wake_at(self.timeout);
             let takes_requests = !self.close_sent
                 && connection.pending.len() < IN_FLIGHT_MAX
-                && connection.output.len() < OUTPUT_BYTES_MAX;
+                && connection.output.len() < OUTPUT_BYTES_MAX
+                && !is_found;
+            if is_found && connection.pending.is_empty() {
+                return Err(Ended::Connection("another server is not read-only".to_owned()));
+            }
             tokio::select! {
                 io = connection.io() => {
                     if let Io::Read = io? {
@@ -406,7 +453,17 @@ impl Session {
                     self.close_waiter = waiter;
                     self.begin_close(connection);
                 }
-                () = sleep_until(wake_at) => connection.keep_alive(self.timeout)?,
+                found = &mut search, if self.is_read_only && !is_found => {
+                    (self.next_server, is_found) = (found, true);
+                }
+                () = sleep_until(wake_at) => {
+                    if let Some(late) = connection.overdue() {
+                        let error = Error::Server(ErrorCode::RequestTimeout);
+                        self.fail(late.watch, late.reply, &error);
+                        return Err(error.into());
+                    }
+                    connection.keep_alive(self.timeout)?;
+                }
             }
         }
     }
@@ -415,8 +472,10 @@ impl Session {
         match command {
             Command::Request(Outgoing { frame, op, reply, watch }) => {
                 let xid = connection.push_frame(frame);
-                connection.pending.push_back(Pending { xid, op, reply, watch });
+                let due = self.options.request_timeout.map(|limit| Instant::now() + limit);
+                connection.pending.push_back(Pending { xid, op, reply, watch, due });
             }
+            Command::Tell(listener) => self.watches.listen(listener),
             Command::Authenticate(credentials, done) => {
                 let Credentials { scheme, auth } = &credentials;
                 connection.push_special(xid::AUTH, &Request::Auth { scheme, auth });
@@ -437,7 +496,13 @@ impl Session {
         encode_request_frame(0, &Request::CloseSession, &mut frame);
         let (reply, _) = oneshot::channel();
         let xid = connection.push_frame(frame);
-        connection.pending.push_back(Pending { xid, op: OpCode::CloseSession as i32, reply, watch: None });
+        connection.pending.push_back(Pending {
+            xid,
+            op: OpCode::CloseSession as i32,
+            reply,
+            watch: None,
+            due: None,
+        });
         self.close_sent = true;
     }
 
@@ -498,7 +563,9 @@ impl Session {
                 // Whoever dropped the other end does not want to know.
                 let _ = stream.send(self.watches.subscribe(mode, path));
             }
-            (Some(WatchOrder::Removed { watches, path }), Ok(_)) => self.watches.remove(watches, &path),
+            (Some(WatchOrder::Removed { watches, path, .. }), Ok(_)) => {
+                self.watches.remove(watches, &path, &self.chroot, true);
+            }
             _ => {}
         }
         // Whoever dropped the `Reply` does not want to know.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::BytesMut;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::Error;
 use super::chroot::Chroot;
@@ -30,8 +30,8 @@ impl Watch {
 /// The other end of a [`Watch`].
 pub(super) type Waiter = oneshot::Sender<Result<WatchEvent, Error>>;
 
-/// Events of a [`WatchStream`] that wait to be taken at most.
-const WAITING_EVENTS_MAX: usize = 1024;
+/// Events of a [`WatchStream`], or of a session, that wait to be taken at most.
+pub(super) const WAITING_EVENTS_MAX: usize = 1024;
 
 /// A watch that stays at the server: tells one event after the other.
 #[derive(Debug)]
@@ -60,6 +60,22 @@ impl WatchStream {
     }
 }
 
+/// What a session's watches tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SessionEvent {
+    /// One has fired, or several at once on the same path.
+    Fired(WatchEvent),
+    /// Those on a path are gone, because that was asked for.
+    Removed {
+        /// which: `Data`, `Children`, or `Persistent` for both kinds that stay
+        watches: WatcherType,
+        /// what they were on
+        path: String,
+        /// false if no server answered
+        at_server: bool,
+    },
+}
+
 /// What a watch is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum WatchKind {
@@ -79,6 +95,8 @@ pub(super) struct Watches {
     child: HashMap<String, Vec<Waiter>>,
     persistent: HashMap<String, broadcast::Sender<Watched>>,
     recursive: HashMap<String, broadcast::Sender<Watched>>,
+    /// who wants to know everything
+    listeners: Vec<mpsc::Sender<SessionEvent>>,
 }
 
 impl Watches {
@@ -104,21 +122,42 @@ impl Watches {
         WatchStream(sender.subscribe())
     }
 
-    /// The server has them no more.
-    pub fn remove(&mut self, watches: WatcherType, path: &str) {
+    /// From now on `listener` is told everything.
+    pub fn listen(&mut self, listener: mpsc::Sender<SessionEvent>) {
+        self.listeners.push(listener);
+    }
+
+    fn tell_listeners(&mut self, event: &SessionEvent) {
+        self.listeners.retain(|listener| {
+            // One that takes none loses some, as it was told.
+            !matches!(listener.try_send(event.clone()), Err(mpsc::error::TrySendError::Closed(_)))
+        });
+    }
+
+    /// The server has them no more, or with `at_server` false is not told of them any more.
+    pub fn remove(&mut self, watches: WatcherType, path: &str, chroot: &Chroot, at_server: bool) {
         let is_meant = |of| watches == of || watches == WatcherType::Any;
+        let (mut data, mut children, mut staying) = (false, false, false);
         if is_meant(WatcherType::Data) {
-            self.data.remove(path);
-            self.exist.remove(path);
+            data = self.data.remove(path).is_some() | self.exist.remove(path).is_some();
         }
         if is_meant(WatcherType::Children) {
-            self.child.remove(path);
+            children = self.child.remove(path).is_some();
         }
         if is_meant(WatcherType::Persistent) {
-            self.persistent.remove(path);
+            staying |= self.persistent.remove(path).is_some();
         }
         if is_meant(WatcherType::PersistentRecursive) {
-            self.recursive.remove(path);
+            staying |= self.recursive.remove(path).is_some();
+        }
+        let kinds = [
+            (data, WatcherType::Data),
+            (children, WatcherType::Children),
+            (staying, WatcherType::Persistent),
+        ];
+        for (_, watches) in kinds.into_iter().filter(|(is_gone, _)| *is_gone) {
+            let path = chroot.strip(path).to_owned();
+            self.tell_listeners(&SessionEvent::Removed { watches, path, at_server });
         }
     }
 
@@ -136,14 +175,17 @@ impl Watches {
         }
     }
 
-    /// The same event, to whoever has a watch that stays.
-    fn tell_lasting(&self, event: &WatchEvent, seen: &WatchEvent) {
+    /// The same event, to whoever has a watch that stays; false if there is none.
+    fn tell_lasting(&self, event: &WatchEvent, seen: &WatchEvent) -> bool {
+        let mut is_wanted = false;
         let recursive = (event.kind != EventKind::NodeChildrenChanged).then(|| lineage(&event.path));
         let recursive = recursive.into_iter().flatten().filter_map(|path| self.recursive.get(path));
         for sender in self.persistent.get(&event.path).into_iter().chain(recursive) {
             // Whoever dropped the stream does not want to know.
             let _ = sender.send(Watched::Event(seen.clone()));
+            is_wanted = true;
         }
+        is_wanted
     }
 
     /// Tells everyone whom `event` (with the server's path) concerns. Watches that do not stay are used up.
@@ -154,17 +196,22 @@ impl Watches {
             EventKind::NodeDeleted => &[WatchKind::Data, WatchKind::Exist, WatchKind::Child],
         };
         let seen = WatchEvent { path: chroot.strip(&event.path).to_owned(), ..event.clone() };
-        self.tell_lasting(event, &seen);
+        let mut is_wanted = self.tell_lasting(event, &seen);
         for &kind in kinds {
             for waiter in self.of(kind).remove(&event.path).unwrap_or_default() {
                 // Whoever dropped the `Watch` does not want to know.
                 let _ = waiter.send(Ok(seen.clone()));
+                is_wanted = true;
             }
+        }
+        if is_wanted && !self.listeners.is_empty() {
+            self.tell_listeners(&SessionEvent::Fired(seen));
         }
     }
 
     /// Tells everyone that the session is over.
     pub fn end(&mut self, error: &Error) {
+        self.listeners.clear();
         for (_, sender) in self.persistent.drain().chain(self.recursive.drain()) {
             let _ = sender.send(Watched::End(error.clone()));
         }
@@ -269,7 +316,7 @@ mod tests {
             watches.fire(&event(EventKind::NodeDataChanged, "/app/a"), &chroot);
         }
         assert_eq!(persistent.next().await, Watched::Gap);
-        watches.remove(WatcherType::Any, "/app/a");
+        watches.remove(WatcherType::Any, "/app/a", &chroot, true);
         while persistent.next().await != Watched::End(Error::Closed) {}
         let mut out = BytesMut::new();
         watches.encode_set_watches(Zxid(9), &mut out);

@@ -551,7 +551,11 @@ mod tests {
              SASLAuthenticationProvider.superPassword=hunter2\nquorum.auth.enableSasl=true\n"
         );
         let (settings, notices) = parse(&text, JAAS).unwrap();
-        let mut shown = vec![format!("{settings:?}"), settings.conf_text(1, 2), notices.join("\n")];
+        let mut shown = vec![
+            format!("{settings:?}"),
+            settings.conf_text(&settings.membership(), 1, 2),
+            notices.join("\n"),
+        ];
         // With something wrong in every line in turn, and with every character of the users' file missing in turn.
         for line in text.lines() {
             let broken = text.replace(line, &format!("{line}\n{line}x\ntickTime=fast"));

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::address::{ListenAddr, checked_host, listen_host};
 use super::check;
 use super::given::{Given, Value, whole_number};
 use super::groups;
 use super::report::{Place, Severity};
 use super::settings::{FourLetterWords, Settings};
+use super::throttle::RequestThrottle;
 use super::tls::{self, Side, TlsSettings};
 use super::{ReadMyid, ReadText, audit, auth};
 use crate::ids::ServerId;
+use crate::membership::{ListenAddr, checked_host, listen_host};
 
 const INT_MAX: u64 = i32::MAX as u64;
 const HOUR_MS: u64 = 60 * 60 * 1000;
@@ -34,12 +35,14 @@ pub(super) fn settings(
     settings.auth = auth::settings(given, read_text);
     settings.audit = audit::settings(given, &settings.data_dir);
     let static_addr = static_addr(given, "clientPort", "clientPortAddress");
-    set_tls(given, &mut settings);
+    settings.secure_client_addr = static_secure_addr(given);
     if let Some(id) = server_id(given, myid, read_myid, &settings.data_dir) {
         settings.server_id = id;
         check::peer_type(given, &settings);
         set_client_addr(given, &mut settings, static_addr);
+        set_secure_client_addr(given, &mut settings);
     }
+    set_tls(given, &mut settings);
     check::all(given, &settings);
     settings
 }
@@ -96,6 +99,7 @@ fn set_client_limits(given: &mut Given, settings: &mut Settings) {
     given.number(&mut settings.conns_per_address_max, "maxClientCnxns", per_address, 0..=INT_MAX);
     given.number(&mut settings.conns_max, "maxCnxns", per_address, 0..=INT_MAX);
     set_kept_limits(given, settings);
+    set_request_throttle(given, &mut settings.request_throttle);
     given.number(&mut settings.outstanding_requests_max, "globalOutstandingLimit", "requests", 1..=INT_MAX);
     given.number(&mut settings.frame_bytes_max, "jute.maxbuffer", "bytes", 1024..=INT_MAX);
     if settings.frame_bytes_max > FRAME_BYTES_MAX {
@@ -115,6 +119,7 @@ fn set_session_kinds(given: &mut Given, settings: &mut Settings) {
     given.boolean(&mut settings.local_sessions, "localSessionsEnabled");
     given.boolean(&mut settings.local_sessions_upgrading, "localSessionsUpgradingEnabled");
     given.boolean(&mut settings.read_only_mode, "readonlymode.enabled");
+    given.boolean(&mut settings.leader_serves, "leaderServes");
 }
 
 /// What clients want kept, and how many of them come.
@@ -129,6 +134,7 @@ fn set_kept_limits(given: &mut Given, settings: &mut Settings) {
         ephemerals,
         0..=INT_MAX,
     );
+    given.number(&mut settings.ephemerals_max, "ephemeralsMax", ephemerals, 0..=INT_MAX);
     let throttle = &mut settings.connection_throttle;
     let tokens = "connections (0 for no limit)";
     given.number(&mut throttle.tokens_max, "connection_throttle_tokens", tokens, 0..=INT_MAX);
@@ -138,15 +144,59 @@ fn set_kept_limits(given: &mut Given, settings: &mut Settings) {
     let (new, renew) = (&mut throttle.new_weight, &mut throttle.renew_weight);
     given.number(new, "connection_throttle_global_session_weight", "tokens", 1..=INT_MAX);
     given.number(renew, "connection_throttle_renew_session_weight", "tokens", 1..=INT_MAX);
+    given.number(
+        &mut throttle.local_weight,
+        "connection_throttle_local_session_weight",
+        "tokens",
+        1..=INT_MAX,
+    );
+    // As in ZooKeeper: a local session never takes more than the others.
+    throttle.new_weight = throttle.new_weight.max(throttle.local_weight);
+    throttle.renew_weight = throttle.renew_weight.max(throttle.local_weight);
 }
 
-fn set_tls(given: &mut Given, settings: &mut Settings) {
-    settings.secure_client_addr = static_addr(given, "secureClientPort", "secureClientPortAddress");
+/// How many requests of clients are worked on, and how much of large ones.
+fn set_request_throttle(given: &mut Given, throttle: &mut RequestThrottle) {
+    let requests = "requests (0 for no limit)";
+    given.number(&mut throttle.requests_max, "request_throttle_max_requests", requests, 0..=INT_MAX);
+    given.number(&mut throttle.stall_ms, "request_throttle_stall_time", "milliseconds", 0..=INT_MAX);
+    given.boolean(&mut throttle.drops_stale, "request_throttle_drop_stale");
+    given.boolean(&mut throttle.ages, "request_stale_latency_check");
+    given.number(&mut throttle.wait_ms_max, "throttled_op_wait_time", "milliseconds", 0..=INT_MAX);
+    for (key, is_set) in
+        [("throttled_op_wait_time", throttle.wait_ms_max > 0), ("request_stale_latency_check", throttle.ages)]
+    {
+        if is_set && throttle.requests_max == 0 {
+            let text = format!("{key} is set, but request_throttle_max_requests is not: no request waits");
+            given.notice(Severity::Warning, given.line(key), text);
+        }
+    }
+    let key = "request_stale_connection_check";
+    let mut drops_unheard = true;
+    given.boolean(&mut drops_unheard, key);
+    if !drops_unheard {
+        let text = format!("{key}=false: what waits in a connection goes with it all the same");
+        given.notice(Severity::Warning, given.line(key), text);
+    }
+    given.number(&mut throttle.large_bytes_max, "largeRequestMaxBytes", "bytes", 1..=INT_MAX);
+    // -1 is ZooKeeper's way to write that there is none.
+    if given.value("largeRequestThreshold").is_some_and(|value| value.text != "-1") {
+        let mut large_over = 0;
+        given.number(&mut large_over, "largeRequestThreshold", "bytes (-1 for no limit)", 1..=INT_MAX);
+        throttle.large_over = Some(large_over);
+    }
+}
+
+fn static_secure_addr(given: &mut Given) -> Option<ListenAddr> {
     if given.has("secureClientPortAddress") && !given.has("secureClientPort") {
         let line = given.line("secureClientPortAddress");
         let text = "secureClientPortAddress is set, but secureClientPort is not: expected both".to_string();
         given.problem(line, text);
     }
+    static_addr(given, "secureClientPort", "secureClientPortAddress")
+}
+
+fn set_tls(given: &mut Given, settings: &mut Settings) {
     given.boolean(&mut settings.client_port_unification, "client.portUnification");
     let limit = "netty.server.outstandingHandshake.limit";
     // -1 is ZooKeeper's way to write that there is none.
@@ -160,7 +210,7 @@ fn set_tls(given: &mut Given, settings: &mut Settings) {
     given.boolean(&mut settings.ssl_quorum, "sslQuorum");
     given.boolean(&mut settings.port_unification, "portUnification");
     let clients = [
-        ("secureClientPort", given.has("secureClientPort")),
+        ("secureClientPort", settings.secure_client_addr.is_some()),
         ("client.portUnification", settings.client_port_unification),
     ];
     settings.client_tls = wanted_tls(given, Side::Clients, &clients);
@@ -170,8 +220,17 @@ fn set_tls(given: &mut Given, settings: &mut Settings) {
 
 /// The TLS of one side, if one of the keys wants it.
 fn wanted_tls(given: &mut Given, side: Side, wanted: &[(&str, bool)]) -> Option<TlsSettings> {
-    let (key, _) = wanted.iter().find(|(_, is_wanted)| *is_wanted)?;
-    tls::settings(given, side, key)
+    if let Some((key, _)) = wanted.iter().find(|(_, is_wanted)| *is_wanted) {
+        return tls::settings(given, side, Some(key));
+    }
+    if let Some((key, line)) = tls::first_given(given, side) {
+        // They are to fit all the same: who sets the key that is missing finds out at the next start otherwise.
+        tls::settings(given, side, None);
+        let keys: Vec<&str> = wanted.iter().map(|(key, _)| *key).collect();
+        let text = format!("{key} is not used: none of {} is set", keys.join(", "));
+        given.notice(Severity::Warning, Some(line), text);
+    }
+    None
 }
 
 /// No more handshakes at once than this, whatever the file says: each keeps a connection.
@@ -189,13 +248,24 @@ fn set_lifetimes(given: &mut Given, settings: &mut Settings) {
     given.number(unused_ms, "znode.container.maxNeverUsedIntervalMs", "milliseconds", 0..=INT_MAX);
 }
 
+/// For ZooKeeper every word but `no` is yes, and `false` as well. Here it is an error: who writes it hardly means yes.
+fn set_force_sync(given: &mut Given, settings: &mut Settings) {
+    let Some(value) = given.value("forceSync") else { return };
+    match &*value.text {
+        "yes" | "true" => settings.force_sync = true,
+        "no" => settings.force_sync = false,
+        _ => given.unexpected("forceSync", "expected yes or no"),
+    }
+}
+
 fn set_storage(given: &mut Given, settings: &mut Settings) {
     given.number(&mut settings.snapshot_txns_max, "snapCount", "transactions", 2..=INT_MAX);
     let bytes = 4096..=1024 * GIB;
     given.number(&mut settings.snapshot_log_bytes_max, "snapshotBytesOfLogMax", "bytes", bytes);
     given.number(&mut settings.log_segment_bytes, "logSegmentBytes", "bytes", 4096..=4 * GIB);
     given.number(&mut settings.recent_txn_bytes_max, "recentTxnBytesMax", "bytes", 0..=1024 * GIB);
-    given.boolean(&mut settings.force_sync, "forceSync");
+    set_force_sync(given, settings);
+    given.boolean(&mut settings.data_dir_autocreate, "datadir.autocreate");
     given.number(&mut settings.snapshots_retained, "autopurge.snapRetainCount", "snapshots", 0..=INT_MAX);
     if settings.snapshots_retained < 3 {
         let text = format!("autopurge.snapRetainCount={}: at least 3 are kept", settings.snapshots_retained);
@@ -230,11 +300,20 @@ fn interval_ms(text: &str) -> Option<u64> {
 fn set_peers(given: &mut Given, settings: &mut Settings) {
     settings.servers = given.servers().into_iter().map(|(server, _)| server).collect();
     groups::set(given, settings);
+    given.boolean(&mut settings.reconfig_enabled, "reconfigEnabled");
+    given.boolean(&mut settings.standalone_enabled, "standaloneEnabled");
+    settings.dynamic_config_file = given.value("dynamicConfigFile").map(|value| PathBuf::from(value.text));
     given.boolean(&mut settings.quorum_listen_on_all_ips, "quorumListenOnAllIPs");
     let hour_ms = 1..=HOUR_MS;
     given.number(&mut settings.peer_connect_timeout_ms, "cnxTimeout", "milliseconds", hour_ms.clone());
     let delay_ms = &mut settings.observer_reconnect_delay_ms;
     given.number(delay_ms, "observer.reconnectDelayMs", "milliseconds", 0..=HOUR_MS);
+    if let Some(port) = given.value("observerMasterPort") {
+        match whole_number(&port.text).and_then(|port| u16::try_from(port).ok()) {
+            Some(port) => settings.observer_master_port = Some(port).filter(|port| *port > 0),
+            None => given.unexpected("observerMasterPort", "expected a port from 1 to 65535 (0 for none)"),
+        }
+    }
     for key in ["syncEnabled", "observer.syncEnabled"] {
         let mut is_synced = true;
         given.boolean(&mut is_synced, key);
@@ -302,7 +381,8 @@ fn server_id(
         }
     };
     if !ids.is_empty() && !given.servers().iter().any(|(server, _)| server.id == ServerId(id)) {
-        let text = format!("{id} is not in the server list of {}: expected one of {ids}", given.name());
+        let text =
+            format!("{id} is not in the server list of {}: expected one of {ids}", given.servers_file());
         given.problem_at(place, text);
         return None;
     }
@@ -314,16 +394,13 @@ fn set_client_addr(given: &mut Given, settings: &mut Settings, static_addr: Opti
     let in_list = settings.own_addr().and_then(|own| own.client.clone());
     let addr = match (static_addr, in_list) {
         (Some(addr), Some(listed)) => {
-            if addr.port != listed.port || (addr.host.is_some() && addr.host != listed.host) {
-                let key = format!("server.{}", settings.server_id);
-                given
-                    .unexpected("clientPort", &format!("expected {listed}, as {key} says, or no clientPort"));
-            }
+            agree(given, settings.server_id, "clientPort", &addr, &listed);
             listed
         }
         (Some(addr), None) | (None, Some(addr)) => addr,
         (None, None) => {
-            if !given.has("clientPort") && !given.has("secureClientPort") {
+            let is_secure_listed = settings.own_addr().is_some_and(|own| own.secure_client.is_some());
+            if !given.has("clientPort") && !given.has("secureClientPort") && !is_secure_listed {
                 let text = "clientPort is not set: expected the port that clients connect to".to_string();
                 given.problem(None, text);
             }
@@ -331,6 +408,22 @@ fn set_client_addr(given: &mut Given, settings: &mut Settings, static_addr: Opti
         }
     };
     settings.client_addr = Some(addr);
+}
+
+/// As the client port; that there is none is usual.
+fn set_secure_client_addr(given: &mut Given, settings: &mut Settings) {
+    let Some(listed) = settings.own_addr().and_then(|own| own.secure_client.clone()) else { return };
+    if let Some(addr) = &settings.secure_client_addr {
+        agree(given, settings.server_id, "secureClientPort", addr, &listed);
+    }
+    settings.secure_client_addr = Some(listed);
+}
+
+/// A port of `key` must be the one of the server's own line.
+fn agree(given: &mut Given, id: ServerId, key: &'static str, addr: &ListenAddr, listed: &ListenAddr) {
+    if addr.port != listed.port || (addr.host.is_some() && addr.host != listed.host) {
+        given.unexpected(key, &format!("expected {listed}, as server.{id} says, or no {key}"));
+    }
 }
 
 /// `clientPort` and `clientPortAddress`, or the same for TLS.

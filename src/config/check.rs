@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::address::PeerRole;
 use super::given::Given;
-use super::report::Severity;
+use super::report::{Place, Severity};
 use super::settings::Settings;
+use crate::membership::{PeerRole, ServerAddr};
 
 /// Notes every contradiction in `given`.
 pub(super) fn all(given: &mut Given, settings: &Settings) {
@@ -68,6 +68,9 @@ fn voters(given: &mut Given, settings: &Settings) {
     if participants.clone().count() == 0 && !settings.servers.is_empty() {
         given.problem(None, "every server is an observer: expected participants, who vote".to_string());
     }
+    if settings.servers.is_empty() && !settings.standalone_enabled {
+        given.unexpected("standaloneEnabled", "expected server.N lines, one at least");
+    }
     let voters = participants.clone().count();
     let all_equal = participants.clone().all(|server| server.role == PeerRole::EQUAL);
     if all_equal && voters > 0 && voters.is_multiple_of(2) {
@@ -77,8 +80,8 @@ fn voters(given: &mut Given, settings: &Settings) {
     }
 }
 
-/// Who uses a port, and on which line.
-type Users = BTreeMap<(String, u16), (String, Option<u32>)>;
+/// Who uses a port, and where that stands.
+type Users = BTreeMap<(String, u16), (String, Place)>;
 
 /// No two listeners of one machine may have the same port. Machines are told apart by the text of the host.
 fn ports(given: &mut Given, settings: &Settings) {
@@ -86,44 +89,50 @@ fn ports(given: &mut Given, settings: &Settings) {
     for (server, line) in given.servers() {
         let host = server.host.to_ascii_lowercase();
         let key = format!("server.{}", server.id);
-        claim(given, &mut users, &host, server.quorum_port, format!("the quorum port of {key}"), Some(line));
-        claim(
-            given,
-            &mut users,
-            &host,
-            server.election_port,
-            format!("the election port of {key}"),
-            Some(line),
-        );
-        if let Some(client) = &server.client {
-            let host = client.host.as_ref().map_or(host, |host| host.to_ascii_lowercase());
-            claim(given, &mut users, &host, client.port, format!("the client port of {key}"), Some(line));
+        let place = given.place_of_servers(Some(line));
+        for addr in server.peer_addrs() {
+            let host = addr.host.to_ascii_lowercase();
+            for (port, name) in [(addr.quorum_port, "quorum"), (addr.election_port, "election")] {
+                claim(given, &mut users, &host, port, format!("the {name} port of {key}"), place.clone());
+            }
+        }
+        for (addr, name) in [(&server.client, "client"), (&server.secure_client, "secure client")] {
+            let Some(addr) = addr else { continue };
+            let host = addr.host.as_ref().map_or(host.clone(), |host| host.to_ascii_lowercase());
+            claim(given, &mut users, &host, addr.port, format!("the {name} port of {key}"), place.clone());
         }
     }
     let own = settings.own_addr();
-    let in_list = own.is_some_and(|own| own.client.is_some());
+    for addr in own.filter(|own| own.role.votes()).into_iter().flat_map(ServerAddr::peer_addrs) {
+        let Some(port) = settings.observer_master_port else { break };
+        let key = "observerMasterPort";
+        let place = given.place(given.line(key));
+        claim(given, &mut users, &addr.host.to_ascii_lowercase(), port, key.to_string(), place);
+    }
+    let is_listed = own.is_some_and(|own| own.client.is_some());
+    let is_secure_listed = own.is_some_and(|own| own.secure_client.is_some());
     for (key, addr) in [
-        ("clientPort", settings.client_addr.as_ref().filter(|_| !in_list)),
-        ("secureClientPort", settings.secure_client_addr.as_ref()),
+        ("clientPort", settings.client_addr.as_ref().filter(|_| !is_listed)),
+        ("secureClientPort", settings.secure_client_addr.as_ref().filter(|_| !is_secure_listed)),
     ] {
         let Some(addr) = addr.filter(|addr| addr.port != 0) else { continue };
         let host = addr.host.as_deref().or(own.map(|own| own.host.as_str())).unwrap_or_default();
-        let line = given.line(key);
-        claim(given, &mut users, &host.to_ascii_lowercase(), addr.port, key.to_string(), line);
+        let place = given.place(given.line(key));
+        claim(given, &mut users, &host.to_ascii_lowercase(), addr.port, key.to_string(), place);
     }
 }
 
-fn claim(given: &mut Given, users: &mut Users, host: &str, port: u16, user: String, line: Option<u32>) {
-    let place = (host.to_string(), port);
-    match users.get(&place) {
-        Some((other, other_line)) => {
-            let other_line = other_line.map(|line| format!(" (line {line})")).unwrap_or_default();
+fn claim(given: &mut Given, users: &mut Users, host: &str, port: u16, user: String, place: Place) {
+    let addr = (host.to_string(), port);
+    match users.get(&addr) {
+        Some((other, other_place)) => {
+            let other_line = other_place.line.map(|line| format!(" (line {line})")).unwrap_or_default();
             let text =
                 format!("{user} is {port} on {host}, as {other} is{other_line}: expected different ports");
-            given.problem(line, text);
+            given.problem_at(place, text);
         }
         None => {
-            users.insert(place, (user, line));
+            users.insert(addr, (user, place));
         }
     }
 }
@@ -173,6 +182,20 @@ mod tests {
         assert_eq!(check("clientPort=1\ntickTime=10\nsyncLimit=2"), "fine");
         assert_eq!(check("clientPort=1\npeerHeartbeatMs=1000"), "fine");
         assert_eq!(check("clientPort=1\npeerTimeoutMs=40"), "fine");
+    }
+
+    #[test]
+    fn a_voter_has_the_port_for_observers_to_itself() {
+        let with = |port: u16, own: &str| {
+            check(&format!("clientPort=9\nserver.1=a:1:2{own}\nserver.2=b:1:3\nobserverMasterPort={port}"))
+        };
+        assert_eq!(with(3, ""), "fine", "the other one listens there");
+        assert_eq!(with(2, ":observer"), "fine", "it does not listen");
+        assert_eq!(
+            with(2, ""),
+            "z:5: observerMasterPort is 2 on a, as the election port of server.1 is (line 3): expected different ports"
+        );
+        assert!(with(9, "").starts_with("z:2: clientPort is 9 on a, as observerMasterPort is (line 5)"));
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! The answer to the four-letter word `conf`, line by line as ZooKeeper prints it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::address::{ListenAddr, PeerRole, ServerAddr};
 use super::settings::Settings;
+use crate::membership::{ListenAddr, Membership, PeerRole};
 
 impl Settings {
     /// The text of `conf`; the two sizes are those of the files that are there now. A server of an ensemble adds its
-    /// quorum settings and the membership, whose last line ends without a line feed.
-    pub fn conf_text(&self, data_dir_bytes: u64, data_log_dir_bytes: u64) -> String {
+    /// quorum settings and the `membership` that is in force, whose last line ends without a line feed.
+    pub fn conf_text(&self, membership: &Membership, data_dir_bytes: u64, data_log_dir_bytes: u64) -> String {
         let mut text = String::new();
         let mut line = |key: &str, value: &dyn std::fmt::Display| {
             let _ = writeln!(text, "{key}={value}");
@@ -27,42 +26,17 @@ impl Settings {
         line("maxSessionTimeout", &self.session_timeout_ms_max);
         line("clientPortListenBacklog", &-1);
         line("serverId", &self.server_id);
-        if let Some(own) = self.own_addr().filter(|_| !self.is_standalone()) {
+        let own = membership.servers.get(&self.server_id).or(self.own_addr());
+        if let Some(own) = own.filter(|_| !self.is_standalone()) {
             line("initLimit", &self.init_limit_ticks);
             line("syncLimit", &self.sync_limit_ticks);
             line("electionAlg", &3);
             line("electionPort", &own.election_port);
             line("quorumPort", &own.quorum_port);
-            line("peerType", &u8::from(self.observes()));
+            line("peerType", &u8::from(own.role == PeerRole::Observer));
             text.push_str("membership: \n");
-            text.push_str(&self.membership_text());
+            text.push_str(&membership.text());
         }
-        text
-    }
-
-    /// The server list, with groups and weights if there are any, as `conf` and the znode `/zookeeper/config` show it. The version counts reconfigurations, of
-    /// which there are none.
-    pub fn membership_text(&self) -> String {
-        let mut text = String::new();
-        for server in &self.servers {
-            let _ = writeln!(text, "server.{}={server}", server.id);
-        }
-        let share = |server: &ServerAddr| match server.role {
-            PeerRole::Participant { group, weight } => Some((server.id, group, weight)),
-            PeerRole::Observer => None,
-        };
-        let shares: Vec<_> = self.servers.iter().filter_map(share).collect();
-        if shares.iter().any(|(_, group, weight)| (*group, *weight) != (0, 1)) {
-            let mut groups: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-            shares.iter().for_each(|(id, group, _)| groups.entry(*group).or_default().push(id.to_string()));
-            for (group, members) in groups {
-                let _ = writeln!(text, "group.{group}={}", members.join(":"));
-            }
-            for (id, _, weight) in shares {
-                let _ = writeln!(text, "weight.{id}={weight}");
-            }
-        }
-        text.push_str("version=0");
         text
     }
 }
@@ -80,7 +54,7 @@ mod tests {
     fn a_standalone_server_prints_what_zookeeper_prints() {
         let settings = settings("dataDir=/data\ndataLogDir=/log\nclientPort=2181\ntickTime=2000\n", None);
         assert_eq!(
-            settings.conf_text(5, 67_108_880),
+            settings.conf_text(&settings.membership(), 5, 67_108_880),
             "clientPort=2181\nsecureClientPort=-1\ndataDir=/data\ndataDirSize=5\ndataLogDir=/log\n\
              dataLogSize=67108880\ntickTime=2000\nmaxClientCnxns=60\nminSessionTimeout=4000\n\
              maxSessionTimeout=40000\nclientPortListenBacklog=-1\nserverId=0\n"
@@ -91,7 +65,8 @@ mod tests {
     fn a_server_of_an_ensemble_adds_quorum_and_membership() {
         let text = "dataDir=/data\nclientPort=2181\ninitLimit=10\nsyncLimit=5\n\
                     server.1=a:2888:3888;2181\nserver.2=b:2888:3888:participant\nserver.3=c:2888:3888\n";
-        let conf = settings(text, Some(2)).conf_text(0, 0);
+        let settings = settings(text, Some(2));
+        let conf = settings.conf_text(&settings.membership(), 0, 0);
         let (_, quorum) = conf.split_once("serverId=2\n").expect("serverId comes before the quorum");
         assert_eq!(
             quorum,
@@ -105,7 +80,8 @@ mod tests {
     fn observers_groups_and_weights_are_told_as_zookeeper_tells_them() {
         let text = "dataDir=/data\nclientPort=2181\ninitLimit=10\nsyncLimit=5\nserver.1=a:1:2\nserver.2=b:1:2\n\
                     server.3=c:1:2\nserver.4=d:1:2:observer\ngroup.1=1:3\ngroup.2=2\nweight.3=2\n";
-        let conf = settings(text, Some(4)).conf_text(0, 0);
+        let settings = settings(text, Some(4));
+        let conf = settings.conf_text(&settings.membership(), 0, 0);
         let (_, quorum) = conf.split_once("quorumPort=1\n").expect("it comes before the type");
         assert_eq!(
             quorum,

@@ -1,7 +1,7 @@
 //! The only place of this room that opens files.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::settings::Settings;
@@ -38,10 +38,36 @@ pub(super) fn read_myid(data_dir: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// Replaces a file by one with this content: whoever reads it finds the old one or the new one, also after a crash.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    // A link stays one.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let temporary = folder.join(name);
+    let mut file = File::create(&temporary)?;
+    if let Ok(old) = fs::metadata(path) {
+        // There may be passwords in it.
+        file.set_permissions(old.permissions())?;
+    }
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    File::open(folder)?.sync_all()
+}
+
+/// True if there is such a file.
+pub(super) fn is_there(path: &Path) -> bool {
+    path.exists()
+}
+
 /// Makes the directories independent of the current one. A path that cannot be resolved stays as it is.
 pub(super) fn make_absolute(settings: &mut Settings) {
     let audit_file = settings.audit.as_mut().map(|audit| &mut audit.file);
-    for path in [&mut settings.data_dir, &mut settings.data_log_dir].into_iter().chain(audit_file) {
+    let config_files = [settings.config_file.as_mut(), settings.dynamic_config_file.as_mut()];
+    let others = config_files.into_iter().flatten().chain(audit_file);
+    for path in [&mut settings.data_dir, &mut settings.data_log_dir].into_iter().chain(others) {
         if let Ok(absolute) = std::path::absolute(&*path) {
             *path = absolute;
         }

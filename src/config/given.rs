@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
-use super::Loaded;
-use super::address::{self, Ignored, ServerAddr};
 use super::groups::{Group, Weight};
 use super::known_keys::{self, Meaning};
 use super::nearest::nearest;
-use super::properties::Entry;
 use super::report::{ConfigError, Notice, Place, Problem, Severity};
 use super::settings::Settings;
+use super::{Loaded, ReadText};
 use crate::ids::ServerId;
+use crate::membership::ServerAddr;
+use crate::membership::properties::{self, Entry, EscapeError};
 
 /// A text from the file, and its line.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub(super) struct Given {
     families: BTreeMap<String, Value>,
     groups: Vec<Group>,
     weights: BTreeMap<ServerId, Weight>,
+    /// Where the servers, groups and weights stand, if it is another file.
+    servers_file: Option<String>,
     problems: Vec<Problem>,
     notices: Vec<Notice>,
 }
@@ -45,6 +48,7 @@ impl Given {
             families: BTreeMap::new(),
             groups: Vec::new(),
             weights: BTreeMap::new(),
+            servers_file: None,
             problems: Vec::new(),
             notices: Vec::new(),
         };
@@ -54,23 +58,57 @@ impl Given {
         given
     }
 
-    fn add(&mut self, entry: Entry) {
+    /// Takes the servers from the file that `dynamicConfigFile` names, if it is there.
+    pub fn read_servers(&mut self, read_text: ReadText<'_>) {
+        let key = "dynamicConfigFile";
+        let Some(file) = self.value(key) else { return };
+        for (server, line) in self.servers() {
+            let text = format!("server.{}: expected it in {}, as {key} says", server.id, file.text);
+            self.problem(Some(line), text);
+        }
+        let entries = match read_text(Path::new(&file.text)).map(|text| properties::parse(&text)) {
+            Ok(Ok(entries)) => entries,
+            Ok(Err(EscapeError { line, text })) => {
+                return self.problem_at(Place { file: file.text, line: Some(line) }, text);
+            }
+            Err(error) => return self.unexpected(key, &format!("it cannot be read: {error}")),
+        };
+        self.servers_file = Some(file.text);
+        for entry in entries {
+            // What a shell prints of a membership ends with its version. Which one is in force, the ensemble knows.
+            if entry.key != "version" && !self.add_member(&entry) {
+                let text = format!("{}: expected server.N, group.N, weight.N and version alone", entry.key);
+                self.problem_of_servers(Some(entry.line), text);
+            }
+        }
+    }
+
+    /// Takes a line about the members of the ensemble. False: it is about something else.
+    fn add_member(&mut self, entry: &Entry) -> bool {
+        let line = Some(entry.line);
         if let Some(id) = entry.key.strip_prefix("server.") {
-            return self.add_server(id, &entry);
-        }
-        if let Some(number) = entry.key.strip_prefix("group.") {
-            return match Group::read(number, &entry) {
+            self.add_server(id, entry);
+        } else if let Some(number) = entry.key.strip_prefix("group.") {
+            match Group::read(number, entry) {
                 Ok(group) => self.groups.push(group),
-                Err(text) => self.problem(Some(entry.line), text),
-            };
-        }
-        if let Some(id) = entry.key.strip_prefix("weight.") {
-            return match Weight::read(id, &entry) {
+                Err(text) => self.problem_of_servers(line, text),
+            }
+        } else if let Some(id) = entry.key.strip_prefix("weight.") {
+            match Weight::read(id, entry) {
                 Ok((id, weight)) => {
                     self.weights.insert(id, weight);
                 }
-                Err(text) => self.problem(Some(entry.line), text),
-            };
+                Err(text) => self.problem_of_servers(line, text),
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn add(&mut self, entry: Entry) {
+        if self.add_member(&entry) {
+            return;
         }
         if let Some(key) = known_keys::used(&entry.key) {
             return self.add_value(key, entry);
@@ -125,30 +163,20 @@ impl Given {
     fn add_server(&mut self, id: &str, entry: &Entry) {
         let Ok(id) = id.parse::<u8>().map(ServerId) else {
             let text = format!("{}: expected server.N with N from 0 to 255", entry.key);
-            return self.problem(Some(entry.line), text);
+            return self.problem_of_servers(Some(entry.line), text);
         };
         if let Some((_, line)) = self.servers.get(&id) {
             let text = format!("{}: server {id} is on line {line} already: every id stands once", entry.key);
-            return self.problem(Some(entry.line), text);
+            return self.problem_of_servers(Some(entry.line), text);
         }
-        match address::server(id, &entry.value) {
-            Ok((server, ignored)) => {
-                if ignored == Some(Ignored::SecureClientPort) {
-                    let text = format!(
-                        "{}: the secure client port is passed over, secureClientPort names it",
-                        entry.key
-                    );
-                    self.notice(Severity::Warning, Some(entry.line), text);
-                }
+        match ServerAddr::parse(id, &entry.value) {
+            Ok(server) => {
                 self.servers.insert(id, (server, entry.line));
             }
-            Err(text) => self.problem(Some(entry.line), format!("{}={}: {text}", entry.key, entry.value)),
+            Err(text) => {
+                self.problem_of_servers(Some(entry.line), format!("{}={}: {text}", entry.key, entry.value));
+            }
         }
-    }
-
-    /// The name that messages give to the file.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     pub fn has(&self, key: &'static str) -> bool {
@@ -158,6 +186,11 @@ impl Given {
     /// The line on which `key` stands.
     pub fn line(&self, key: &'static str) -> Option<u32> {
         self.values.get(key).map(|value| value.line)
+    }
+
+    /// All keys with a place of their own in the settings, each with its line.
+    pub fn lines(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.values.iter().map(|(key, value)| (*key, value.line))
     }
 
     pub fn value(&self, key: &'static str) -> Option<Value> {
@@ -226,6 +259,21 @@ impl Given {
         self.problem_at(place, text);
     }
 
+    /// A problem with a line about the members of the ensemble.
+    pub fn problem_of_servers(&mut self, line: Option<u32>, text: String) {
+        self.problem_at(self.place_of_servers(line), text);
+    }
+
+    /// A place in the file with the members of the ensemble.
+    pub fn place_of_servers(&self, line: Option<u32>) -> Place {
+        Place { file: self.servers_file().to_string(), line }
+    }
+
+    /// The name that messages give to the file with the members of the ensemble.
+    pub fn servers_file(&self) -> &str {
+        self.servers_file.as_ref().unwrap_or(&self.name)
+    }
+
     /// A problem in another place than this file.
     pub fn problem_at(&mut self, place: Place, text: String) {
         self.problems.push(Problem { place, text });
@@ -236,7 +284,8 @@ impl Given {
         self.notices.push(Notice { severity, place, text });
     }
 
-    fn place(&self, line: Option<u32>) -> Place {
+    /// A place in the file.
+    pub fn place(&self, line: Option<u32>) -> Place {
         Place { file: self.name.clone(), line }
     }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::address::PeerRole;
 use super::given::Given;
-use super::properties::Entry;
 use super::settings::Settings;
 use crate::ids::ServerId;
+use crate::membership::PeerRole;
+use crate::membership::properties::Entry;
 
 /// A `group.N` line.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub(super) fn set(given: &mut Given, settings: &mut Settings) {
             Some(_) if groups.is_empty() => "expected group.N lines as well: without them all count the same",
             Some(_) => continue,
         };
-        given.problem(Some(*line), format!("weight.{id}: {expected}"));
+        given.problem_of_servers(Some(*line), format!("weight.{id}: {expected}"));
     }
     if groups.is_empty() {
         return;
@@ -79,11 +79,11 @@ pub(super) fn set(given: &mut Given, settings: &mut Settings) {
         if server.role != PeerRole::Observer && !group_of.contains_key(&server.id) {
             let text =
                 format!("server.{}: in no group, though there are some: expected it in one", server.id);
-            given.problem(Some(line), text);
+            given.problem_of_servers(Some(line), text);
         }
     }
     if !settings.servers.is_empty() && !settings.servers.iter().any(|server| server.role.votes()) {
-        given.problem(None, "no server has a weight: expected one above 0".to_string());
+        given.problem_of_servers(None, "no server has a weight: expected one above 0".to_string());
     }
 }
 
@@ -108,7 +108,7 @@ fn join<'a>(
             return;
         }
     };
-    given.problem(Some(group.line), format!("group.{}, server {id}: {problem}", group.number));
+    given.problem_of_servers(Some(group.line), format!("group.{}, server {id}: {problem}", group.number));
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(super) fn known(key: &str) -> Option<Meaning> {
     let plain = key.strip_prefix("zookeeper.").unwrap_or(key);
     let fits = |name: &str| match name.strip_suffix('*') {
         Some(prefix) => plain.starts_with(prefix),
-        None => plain == name,
+        None => plain == name || key == name,
     };
     KNOWN.iter().find(|(names, _)| names.iter().any(|name| fits(name))).map(|(_, meaning)| *meaning)
 }
@@ -63,6 +63,7 @@ const USED: &[&str] = &[
     "autopurge.snapRetainCount",
     "autopurge.purgeInterval",
     "quorumListenOnAllIPs",
+    "observerMasterPort",
     "localSessionsEnabled",
     "localSessionsUpgradingEnabled",
     "quorum.auth.enableSasl",
@@ -72,6 +73,9 @@ const USED: &[&str] = &[
     "quorum.auth.server.saslLoginContext",
     "java.security.auth.login.config",
     "peerType",
+    "dynamicConfigFile",
+    "reconfigEnabled",
+    "standaloneEnabled",
     "syncEnabled",
     // Zabra's own.
     "peerHeartbeatMs",
@@ -82,6 +86,7 @@ const USED: &[&str] = &[
     "watchesPerConnectionMax",
     "watchesMax",
     "ephemeralsPerSessionMax",
+    "ephemeralsMax",
     "recentTxnBytesMax",
     "logSegmentBytes",
     "snapshotBytesOfLogMax",
@@ -91,6 +96,7 @@ const USED: &[&str] = &[
 ];
 
 const USED_PROPERTIES: &[&str] = &[
+    "leaderServes",
     "maxCnxns",
     "connection_throttle_tokens",
     "connection_throttle_fill_time",
@@ -98,8 +104,18 @@ const USED_PROPERTIES: &[&str] = &[
     "connection_throttle_weight_enabled",
     "connection_throttle_global_session_weight",
     "connection_throttle_renew_session_weight",
+    "connection_throttle_local_session_weight",
+    "request_throttle_max_requests",
+    "request_throttle_stall_time",
+    "request_throttle_drop_stale",
+    "request_stale_latency_check",
+    "request_stale_connection_check",
+    "throttled_op_wait_time",
+    "largeRequestThreshold",
+    "largeRequestMaxBytes",
     "snapCount",
     "forceSync",
+    "datadir.autocreate",
     "globalOutstandingLimit",
     "jute.maxbuffer",
     "4lw.commands.whitelist",
@@ -178,18 +194,12 @@ use Meaning::{None as NoMeaning, NotYet, Refused};
 /// Keys that share a reason, and the reason. A `*` at the end stands for any rest.
 const KNOWN: &[(&[&str], Meaning)] = &[
     // The ensemble.
-    (
-        &["dynamicConfigFile"],
-        Refused("move its server lines into this file, without them this would be a server of its own"),
-    ),
     (&["oraclePath"], NotYet("a majority of the voting servers decides, also between two")),
-    (&["reconfigEnabled"], NotYet("the server list changes by a restart with another file")),
+    (&["electionAlg"], NoMeaning("there is one election, the fast one (3), whatever number is given")),
     (
-        &["standaloneEnabled"],
-        NoMeaning("a single server is an ensemble of one voter, and runs the same code"),
+        &["observerMaster.sizeLimit"],
+        NoMeaning("what is sent to an observer and not acknowledged is bounded as it is for everybody"),
     ),
-    (&["electionAlg"], NoMeaning("there is one election, the fast one (3)")),
-    (&["observerMasterPort", "observerMaster.sizeLimit"], NotYet("observers connect to the leader")),
     (
         &["observer.election.DelayMs"],
         NoMeaning("observers take no part in elections, they hear who leads; see observer.reconnectDelayMs"),
@@ -200,9 +210,8 @@ const KNOWN: &[(&[&str], Meaning)] = &[
             "multiAddress.reachabilityCheckEnabled",
             "multiAddress.reachabilityCheckTimeoutMs",
         ],
-        NotYet("a server has one address; its name is resolved again at every dial"),
+        NoMeaning("a server can have several addresses, which are all dialled at once"),
     ),
-    (&["leaderServes"], NotYet("the leader serves clients too")),
     (
         &["connectToLearnerMasterLimit"],
         NoMeaning(
@@ -258,20 +267,8 @@ const KNOWN: &[(&[&str], Meaning)] = &[
     (&["emulate353TTLNodes"], NoMeaning("no data of ZooKeeper 3.5.3 is read")),
     // Limits and throttling.
     (
-        &[
-            "request_throttle_max_requests",
-            "request_throttle_stall_time",
-            "request_throttle_drop_stale",
-            "request_stale_latency_check",
-            "request_stale_connection_check",
-            "request_throttler.shutdownTimeout",
-            "throttled_op_wait_time",
-        ],
-        NoMeaning("globalOutstandingLimit stops reading from clients, so that nothing queues up to go stale"),
-    ),
-    (
-        &["largeRequestThreshold", "largeRequestMaxBytes"],
-        NoMeaning("big requests share 16 MiB and wait for room in it; none ends its connection"),
+        &["request_throttler.shutdownTimeout"],
+        NoMeaning("a server that stops closes its connections, and what waits in them was not begun"),
     ),
     (&["jute.maxbuffer.extrasize"], NoMeaning("what was accepted can always be read back")),
     (
@@ -280,7 +277,6 @@ const KNOWN: &[(&[&str], Meaning)] = &[
             "connection_throttle_drop_increase",
             "connection_throttle_drop_decrease",
             "connection_throttle_decrease_ratio",
-            "connection_throttle_local_session_weight",
         ],
         NoMeaning("connections are refused when the tokens are used up, and not by chance before that"),
     ),
@@ -300,7 +296,10 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         &["flushDelay", "maxWriteQueuePollTime", "maxBatchSize"],
         NoMeaning("whatever gathered during one write to disk is the next batch"),
     ),
-    (&["fsync.warningthresholdms"], NoMeaning("the metrics show every wait for the disk")),
+    (
+        &["fsync.warningthresholdms"],
+        NoMeaning("no line for a slow sync: fsynctime of mntr has the mean and the longest, since srst"),
+    ),
     (&["snapshot.compression.method"], NoMeaning("snapshots are always compressed, with zstd")),
     (&["snapshot.trust.empty"], NoMeaning("log and snapshots form a chain that is checked at every start")),
     (&["forceSnapshotSync"], NoMeaning("a follower whose tree differs fetches a snapshot by itself")),
@@ -308,10 +307,11 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         &["serializeLastProcessedZxid.enabled", "digest.enabled"],
         NoMeaning("a snapshot always holds its zxid and its digest"),
     ),
-    (&["datadir.autocreate"], NoMeaning("missing folders are created")),
     (
         &["db.autocreate"],
-        NoMeaning("a server with an empty disk never votes before it is synchronized, unless all are empty"),
+        NoMeaning(
+            "a server with an empty disk never votes before it is synchronized, unless all are empty or it is alone",
+        ),
     ),
     // Caches and threads.
     (
@@ -339,24 +339,40 @@ const KNOWN: &[(&[&str], Meaning)] = &[
         ],
         NoMeaning("there is one table of watches, and it holds none of closed connections"),
     ),
-    (&["jvm.pause.monitor*", "jmx.*"], NoMeaning("there is no Java virtual machine")),
+    (&["jvm.pause.*", "jmx.*"], NoMeaning("there is no Java virtual machine")),
     // Authentication and encryption.
+    (
+        &["zookeeper.sslQuorum", "zookeeper.portUnification"],
+        Refused(
+            "these are keys without zookeeper. before them, which ZooKeeper passes over: it speaks plain text",
+        ),
+    ),
     (
         &["ssl.context.supplier.class", "ssl.quorum.context.supplier.class"],
         Refused("keys and certificates come from keyStore.location and trustStore.location"),
     ),
-    (&["ssl.sslProvider", "fips-mode"], NoMeaning("there is one implementation of TLS, rustls")),
+    (&["ssl.sslProvider"], NoMeaning("there is one implementation of TLS, rustls")),
+    (&["fips-mode"], NoMeaning("it is not validated by FIPS 140, and DIGEST-MD5 stays on")),
     (
         &["ssl.allowReverseDnsLookup", "ssl.quorum.allowReverseDnsLookup"],
         NoMeaning("an address is never turned into a name to compare a certificate with"),
     ),
     (
-        &["quorum.auth.kerberos.servicePrincipal", "kerberos.*", "security.auth_to_local"],
+        &[
+            "quorum.auth.kerberos.servicePrincipal",
+            "kerberos.*",
+            "security.auth_to_local",
+            "kinit",
+            "requireKerberosConfig",
+            "server.realm",
+        ],
         NotYet("the mechanisms are DIGEST-MD5 and SCRAM-SHA-256, GSSAPI (Kerberos) is not offered"),
     ),
     (
         &["ssl.authProvider"],
-        NoMeaning("a certificate is an identity of the scheme x509, whichever provider is named"),
+        NoMeaning(
+            "a certificate is its subject in the scheme x509: who else a provider would make of it matches no ACL",
+        ),
     ),
     (
         &["IPAuthenticationProvider.usexforwardedfor"],
@@ -392,8 +408,45 @@ mod tests {
         for key in ["oraclePath", "zookeeper.oraclePath", "kerberos.x", "fips-mode", "admin.serverPort"] {
             assert!(known(key).is_some(), "{key}");
         }
+        let of_java =
+            ["jvm.pause.sleep.time.ms", "jvm.pause.warn-threshold.ms", "jvm.pause.info-threshold.ms"];
+        let of_kerberos = ["zookeeper.kinit", "zookeeper.requireKerberosConfig", "zookeeper.server.realm"];
+        for key in of_java.iter().chain(&of_kerberos) {
+            assert!(known(key).is_some() && used(key).is_none(), "{key}");
+        }
+        for key in ["zookeeper.sslQuorum", "zookeeper.portUnification"] {
+            assert!(matches!(known(key), Some(Refused(_))) && used(key).is_none(), "{key}");
+            assert!(known(&key["zookeeper.".len()..]).is_none(), "{key}");
+        }
         assert_eq!(known("oraclepath"), None);
         assert_eq!(known("dataDir"), None);
+    }
+
+    /// `docs/compatibility.md` has this table; `ZABRA_UPDATE=1` writes it.
+    #[test]
+    fn the_page_on_compatibility_names_every_key_that_is_passed_over() {
+        const BEGIN: &str =
+            "<!-- keys: begin (written by a test of src/config/known_keys.rs; do not edit) -->\n";
+        const END: &str = "<!-- keys: end -->";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/compatibility.md");
+        let page = std::fs::read_to_string(path).expect("the page");
+        let (before, rest) = page.split_once(BEGIN).expect("where the table begins");
+        let (found, after) = rest.split_once(END).expect("where it ends");
+        let mut table = "\n| keys | why |\n|---|---|\n".to_string();
+        for (names, meaning) in KNOWN {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let (reason, refused) = match meaning {
+                NoMeaning(reason) | NotYet(reason) => (reason, ""),
+                Refused(reason) => (reason, "an error: "),
+            };
+            table.push_str(&format!("| {} | {refused}{reason} |\n", names.join(", ")));
+        }
+        table.push('\n');
+        if std::env::var_os("ZABRA_UPDATE").is_some() {
+            std::fs::write(path, format!("{before}{BEGIN}{table}{END}{after}")).expect("the page is written");
+        } else {
+            assert_eq!(found, table, "ZABRA_UPDATE=1 writes the table");
+        }
     }
 
     #[test]

@@ -4,29 +4,30 @@
 //! | step | file | in -> out |
 //! |---|---|---|
 //! | read | `files` | path -> text; the only place that opens files |
-//! | split | `properties`, `toml_file` | text -> key, value, line |
+//! | split | `membership::properties`, `toml_file` | text -> key, value, line |
 //! | sort | `given` | entries -> keys we use, keys we only know, keys nobody knows |
+//! | members | `given` | the file that `dynamicConfigFile` names -> its lines in place of those of this one |
 //! | build | `build`, `tls` | values -> [`Settings`], every value checked against its range |
 //! | authentication | `auth`, `jaas` | its keys, and the file with users that one of them names |
 //! | group | `groups` | `group.N`, `weight.N` -> what each participant counts for |
 //! | cross-check | `check` | server list, ports, `myid` and limits against one another |
 //!
 //! Everything that is wrong is reported at once, each with file, line and what was expected; what is merely odd
-//! becomes a [`Notice`] for the log. Nothing is created or changed on disk: that is the server's work.
+//! becomes a [`Notice`] for the log. Nothing is created or changed on disk, but for the members of the ensemble, which a
+//! reconfiguration changes: `dynamic` writes them down.
 
-mod address;
 mod audit;
 mod auth;
 mod build;
 mod check;
 mod conf_word;
+mod dynamic;
 mod files;
 mod given;
 mod groups;
 mod jaas;
 mod known_keys;
 mod nearest;
-mod properties;
 mod report;
 mod secret;
 mod settings;
@@ -36,14 +37,16 @@ mod toml_file;
 
 use std::path::Path;
 
-pub use address::{ListenAddr, PeerRole, ServerAddr};
 pub use audit::AuditSettings;
 pub use auth::{AuthSettings, DigestAlg, QuorumAuth};
+pub use dynamic::write_membership;
 pub use report::{ConfigError, Notice, Place, Problem, Severity};
 pub use secret::Secret;
 pub use settings::{FourLetterWords, Settings};
-pub use throttle::ThrottleSettings;
+pub use throttle::{RequestThrottle, ThrottleSettings};
 pub use tls::{ClientAuth, PasswordSource, StoreFile, StoreKind, TlsSettings, TlsVersions};
+
+use crate::membership::properties;
 
 /// Settings that can be used, and what the log should say about the file they came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +98,9 @@ pub fn load(path: &Path, myid: Option<u8>, strict: bool) -> Result<Loaded, Confi
     let text = files::read_text(path).map_err(|error| ConfigError::unreadable(&name, &error))?;
     let source = Source { name: &name, text: &text, format: Format::of(path), myid, strict };
     let mut loaded = parse_with(&source, &files::read_myid, &files::read_text)?;
+    if source.format == Format::Properties {
+        loaded.settings.config_file = Some(path.to_path_buf());
+    }
     files::make_absolute(&mut loaded.settings);
     Ok(loaded)
 }
@@ -126,10 +132,12 @@ fn parse_with(
     read_text: ReadText<'_>,
 ) -> Result<Loaded, ConfigError> {
     let entries = match source.format {
-        Format::Properties => properties::parse(source.name, source.text),
+        Format::Properties => properties::parse(source.text)
+            .map_err(|error| ConfigError::one(source.name, Some(error.line), error.text)),
         Format::Toml => toml_file::parse(source.name, source.text),
     }?;
     let mut given = given::Given::sort(source.name, entries, source.strict);
+    given.read_servers(read_text);
     let settings = build::settings(&mut given, source.myid, read_myid, read_text);
     given.finish(settings)
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::address::{ListenAddr, PeerRole, ServerAddr};
 use super::audit::AuditSettings;
 use super::auth::AuthSettings;
-use super::throttle::ThrottleSettings;
+use super::throttle::{RequestThrottle, ThrottleSettings};
 use super::tls::TlsSettings;
 use crate::ids::ServerId;
+use crate::membership::{ListenAddr, Membership, PeerRole, ServerAddr};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -61,6 +61,21 @@ pub struct Settings {
     /// server included. Empty for a standalone server.
     pub servers: Vec<ServerAddr>,
 
+    /// `reconfigEnabled`: clients that may write `/zookeeper/config` can change the servers, and servers that are not
+    /// in the list may connect, to be added. False by default, as in ZooKeeper.
+    pub reconfig_enabled: bool,
+
+    /// `standaloneEnabled`: a server whose list names it alone needs no ports for others and is never joined by any. True
+    /// by default, as in ZooKeeper; false makes it an ensemble of one, which others can be added to.
+    pub standalone_enabled: bool,
+
+    /// `dynamicConfigFile`: where the server list stands, if not in the same file as all else.
+    pub dynamic_config_file: Option<PathBuf>,
+
+    /// The file that these settings come from, if a reconfiguration can point it to another `dynamicConfigFile`: not for
+    /// TOML.
+    pub config_file: Option<PathBuf>,
+
     /// `tickTime`: the unit of the three limits below and of the default session timeouts. 3000 when not set, as in
     /// ZooKeeper; its sample file and ours say 2000. Failures are noticed by `peer_timeout_ms`, not by ticks.
     pub tick_ms: u32,
@@ -90,6 +105,10 @@ pub struct Settings {
     /// `connection_throttle_*`: how many clients may connect in a while. Any number by default, as in ZooKeeper.
     pub connection_throttle: ThrottleSettings,
 
+    /// `request_throttle_*` and their kin: how many requests a server works on at once. Any number by default, as in
+    /// ZooKeeper.
+    pub request_throttle: RequestThrottle,
+
     /// `watchesPerConnectionMax`: watches that a client can have at a server; 0: no limit. A million by default: far more
     /// than anybody keeps an eye on, and a few hundred MiB.
     pub watches_per_conn_max: u32,
@@ -100,6 +119,9 @@ pub struct Settings {
     /// `ephemeralsPerSessionMax`: ephemerals that a session can have; 0: no limit. A million by default: its end deletes
     /// them all.
     pub ephemerals_per_session_max: u32,
+
+    /// `ephemeralsMax`: ephemerals of all sessions; 0: no limit. Ten million by default: several GiB.
+    pub ephemerals_max: u32,
 
     /// `globalOutstandingLimit`: requests of clients that are being worked on; connections are not read while there
     /// are more. 1000 by default, as in ZooKeeper: deep enough to fill batches, and bounded memory.
@@ -124,6 +146,9 @@ pub struct Settings {
     /// `readonlymode.enabled`: without a leader, clients that said they only read are served. False by default, as in
     /// ZooKeeper.
     pub read_only_mode: bool,
+
+    /// `leaderServes`: the leader of an ensemble has clients of its own. True by default, as in ZooKeeper.
+    pub leader_serves: bool,
 
     /// `extendedTypesEnabled`: znodes can have a time to live. False by default, as in ZooKeeper.
     pub extended_types: bool,
@@ -166,6 +191,10 @@ pub struct Settings {
     /// trades acknowledged writes for speed.
     pub force_sync: bool,
 
+    /// `datadir.autocreate`: folders that are missing are made. True by default, as in ZooKeeper; with false the server
+    /// does not start without them, for one may be missing because its disk is not mounted.
+    pub data_dir_autocreate: bool,
+
     /// `logSegmentBytes`: size of a file of the log, written before it is used. 64 MiB by default, as much as
     /// ZooKeeper allocates at once: purging works file by file, and a new file is rare.
     pub log_segment_bytes: u64,
@@ -193,6 +222,10 @@ pub struct Settings {
     /// `observer.reconnectDelayMs`: how long a server that does not vote waits, when it has lost its leader, before it
     /// looks for one. 0 by default, as in ZooKeeper; more spares a new leader many observers at once.
     pub observer_reconnect_delay_ms: u32,
+
+    /// `observerMasterPort`: where followers send observers what is proposed, and observers dial them for it. The same for
+    /// all servers. `None` by default, as in ZooKeeper: the leader sends it to all.
+    pub observer_master_port: Option<u16>,
 
     /// `parkTimeoutMs`: how long requests of clients are kept while there is no leader; also at most a third of the
     /// session's timeout, so that the client can still go elsewhere. 2000 by default: several elections.
@@ -227,6 +260,10 @@ impl Settings {
             quorum_tls: None,
             server_id: ServerId(0),
             servers: Vec::new(),
+            reconfig_enabled: false,
+            standalone_enabled: true,
+            dynamic_config_file: None,
+            config_file: None,
             tick_ms,
             init_limit_ticks: 10,
             sync_limit_ticks: 5,
@@ -235,15 +272,18 @@ impl Settings {
             conns_per_address_max: 60,
             conns_max: 0,
             connection_throttle: ThrottleSettings::default(),
+            request_throttle: RequestThrottle::default(),
             watches_per_conn_max: 1_000_000,
             watches_max: 10_000_000,
             ephemerals_per_session_max: 1_000_000,
+            ephemerals_max: 10_000_000,
             outstanding_requests_max: 1000,
             frame_bytes_max: 0xfffff,
             four_letter_words: FourLetterWords::default(),
             local_sessions: false,
             local_sessions_upgrading: false,
             read_only_mode: false,
+            leader_serves: true,
             extended_types: false,
             enforce_quota: false,
             clickhouse_operations: false,
@@ -255,6 +295,7 @@ impl Settings {
             snapshots_retained: 3,
             purge_interval_ms: 60 * 60 * 1000,
             force_sync: true,
+            data_dir_autocreate: true,
             log_segment_bytes: 64 * MIB,
             recent_txn_bytes_max: 32 * MIB,
             quorum_listen_on_all_ips: false,
@@ -262,6 +303,7 @@ impl Settings {
             peer_heartbeat_ms: 50,
             peer_timeout_ms: 500,
             observer_reconnect_delay_ms: 0,
+            observer_master_port: None,
             park_timeout_ms: 2000,
             client_threads: 0,
             auth: AuthSettings::default(),
@@ -300,9 +342,14 @@ impl Settings {
         u64::from(self.sync_limit_ticks) * u64::from(self.tick_ms)
     }
 
-    /// True if this server is alone: no server list, or one that names only this server.
+    /// True if this server is alone and stays so: no server list, or one that names only this server.
     pub fn is_standalone(&self) -> bool {
-        self.servers.len() <= 1
+        self.servers.is_empty() || (self.servers.len() == 1 && self.standalone_enabled)
+    }
+
+    /// True if new sessions are its own. Alone, a server is the whole ensemble: as in ZooKeeper, all know every session.
+    pub fn has_local_sessions(&self) -> bool {
+        self.local_sessions && !self.is_standalone()
     }
 
     /// This server's own line of the server list.
@@ -329,6 +376,20 @@ impl Settings {
             return vec![self.server_id];
         }
         self.servers.iter().filter(|server| server.role.votes()).map(|server| server.id).collect()
+    }
+
+    /// The members by the file.
+    pub fn membership(&self) -> Membership {
+        Membership::of(self.servers.iter().cloned())
+    }
+
+    /// Listens to clients where `membership`, which is in force, says it, rather than where the file does.
+    pub fn listen_as_in(&mut self, membership: &Membership) {
+        let Some(own) = membership.servers.get(&self.server_id) else { return };
+        self.client_addr = own.client.clone().or(self.client_addr.take());
+        if self.client_tls.is_some() {
+            self.secure_client_addr = own.secure_client.clone().or(self.secure_client_addr.take());
+        }
     }
 
     /// True if this server never votes.
@@ -386,8 +447,10 @@ mod tests {
             host: "127.0.0.1".into(),
             quorum_port: 2888,
             election_port: 3888,
+            also: Vec::new(),
             role: PeerRole::EQUAL,
             client: None,
+            secure_client: None,
         };
         settings.servers = vec![server(1)];
         assert_eq!(settings.recent_bytes_max(), 0);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::ids::ServerId;
+use crate::membership::{ListenAddr, PeerRole, ServerAddr};
 
 fn parse(text: &str, myid: Option<u8>, strict: bool) -> Result<Loaded, ConfigError> {
     parse_text(&Source { name: "zoo.cfg", text, format: Format::Properties, myid, strict })
@@ -40,18 +41,23 @@ fn zookeepers_sample_file_starts_a_server_alone() {
 /// A line for every key that sets something.
 const EVERY_KEY: &str = "dataDir=/d\ndataLogDir=/l\nclientPort=2182\nclientPortAddress=::1\ntickTime=1000\ninitLimit=20\n\
     syncLimit=7\nminSessionTimeout=1500\nmaxSessionTimeout=90000\nmaxClientCnxns=0\nmaxCnxns=5000\n\
-    snapCount=200\nautopurge.snapRetainCount=5\nautopurge.purgeInterval=24\nforceSync=no\n\
+    snapCount=200\nautopurge.snapRetainCount=5\nautopurge.purgeInterval=24\nforceSync=no\ndatadir.autocreate=false\n\
     globalOutstandingLimit=2000\njute.maxbuffer=0x3fffff\nquorumListenOnAllIPs=true\n\
     4lw.commands.whitelist=stat, ruok\ncnxTimeout=700\npeerHeartbeatMs=20\npeerTimeoutMs=200\n\
     parkTimeoutMs=300\nclientThreads=4\nrecentTxnBytesMax=1\nlogSegmentBytes=8192\n\
     snapshotBytesOfLogMax=16384\nextendedTypesEnabled=true\nenforceQuota=true\nclickHouseOperationsEnabled=true\n\
-    watchesPerConnectionMax=11\nwatchesMax=12\nephemeralsPerSessionMax=13\n\
+    reconfigEnabled=true\nstandaloneEnabled=false\nwatchesPerConnectionMax=11\nwatchesMax=12\nephemeralsPerSessionMax=13\nephemeralsMax=24\n\
     connection_throttle_tokens=14\nconnection_throttle_fill_time=15\n\
     connection_throttle_fill_count=16\nconnection_throttle_weight_enabled=true\n\
     connection_throttle_global_session_weight=17\n\
-    zookeeper.connection_throttle_renew_session_weight=18\nznode.container.checkIntervalMs=10\n\
-    observer.reconnectDelayMs=40\nzookeeper.znode.container.maxPerMinute=20\nznode.container.maxNeverUsedIntervalMs=30\n\
-    localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\nreadonlymode.enabled=true\n\
+    zookeeper.connection_throttle_renew_session_weight=18\n\
+    connection_throttle_local_session_weight=16\n\
+    request_throttle_max_requests=19\nrequest_throttle_stall_time=20\nrequest_throttle_drop_stale=false\n\
+    request_stale_latency_check=true\nzookeeper.throttled_op_wait_time=21\n\
+    largeRequestThreshold=22\nlargeRequestMaxBytes=23\nznode.container.checkIntervalMs=10\n\
+    observer.reconnectDelayMs=40\nobserverMasterPort=2191\nzookeeper.znode.container.maxPerMinute=20\n\
+    znode.container.maxNeverUsedIntervalMs=30\n\
+    localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\nreadonlymode.enabled=true\nleaderServes=no\n\
     netty.server.outstandingHandshake.limit=400\n\
     zookeeper.X509AuthenticationProvider.superUser=CN=root\n\
     server.2=b:2888:3888\nserver.1=[::1]:2888:3888\n";
@@ -59,7 +65,8 @@ const EVERY_KEY: &str = "dataDir=/d\ndataLogDir=/l\nclientPort=2182\nclientPortA
 /// A participant as the line `server.<id>=<host>:2888:3888` has it.
 fn server(id: u8, host: &str) -> ServerAddr {
     let (id, host, role) = (ServerId(id), host.to_string(), PeerRole::EQUAL);
-    ServerAddr { id, host, quorum_port: 2888, election_port: 3888, role, client: None }
+    let (quorum_port, election_port, also) = (2888, 3888, Vec::new());
+    ServerAddr { id, host, quorum_port, election_port, also, role, client: None, secure_client: None }
 }
 /// The part of [`EVERY_KEY`] that is about clients that come.
 const EVERY_KEY_THROTTLE: ThrottleSettings = ThrottleSettings {
@@ -69,7 +76,23 @@ const EVERY_KEY_THROTTLE: ThrottleSettings = ThrottleSettings {
     weighs: true,
     new_weight: 17,
     renew_weight: 18,
+    local_weight: 16,
 };
+
+/// And the part about their requests.
+const EVERY_KEY_REQUESTS: RequestThrottle = RequestThrottle {
+    requests_max: 19,
+    stall_ms: 20,
+    drops_stale: false,
+    ages: true,
+    wait_ms_max: 21,
+    large_over: Some(22),
+    large_bytes_max: 23,
+};
+
+fn listed(words: &[&str]) -> FourLetterWords {
+    FourLetterWords { all: false, listed: words.iter().map(|word| word.to_string()).collect() }
+}
 
 #[test]
 fn every_key_reaches_its_setting() {
@@ -88,6 +111,10 @@ fn every_key_reaches_its_setting() {
         quorum_tls: None,
         server_id: ServerId(1),
         servers: vec![server(1, "::1"), server(2, "b")],
+        reconfig_enabled: true,
+        standalone_enabled: false,
+        dynamic_config_file: None,
+        config_file: None,
         tick_ms: 1000,
         init_limit_ticks: 20,
         sync_limit_ticks: 7,
@@ -96,18 +123,18 @@ fn every_key_reaches_its_setting() {
         conns_per_address_max: 0,
         conns_max: 5000,
         connection_throttle: EVERY_KEY_THROTTLE,
+        request_throttle: EVERY_KEY_REQUESTS,
         watches_per_conn_max: 11,
         watches_max: 12,
         ephemerals_per_session_max: 13,
+        ephemerals_max: 24,
         outstanding_requests_max: 2000,
         frame_bytes_max: 0x3fffff,
-        four_letter_words: FourLetterWords {
-            all: false,
-            listed: ["stat", "ruok"].map(str::to_string).into_iter().collect(),
-        },
+        four_letter_words: listed(&["stat", "ruok"]),
         local_sessions: true,
         local_sessions_upgrading: true,
         read_only_mode: true,
+        leader_serves: false,
         extended_types: true,
         enforce_quota: true,
         clickhouse_operations: true,
@@ -119,6 +146,7 @@ fn every_key_reaches_its_setting() {
         snapshots_retained: 5,
         purge_interval_ms: 24 * 60 * 60 * 1000,
         force_sync: false,
+        data_dir_autocreate: false,
         log_segment_bytes: 8192,
         recent_txn_bytes_max: 1,
         quorum_listen_on_all_ips: true,
@@ -126,6 +154,7 @@ fn every_key_reaches_its_setting() {
         peer_heartbeat_ms: 20,
         peer_timeout_ms: 200,
         observer_reconnect_delay_ms: 40,
+        observer_master_port: Some(2191),
         park_timeout_ms: 300,
         client_threads: 4,
         auth: AuthSettings::default(),
@@ -140,14 +169,14 @@ fn every_key_reaches_its_setting() {
 #[test]
 fn what_is_wrong_is_told_all_at_once() {
     let text =
-        "tickTime=fast\nclientPort=70000\nserver.1=a:1:2\nserver.x=b:1:2\nserver.1=c:1:2\nforceSync=maybe\n";
+        "tickTime=fast\nclientPort=70000\nserver.1=a:1:2\nserver.x=b:1:2\nserver.1=c:1:2\nforceSync=false\n";
     assert_eq!(
         error(text),
         "zoo.cfg:1: tickTime=fast: expected a whole number of milliseconds from 1 to 3600000\n\
          zoo.cfg:2: clientPort=70000: expected a port from 1 to 65535 (0 lets the system choose)\n\
          zoo.cfg:4: server.x: expected server.N with N from 0 to 255\n\
          zoo.cfg:5: server.1: server 1 is on line 3 already: every id stands once\n\
-         zoo.cfg:6: forceSync=maybe: expected true, false, yes or no\n\
+         zoo.cfg:6: forceSync=false: expected yes or no\n\
          zoo.cfg: dataDir is not set: expected the folder that holds the data"
     );
 }
@@ -160,6 +189,16 @@ fn an_observer_is_a_member_that_does_not_vote() {
     assert_eq!(settings.voters(), [ServerId(1), ServerId(2), ServerId(3)]);
     assert_eq!(settings.observer_reconnect_delay_ms, 50);
     assert!(!settings.observes());
+}
+
+#[test]
+fn a_port_for_observers_is_none_unless_it_is_set() {
+    let port = |line: &str| settings(&format!("dataDir=/d\nclientPort=9\n{line}\n")).observer_master_port;
+    assert_eq!(port(""), None);
+    assert_eq!(port("observerMasterPort=0"), None);
+    assert_eq!(port("observerMasterPort=2191"), Some(2191));
+    let wrong = "zoo.cfg:3: observerMasterPort=70000: expected a port from 1 to 65535 (0 for none)";
+    assert_eq!(error("dataDir=/d\nclientPort=9\nobserverMasterPort=70000\n"), wrong);
 }
 
 #[test]
@@ -177,7 +216,7 @@ fn keys_of_no_use_are_named_once_with_the_reason() {
     assert_eq!(
         notices(text),
         [
-            "Info zoo.cfg:3: electionAlg has no meaning here: there is one election, the fast one (3)",
+            "Info zoo.cfg:3: electionAlg has no meaning here: there is one election, the fast one (3), whatever number is given",
             "Warning zoo.cfg:4: oraclePath is not supported yet, and passed over: \
              a majority of the voting servers decides, also between two"
         ]
@@ -185,12 +224,69 @@ fn keys_of_no_use_are_named_once_with_the_reason() {
 }
 
 #[test]
-fn a_server_list_elsewhere_is_no_server_alone() {
+fn the_servers_may_stand_in_a_file_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, servers) = (dir.path().join("zoo.cfg"), dir.path().join("servers"));
+    let load = |more: &str, members: &str| {
+        fs::write(&file, format!("dataDir=/d\ndynamicConfigFile={}\n{more}", servers.display())).unwrap();
+        fs::write(&servers, members).unwrap();
+        load(&file, Some(1), true)
+            .map(|loaded| loaded.settings)
+            .map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
+    };
+    let settings = load("", "server.1=a:1:2;9\nserver.2=b:1:2\ngroup.1=1:2\nversion=100000000\n").unwrap();
+    assert_eq!(settings.servers.len(), 2);
+    assert_eq!(settings.client_addr.unwrap().port, 9);
+    assert_eq!(settings.dynamic_config_file, Some(servers.clone()));
+    let table = [
+        ("clientPort=9", "server.1=a:1\n", "servers:1: server.1=a:1: expected host:quorumPort:"),
+        ("", "server.1=a:1:2;9\nserver.2=a:1:3\n", "servers:2: the quorum port of server.2 is 1 on a, as"),
+        ("", "server.1=a:1:2;9\ngroup.1=1:2\n", "servers:2: group.1, server 2: there is no such server"),
+        (
+            "",
+            "server.1=a:1:2;9\ntickTime=5\n",
+            "servers:2: tickTime: expected server.N, group.N, weight.N and version alone",
+        ),
+        ("", "server.2=a:1:2;9\n", "--myid: 1 is not in the server list of servers: expected one of 2"),
+        (
+            "server.1=a:1:2",
+            "server.1=a:1:2;9\n",
+            "zoo.cfg:3: server.1: expected it in servers, as dynamicConfigFile",
+        ),
+    ];
+    for (more, members, expected) in table {
+        let error = load(more, members).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    fs::remove_file(&servers).unwrap();
+    let error = super::load(&file, Some(1), true).unwrap_err().to_string();
+    assert!(error.contains("it cannot be read"), "{error}");
+}
+
+#[test]
+fn a_list_of_one_is_an_ensemble_where_standalone_servers_are_not_enabled() {
+    let one = "dataDir=/d\nserver.1=a:1:2;9\n";
+    assert!(settings(one).is_standalone());
+    assert!(!settings(&format!("{one}standaloneEnabled=false\n")).is_standalone());
     assert_eq!(
-        error("dataDir=/d\nclientPort=1\ndynamicConfigFile=/etc/zoo.cfg.dynamic\n"),
-        "zoo.cfg:3: dynamicConfigFile=/etc/zoo.cfg.dynamic is not supported yet: \
-         move its server lines into this file, without them this would be a server of its own"
+        error("dataDir=/d\nclientPort=9\nstandaloneEnabled=false\n"),
+        "zoo.cfg:3: standaloneEnabled=false: expected server.N lines, one at least"
     );
+}
+
+#[test]
+fn limits_of_requests_that_change_nothing_are_told() {
+    let waits = "dataDir=/d\nclientPort=1\nthrottled_op_wait_time=5\nrequest_stale_latency_check=true\n";
+    let told = |key| format!("{key} is set, but request_throttle_max_requests is not: no request waits");
+    let expected = [
+        format!("Warning zoo.cfg:3: {}", told("throttled_op_wait_time")),
+        format!("Warning zoo.cfg:4: {}", told("request_stale_latency_check")),
+    ];
+    assert_eq!(notices(waits), expected);
+    assert_eq!(notices(&format!("{waits}request_throttle_max_requests=1\n")), [""; 0]);
+    let text = "dataDir=/d\nclientPort=1\nrequest_stale_connection_check=false\nlargeRequestThreshold=-1\n";
+    let told = "request_stale_connection_check=false: what waits in a connection goes with it all the same";
+    assert_eq!(notices(text), [format!("Warning zoo.cfg:3: {told}")]);
 }
 
 #[test]
@@ -267,13 +363,12 @@ fn the_client_port_of_the_server_list_is_enough_and_must_not_be_contradicted() {
 fn toml_and_properties_give_the_same_settings() {
     let properties = "dataDir=/d\nclientPort=2181\nautopurge.purgeInterval=2\nforceSync=no\n\
                       4lw.commands.whitelist=stat,ruok\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
-    let text = "dataDir = \"/d\"\nclientPort = 2181\nautopurge.purgeInterval = 2\nforceSync = false\n\
+    let text = "dataDir = \"/d\"\nclientPort = 2181\nautopurge.purgeInterval = 2\nforceSync = \"no\"\n\
                 4lw.commands.whitelist = [\"stat\", \"ruok\"]\n\
                 [server]\n1 = \"a:1:2\"\n2 = \"b:1:2\"\n3 = \"c:1:2\"\n";
     let source = Source { name: "zabra.toml", text, format: Format::Toml, myid: Some(1), strict: true };
     assert_eq!(parse_text(&source).unwrap().settings, settings(properties));
     assert_eq!(Format::of(Path::new("etc/zabra.TOML")), Format::Toml);
-    assert_eq!(Format::of(Path::new("zoo.cfg")), Format::Properties);
 }
 
 /// A folder with a zoo.cfg of three servers whose data directory is the folder itself.
@@ -352,4 +447,20 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_secure_client_port_may_stand_in_the_own_line() {
+    let servers = "server.1=a:1:2;9;10.0.0.1:10\nserver.2=b:1:2;9;10\n";
+    let problem = error(&format!("dataDir=/d\n{servers}"));
+    assert!(problem.contains("secureClientPort"), "{problem}");
+    let problem = error(&format!("dataDir=/d\n{servers}secureClientPort=11\n"));
+    assert!(
+        problem
+            .contains("secureClientPort=11: expected 10.0.0.1:10, as server.1 says, or no secureClientPort"),
+        "{problem}"
+    );
+    let tls = "ssl.keyStore.location=/k.pem\nssl.clientAuth=none\n";
+    let settings = settings(&format!("dataDir=/d\n{servers}secureClientPort=10\n{tls}"));
+    assert_eq!(settings.secure_client_addr.expect("it is there").to_string(), "10.0.0.1:10");
 }

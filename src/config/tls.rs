@@ -119,12 +119,32 @@ impl Keys<'_> {
     }
 }
 
-/// Reads the keys of `side`, which `wanted_by` needs. `None` if a file that it cannot do without is not named, which is
-/// noted in `given`.
-pub(super) fn settings(given: &mut Given, side: Side, wanted_by: &str) -> Option<TlsSettings> {
-    let (prefix, reload_key) = match side {
-        Side::Clients => ("ssl.", "client.certReload"),
-        Side::Quorum => ("ssl.quorum.", "sslQuorumReloadCertFiles"),
+impl Side {
+    /// Before every key of it.
+    fn prefix(self) -> &'static str {
+        match self {
+            Side::Clients => "ssl.",
+            Side::Quorum => "ssl.quorum.",
+        }
+    }
+}
+
+/// The first line of the file with a key of `side`, if there is one.
+pub(super) fn first_given(given: &Given, side: Side) -> Option<(&'static str, u32)> {
+    let is_of_side = |key: &str| match side {
+        Side::Clients => key.starts_with("ssl.") && !key.starts_with(Side::Quorum.prefix()),
+        Side::Quorum => key.starts_with(Side::Quorum.prefix()),
+    };
+    given.lines().filter(|(key, _)| is_of_side(key)).min_by_key(|(_, line)| *line)
+}
+
+/// Reads the keys of `side`, which `wanted_by` needs, or nobody. `None` if a file that it cannot do without is not named,
+/// which is noted in `given` if it is needed.
+pub(super) fn settings(given: &mut Given, side: Side, wanted_by: Option<&str>) -> Option<TlsSettings> {
+    let prefix = side.prefix();
+    let reload_key = match side {
+        Side::Clients => "client.certReload",
+        Side::Quorum => "sslQuorumReloadCertFiles",
     };
     let mut keys = Keys { given, prefix };
     let mut detection_ms_max = 5000;
@@ -162,8 +182,8 @@ pub(super) fn settings(given: &mut Given, side: Side, wanted_by: &str) -> Option
     })
 }
 
-fn missing(keys: &mut Keys<'_>, name: &str, wanted_by: &str, what: &str, instead: &str) {
-    let key = keys.key(name);
+fn missing(keys: &mut Keys<'_>, name: &str, wanted_by: Option<&str>, what: &str, instead: &str) {
+    let (Some(wanted_by), key) = (wanted_by, keys.key(name)) else { return };
     if !keys.given.has(key) {
         let text = format!("{key} is not set, but {wanted_by} needs it: expected the file {what}{instead}");
         keys.given.problem(None, text);
@@ -370,6 +390,32 @@ mod tests {
         let text =
             format!("sslQuorum=true\nssl.quorum.clientAuth=want\n{}", STORES.replace("ssl.", "ssl.quorum."));
         assert!(parsed(&text).unwrap_err().contains("ssl.quorum.clientAuth=want: expected need"));
+    }
+
+    #[test]
+    fn keys_that_nothing_uses_are_checked_and_told_of() {
+        let notices = |text: &str| {
+            let text = format!("dataDir=/d\nclientPort=1\n{text}");
+            let (format, myid) = (Format::Properties, Some(1));
+            let source = Source { name: "z", text: &text, format, myid, strict: true };
+            let loaded = parse_text(&source).unwrap();
+            assert_eq!((loaded.settings.client_tls, loaded.settings.quorum_tls), (None, None));
+            loaded.notices.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            notices("ssl.clientAuth=none\nssl.keyStore.location=/k.pem\nssl.quorum.clientAuth=need\n"),
+            [
+                "z:3: ssl.clientAuth is not used: none of secureClientPort, client.portUnification is set",
+                "z:5: ssl.quorum.clientAuth is not used: none of sslQuorum, portUnification is set"
+            ]
+        );
+        for text in
+            ["ssl.clientAuth=nonsense\n", "ssl.quorum.hostnameVerification=2\n", "ssl.protocol=SSLv3\n"]
+        {
+            let error = parsed(text).unwrap_err();
+            assert!(error.contains(&format!("{}: expected", text.trim_end())), "{error}");
+            assert!(!error.contains("is not set"), "{error}");
+        }
     }
 
     #[test]

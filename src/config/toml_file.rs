@@ -4,8 +4,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::properties::Entry;
 use super::report::{ConfigError, Place, Problem};
+use crate::membership::properties::Entry;
 
 /// The entries in the order of the file.
 pub(super) fn parse(name: &str, text: &str) -> Result<Vec<Entry>, ConfigError> {

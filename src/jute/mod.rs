@@ -45,7 +45,7 @@ pub use reply::{
     encode_error_reply, encode_reply, encode_sasl_reply, encode_stat_reply,
 };
 pub use request::{
-    Create, CreateOp, Request, RequestHeader, SetWatches, decode_request, encode_request,
+    Create, CreateOp, Reconfig, Request, RequestHeader, SetWatches, decode_request, encode_request,
     encode_request_frame,
 };
 pub use response::{Response, decode_response, encode_response};

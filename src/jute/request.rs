@@ -127,6 +127,8 @@ pub enum Request<'a> {
         /// what the watch is told
         mode: AddWatchMode,
     },
+    /// reconfig: other servers
+    Reconfig(Reconfig<'a>),
     /// checkWatches
     CheckWatches {
         /// the znode
@@ -192,6 +194,33 @@ pub struct Create<'a> {
     pub op: CreateOp,
 }
 
+/// How the servers of the ensemble are to change. Null is not the same as empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reconfig<'a> {
+    /// `server.N=...` with commas between them
+    pub joining: Option<&'a str>,
+    /// ids with commas between them
+    pub leaving: Option<&'a str>,
+    /// all servers, as lines or with commas between them: the other two do not count then
+    pub members: Option<&'a str>,
+    /// the version that the configuration must have, which is a zxid; -1 is any
+    pub version: i64,
+}
+
+impl<'a> Reconfig<'a> {
+    /// Whatever version the configuration has.
+    pub const ANY_VERSION: i64 = -1;
+
+    fn decode(reader: &mut Reader<'a>) -> Result<Reconfig<'a>, DecodeError> {
+        Ok(Reconfig {
+            joining: reader.nullable_str()?,
+            leaving: reader.nullable_str()?,
+            members: reader.nullable_str()?,
+            version: reader.i64()?,
+        })
+    }
+}
+
 /// Which operation makes a znode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CreateOp {
@@ -247,6 +276,7 @@ impl Request<'_> {
             Request::Sasl { .. } => OpCode::Sasl,
             Request::SetWatches(watches) => watches.op(),
             Request::AddWatch { .. } => OpCode::AddWatch,
+            Request::Reconfig(_) => OpCode::Reconfig,
             Request::CheckWatches { .. } => OpCode::CheckWatches,
             Request::RemoveWatches { .. } => OpCode::RemoveWatches,
             Request::MultiRead(_) => OpCode::MultiRead,
@@ -409,6 +439,7 @@ pub fn decode_request(op: i32, body: &[u8]) -> Result<Request<'_>, DecodeError> 
         OpCode::AddWatch => {
             Request::AddWatch { path: nullable_path(&mut reader)?, mode: reader.i32()?.try_into()? }
         }
+        OpCode::Reconfig => Request::Reconfig(Reconfig::decode(&mut reader)?),
         OpCode::CheckWatches => {
             Request::CheckWatches { path: nullable_path(&mut reader)?, watches: reader.i32()?.try_into()? }
         }
@@ -469,6 +500,12 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
         Request::AddWatch { path, mode } => {
             put_str(out, path);
             out.put_i32(*mode as i32);
+        }
+        Request::Reconfig(Reconfig { joining, leaving, members, version }) => {
+            for text in [joining, leaving, members] {
+                put_nullable_buffer(out, text.map(str::as_bytes));
+            }
+            out.put_i64(*version);
         }
         Request::CheckWatches { path, watches } | Request::RemoveWatches { path, watches } => {
             put_str(out, path);

@@ -30,7 +30,7 @@ pub enum Response {
         /// as the client sent it
         path: Option<String>,
     },
-    /// getData
+    /// getData, reconfig
     Data {
         /// the content; null is not the same as empty
         data: Option<Bytes>,
@@ -122,7 +122,7 @@ pub fn decode_response(op: i32, body: &[u8]) -> Result<Response, DecodeError> {
         }
         OpCode::SetData | OpCode::SetAcl | OpCode::Exists => Response::Stat(reader.stat()?),
         OpCode::Sync => Response::Sync { path: reader.nullable_str()?.map(str::to_owned) },
-        OpCode::GetData => Response::Data {
+        OpCode::GetData | OpCode::Reconfig => Response::Data {
             data: reader.nullable_buffer()?.map(Bytes::copy_from_slice),
             stat: reader.stat()?,
         },

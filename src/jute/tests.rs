@@ -89,6 +89,8 @@ impl Words {
                 ..SetWatches::default()
             }),
             Request::AddWatch { path, mode: AddWatchMode::PersistentRecursive },
+            Request::Reconfig(Reconfig { members: None, ..self.reconfig() }),
+            Request::Reconfig(Reconfig { joining: None, leaving: None, ..self.reconfig() }),
             Request::CheckWatches { path, watches: WatcherType::Data },
             Request::RemoveWatches { path, watches: WatcherType::Any },
             Request::MultiRead(vec![ReadOp::GetData { path }, ReadOp::GetChildren { path }]),
@@ -103,8 +105,13 @@ impl Words {
             Request::Keeper(KeeperOp::RemoveRecursive { path, znodes_max: version as u32 }),
             Request::Ping,
             Request::CloseSession,
-            Request::Unimplemented { op: 16 },
+            Request::Unimplemented { op: 20 },
         ]
+    }
+
+    fn reconfig(&self) -> Reconfig<'_> {
+        let text = Some(self.path.as_str());
+        Reconfig { joining: text, leaving: text, members: text, version: i64::from(self.number) << 33 }
     }
 
     fn stat(&self) -> Stat {
@@ -129,6 +136,7 @@ impl Words {
             (OpCode::SetAcl, Response::Stat(stat)),
             (OpCode::Sync, Response::Sync { path: Some(path.clone()) }),
             (OpCode::GetData, Response::Data { data: self.data.clone().map(Bytes::from), stat }),
+            (OpCode::Reconfig, Response::Data { data: self.data.clone().map(Bytes::from), stat }),
             (OpCode::GetAcl, Response::Acl { acl: self.acl.clone(), stat }),
             (OpCode::GetChildren, Response::Children { children: children.clone(), stat: None }),
             (OpCode::GetChildren2, Response::Children { children: children.clone(), stat: Some(stat) }),

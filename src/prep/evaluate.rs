@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::overlay::{Node, Overlay, SessionState};
-use super::usage::Difference;
+use super::usage::{Difference, Misread};
 use super::{Context, Limits};
 use crate::jute::{Acl, Create, CreateMode, CreateOp, ErrorCode, perms};
 use crate::mutants::{Mutant, has};
 use crate::session::Sessions;
 use crate::tree::acl::Rules;
-use crate::tree::{Lifetime, TTL_MS_MAX, Tree, acl, path};
+use crate::tree::{Lifetime, QuotaLimits, TTL_MS_MAX, Tree, acl, limited_by, path, quota_is_understood};
 use crate::txn::{self, op};
 
 /// Around what a client put into a znode when it is read: reply header, length or count, Stat.
@@ -70,7 +70,8 @@ impl Evaluation<'_> {
         let data_bytes = create.data.map_or(0, <[u8]>::len) as u32;
         self.overlay.charge(self.tree, &path, Difference { count: 1, bytes: i64::from(data_bytes) })?;
         if let Lifetime::Session(owner) = lifetime {
-            self.overlay.charge_ephemeral(self.tree, owner, self.limits.ephemerals_per_session_max)?;
+            let most = (self.limits.ephemerals_per_session_max, self.limits.ephemerals_max);
+            self.overlay.charge_ephemeral(self.tree, owner, most)?;
         }
         self.check_data_size(create.data)?;
         self.check_acl_size(&acl)?;
@@ -92,7 +93,10 @@ impl Evaluation<'_> {
             czxid: self.context.zxid,
             mzxid: self.context.zxid,
             pzxid: self.context.zxid,
+            ctime_ms: Some(self.context.time_ms),
+            mtime_ms: Some(self.context.time_ms),
             acl: Some(acl.into()),
+            limits: self.limits_in(&path, create.data),
         };
         self.overlay.put(&path, Some(node));
         Ok(op::Op::Create(txn::Create {
@@ -118,7 +122,9 @@ impl Evaluation<'_> {
             CreateOp::Ttl { .. } => Err(ErrorCode::BadArguments),
             _ if mode.has_ttl() => Err(ErrorCode::BadArguments),
             CreateOp::Container => Ok(Lifetime::Container),
-            _ if mode.is_ephemeral() && self.context.is_local => Err(ErrorCode::EphemeralOnLocalSession),
+            _ if mode.is_ephemeral() && self.context.is_local && !has(Mutant::UpgradeWithoutSession) => {
+                Err(ErrorCode::EphemeralOnLocalSession)
+            }
             _ if mode.is_ephemeral() => Ok(Lifetime::Session(self.context.session_id)),
             CreateOp::Create | CreateOp::Create2 | CreateOp::IfNotExists => Ok(Lifetime::Unlimited),
         }
@@ -142,9 +148,12 @@ impl Evaluation<'_> {
     }
 
     /// Looked at in this order: session, path (BADARGUMENTS), NONODE, WRITE (NOAUTH), quota (QUOTAEXCEEDED), BADVERSION,
-    /// size.
+    /// size. Who the servers are is changed by a reconfiguration only (BADARGUMENTS).
     pub fn set_data(&mut self, path: &str, data: Option<&[u8]>, version: i32) -> Result<op::Op, ErrorCode> {
         let mut node = self.permitted_node(path, perms::WRITE)?;
+        if path == path::CONFIG {
+            return Err(ErrorCode::BadArguments);
+        }
         let data_bytes = data.map_or(0, <[u8]>::len) as u32;
         let bytes = i64::from(data_bytes) - i64::from(std::mem::replace(&mut node.data_bytes, data_bytes));
         self.overlay.charge(self.tree, path, Difference { count: 0, bytes })?;
@@ -152,6 +161,8 @@ impl Evaluation<'_> {
         self.check_data_size(data)?;
         node.version = next_version(node.version);
         node.mzxid = self.context.zxid;
+        node.mtime_ms = Some(self.context.time_ms);
+        node.limits = self.limits_in(path, data);
         let version = node.version;
         self.overlay.put(path, Some(node));
         Ok(op::Op::SetData(txn::SetData {
@@ -159,6 +170,12 @@ impl Evaluation<'_> {
             data: data.map(Bytes::copy_from_slice),
             version,
         }))
+    }
+
+    /// Whether the client may change the servers to those of `text`: session, WRITE on their znode (NOAUTH), size.
+    pub fn check_reconfigure(&mut self, text: &str) -> Result<(), ErrorCode> {
+        self.permitted_node(path::CONFIG, perms::WRITE)?;
+        self.check_data_size(Some(text.as_bytes()))
     }
 
     /// Looked at in this order: session, path (BADARGUMENTS), ACL (INVALIDACL), NONODE, ADMIN (NOAUTH), BADVERSION,
@@ -183,6 +200,15 @@ impl Evaluation<'_> {
         let node = self.permitted_node(path, perms::READ)?;
         check_version(node.version, version)?;
         Ok(op::Op::Check(txn::Check { path: path.to_owned() }))
+    }
+
+    /// What data says as the limits of a quota, if that is what it is written for.
+    fn limits_in(&mut self, path: &str, data: Option<&[u8]>) -> Option<QuotaLimits> {
+        let limited = limited_by(path).filter(|_| self.limits.enforces_quotas)?;
+        if !quota_is_understood(data) {
+            self.overlay.note_misread(Misread::new(limited, data));
+        }
+        Some(QuotaLimits::parse(data))
     }
 
     pub(super) fn permitted_node(&self, path: &str, perm: i32) -> Result<Node, ErrorCode> {

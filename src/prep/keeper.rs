@@ -2,6 +2,7 @@
 
 use super::evaluate::Evaluation;
 use crate::jute::{ErrorCode, KeeperOp, Stat, perms};
+use crate::mutants::{Mutant, has};
 use crate::tree::path;
 use crate::txn::{self, op};
 
@@ -43,15 +44,13 @@ impl Evaluation<'_> {
         Ok(op::Op::Pass(txn::Pass { path: path.to_owned() }))
     }
 
-    /// Looked at in this order: as `check`; then the other fields (BADVERSION). When something that is not applied yet
-    /// gives the znode a time, nobody can know that time, and no other is right.
+    /// Looked at in this order: as `check`; then the other fields (BADVERSION).
     fn check_stat(&mut self, path: &str, version: i32, wanted: &Stat) -> Result<op::Op, ErrorCode> {
         let check = self.check(path, version)?;
         let node = self.node(path)?;
-        let applied = self.tree.node(path).filter(|applied| applied.czxid() == node.czxid);
-        let ctime_ms = applied.map(|applied| applied.stat().ctime_ms);
-        let mtime_ms =
-            applied.filter(|applied| applied.mzxid() == node.mzxid).map(|applied| applied.mtime_ms());
+        let applied = self.tree.node(path);
+        let ctime_ms = node.ctime_ms.or_else(|| applied.map(|applied| applied.stat().ctime_ms));
+        let mtime_ms = node.mtime_ms.or_else(|| applied.map(|applied| applied.mtime_ms()));
         let owner = crate::tree::Lifetime::of(node.ephemeral_owner).session();
         let cversion = node.created_children.wrapping_mul(2).wrapping_sub(node.num_children as i32);
         let fields = [
@@ -68,7 +67,7 @@ impl Evaluation<'_> {
             (wanted.num_children.into(), Some(node.num_children.into())),
         ];
         let is_right = fields.iter().all(|(wanted, is)| *wanted == ANY || Some(*wanted) == *is);
-        if is_right { Ok(check) } else { Err(ErrorCode::BadVersion) }
+        if is_right || has(Mutant::StatByVersion) { Ok(check) } else { Err(ErrorCode::BadVersion) }
     }
 
     /// Looked at in this order: session, path (BADARGUMENTS, also for what cannot be deleted), parent (NONODE), DELETE on
@@ -97,7 +96,8 @@ impl Evaluation<'_> {
         let (mut found, mut bytes) = (Vec::new(), 0);
         let mut take = |path: String| {
             bytes += path.len() + PATH_OVERHEAD_BYTES;
-            if found.len() >= znodes_max as usize || bytes > self.limits.txn_bytes_max {
+            let is_enough = found.len() >= znodes_max as usize && !has(Mutant::RemoveBeyondLimit);
+            if is_enough || bytes > self.limits.txn_bytes_max {
                 return Err(ErrorCode::NotEmpty);
             }
             self.check_permission(&path, &self.node(&path)?, perms::DELETE)?;
@@ -115,6 +115,7 @@ impl Evaluation<'_> {
             }
         }
         let made = std::iter::once(path).chain(self.overlay.below(path));
+        let made = made.filter(|_| !has(Mutant::RemoveForgetsPending));
         for path in made.filter(|path| self.tree.node(path).is_none()) {
             take(path.to_owned())?;
         }

@@ -16,20 +16,24 @@ mod usage;
 
 use std::fmt;
 
+use bytes::Bytes;
 use prost::Message;
 
-pub use self::usage::Exceeded;
+pub use self::usage::{Exceeded, Misread};
 
 use self::evaluate::Evaluation;
-use self::overlay::{Overlay, SessionState};
-use crate::ids::{SessionId, Zxid};
+use self::overlay::{Node, Overlay, SessionState};
+use crate::ids::{SessionId, Version, Zxid};
 use crate::jute::{AuthId, Create, CreateMode, CreateOp, ErrorCode, MultiOp, Request};
 use crate::mutants::{Mutant, has};
 use crate::session::{PASSWORD_BYTES, Sessions};
-use crate::tree::Tree;
 use crate::tree::acl::Rules;
+use crate::tree::{Lifetime, Tree, path};
 use crate::txn::txn::Body;
 use crate::txn::{CloseSession, CreateSession, Delete, Op, Ops, op};
+
+/// Brought containers, znodes with a time to live, ClickHouse Keeper's operations, and reconfigurations.
+const LIMITED_AND_KEEPER: Version = Version(3);
 
 /// What is too long to be read back is refused before it is proposed, as BADARGUMENTS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +51,8 @@ pub struct Limits {
     pub keeper_operations: bool,
     /// ephemerals that a session can have; 0: no limit
     pub ephemerals_per_session_max: u32,
+    /// ephemerals of all sessions together; 0: no limit
+    pub ephemerals_max: u32,
 }
 
 /// Who asks, and the place in the history that the transaction would take.
@@ -60,6 +66,10 @@ pub struct Context<'a> {
     pub auth: &'a [AuthId],
     /// of the transaction, if it becomes one
     pub zxid: Zxid,
+    /// what every server of the ensemble speaks: a transaction that needs more is not made
+    pub version: Version,
+    /// likewise, by the wall clock
+    pub time_ms: i64,
 }
 
 /// Why there is no transaction.
@@ -113,24 +123,37 @@ impl Prep {
         if *request == Request::CloseSession {
             return self.close_session(tree, sessions, context.session_id, context.zxid);
         }
+        let mut evaluation = self.begin(tree, sessions, context);
+        let ops = match request {
+            Request::Multi(ops) => multi(&mut evaluation, ops),
+            _ => single(&mut evaluation, request).map(|op| vec![op]).map_err(PrepError::from),
+        };
+        let body = ops.and_then(|ops| self.fitting(Body::Ops(Ops { ops })));
+        let body = body.and_then(|body| match needed_version(&body) {
+            needed if needed > context.version => Err(ErrorCode::Unimplemented.into()),
+            _ => Ok(body),
+        });
+        if body.is_err() && !has(Mutant::NotRolledBack) {
+            self.overlay.roll_back();
+        }
+        body
+    }
+
+    fn begin<'a>(
+        &'a mut self,
+        tree: &'a Tree,
+        sessions: &'a Sessions,
+        context: Context<'a>,
+    ) -> Evaluation<'a> {
         self.overlay.begin(context.zxid);
-        let mut evaluation = Evaluation {
+        Evaluation {
             overlay: &mut self.overlay,
             tree,
             sessions,
             context,
             limits: &self.limits,
             rules: &self.rules,
-        };
-        let ops = match request {
-            Request::Multi(ops) => multi(&mut evaluation, ops),
-            _ => single(&mut evaluation, request).map(|op| vec![op]).map_err(PrepError::from),
-        };
-        let body = ops.and_then(|ops| self.fitting(Body::Ops(Ops { ops })));
-        if body.is_err() && !has(Mutant::NotRolledBack) {
-            self.overlay.roll_back();
         }
-        body
     }
 
     /// Opens a session, for which requests are taken from now on.
@@ -204,6 +227,36 @@ impl Prep {
         Some(Body::Ops(Ops { ops: vec![op] }))
     }
 
+    /// Other servers are to be those of the ensemble, as `text` says: looked at are the session, and WRITE on
+    /// `/zookeeper/config` (NOAUTH). With a transaction, the caller must propose it at `context.zxid`.
+    pub fn reconfigure(
+        &mut self,
+        tree: &Tree,
+        sessions: &Sessions,
+        text: String,
+        context: Context<'_>,
+    ) -> Result<Body, PrepError> {
+        let mut evaluation = self.begin(tree, sessions, context);
+        evaluation.check_reconfigure(&text)?;
+        Ok(self.set_members(tree, text, context.zxid))
+    }
+
+    /// The history is to say who the servers are. The caller must propose the transaction at `zxid`.
+    pub fn record_members(&mut self, tree: &Tree, text: String, zxid: Zxid) -> Body {
+        self.overlay.begin(zxid);
+        self.set_members(tree, text, zxid)
+    }
+
+    /// The znode has always the same version, as in ZooKeeper: that of the servers is in its data.
+    fn set_members(&mut self, tree: &Tree, text: String, zxid: Zxid) -> Body {
+        const VERSION: i32 = -1;
+        if let Some(node) = self.overlay.node(tree, path::CONFIG) {
+            let data_bytes = text.len() as u32;
+            self.overlay.put(path::CONFIG, Some(Node { version: VERSION, mzxid: zxid, data_bytes, ..node }));
+        }
+        Body::Ops(Ops { ops: vec![Op::set_data(path::CONFIG.to_owned(), Bytes::from(text), VERSION)] })
+    }
+
     /// The tree and the sessions have applied everything through this zxid: it need not be remembered here.
     pub fn applied(&mut self, through: Zxid) {
         self.overlay.forget(through);
@@ -217,6 +270,12 @@ impl Prep {
     /// What went, or would have gone, beyond a quota since the last call: for the log.
     pub fn take_exceeded(&mut self) -> Vec<Exceeded> {
         self.overlay.take_exceeded()
+    }
+
+    /// What was, or would have been, written for the limits of quotas since the last call, and says something else: for the
+    /// log. Only where they are enforced.
+    pub fn take_misread(&mut self) -> Vec<Misread> {
+        self.overlay.take_misread()
     }
 
     /// How many changes are remembered because they are not applied yet.
@@ -248,6 +307,21 @@ impl Prep {
         };
         paths.iter().map(fits).take_while(|&fits| fits).count().max(1).min(paths.len())
     }
+}
+
+/// What a server must speak to apply the transaction.
+pub fn needed_version(body: &Body) -> Version {
+    let Body::Ops(ops) = body else { return Version::OLDEST };
+    let needs_more = ops.ops.iter().any(|op| match &op.op {
+        Some(op::Op::Create(create)) => {
+            create.ephemeral_owner != 0 && Lifetime::of(SessionId(create.ephemeral_owner)).is_watched()
+        }
+        Some(op::Op::DeleteAll(_) | op::Op::Pass(_)) => true,
+        // A reconfiguration.
+        Some(op::Op::SetData(set)) => set.path == path::CONFIG,
+        _ => false,
+    });
+    if needs_more { LIMITED_AND_KEEPER } else { Version::OLDEST }
 }
 
 /// The whitelist of what becomes a transaction on its own.

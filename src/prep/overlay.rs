@@ -8,12 +8,12 @@ use hashbrown::HashMap;
 
 use super::Limits;
 use super::evaluate::parent_of;
-use super::usage::{Difference, Exceeded, PendingUsage};
+use super::usage::{Difference, Exceeded, Misread, PendingUsage, check_limits};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{Acl, ErrorCode};
 use crate::mutants::{Mutant, has};
 use crate::session::Sessions;
-use crate::tree::{Lifetime, Tree};
+use crate::tree::{Lifetime, QuotaLimits, Tree, Usage, limited_by, limits_path, with_ancestors};
 
 /// What later requests need to know of a znode.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,8 +28,12 @@ pub(super) struct Node {
     pub czxid: Zxid,
     pub mzxid: Zxid,
     pub pzxid: Zxid,
-    /// `None`: the one that the tree has is still right
+    /// `None`: the one that the tree has is still right, as with the next three
     pub acl: Option<Arc<[Acl]>>,
+    pub ctime_ms: Option<i64>,
+    pub mtime_ms: Option<i64>,
+    /// what it says as the limits of a quota
+    pub limits: Option<QuotaLimits>,
 }
 
 /// A session that is not as the table has it.
@@ -58,7 +62,7 @@ enum Change {
     Session(SessionId),
     /// What a session has more of ephemerals; less, if it is negative.
     Ephemerals(SessionId, i64),
-    /// What a znode adds to the quota of this path.
+    /// What there is more at this path, for the quotas above it.
     Usage(Arc<str>, Difference),
 }
 
@@ -80,10 +84,16 @@ pub(super) struct Overlay {
     changes_before: usize,
     /// what `changes` add to the ephemerals of sessions, where it is not 0; `None` if nobody looks at it
     ephemeral_sums: Option<BTreeMap<SessionId, i64>>,
+    /// all of these together
+    ephemeral_sum: i64,
     /// what `changes` add to quotas; `None` if nobody looks at them
     usage: Option<PendingUsage>,
+    /// how many of `nodes` say the limits of quotas, or said them
+    limits: usize,
     /// what went beyond a quota since somebody asked
     exceeded: Vec<Exceeded>,
+    /// what was written for limits since somebody asked, and says something else
+    misread: Vec<Misread>,
 }
 
 impl Overlay {
@@ -97,9 +107,13 @@ impl Overlay {
             changes: VecDeque::new(),
             undo: Vec::new(),
             changes_before: 0,
-            ephemeral_sums: (limits.ephemerals_per_session_max > 0).then(BTreeMap::new),
+            ephemeral_sums: (limits.ephemerals_per_session_max > 0 || limits.ephemerals_max > 0)
+                .then(BTreeMap::new),
+            ephemeral_sum: 0,
             usage: limits.enforces_quotas.then(|| PendingUsage::new(hash_seed)),
+            limits: 0,
             exceeded: Vec::new(),
+            misread: Vec::new(),
         }
     }
 
@@ -138,6 +152,9 @@ impl Overlay {
                 mzxid: node.mzxid(),
                 pzxid: node.pzxid(),
                 acl: None,
+                ctime_ms: None,
+                mtime_ms: None,
+                limits: None,
             }),
         }
     }
@@ -161,7 +178,7 @@ impl Overlay {
     pub fn delete(&mut self, tree: &Tree, path: &str) {
         let counts = self.usage.is_some() || self.ephemeral_sums.is_some();
         if let Some(node) = counts.then(|| self.node(tree, path)).flatten() {
-            self.count(tree, path, Difference { count: -1, bytes: -i64::from(node.data_bytes) });
+            self.count(path, Difference { count: -1, bytes: -i64::from(node.data_bytes) });
             if let Lifetime::Session(owner) = Lifetime::of(node.ephemeral_owner) {
                 self.count_ephemeral(owner, -1);
             }
@@ -176,18 +193,64 @@ impl Overlay {
 
     /// Takes room for a znode from the quota that it counts for, if quotas are enforced: QUOTAEXCEEDED if there is none.
     pub fn charge(&mut self, tree: &Tree, path: &str, more: Difference) -> Result<(), ErrorCode> {
-        let Some(usage) = &self.usage else { return Ok(()) };
-        let Some(quota) = tree.quota_over(path) else { return Ok(()) };
-        usage.check(tree, quota, more, &mut self.exceeded)?;
-        self.count(tree, path, more);
+        if self.usage.is_none() {
+            return Ok(());
+        }
+        if let Some((quota, limits)) = self.quota_over(tree, path) {
+            let usage = self.usage_of(tree, quota);
+            check_limits((quota, limits), usage, more, &mut self.exceeded)?;
+        }
+        self.count(path, more);
         Ok(())
     }
 
-    /// Takes room for another ephemeral of a session: QUOTAEXCEEDED if it has as many as `most`; 0 is no limit.
-    pub fn charge_ephemeral(&mut self, tree: &Tree, owner: SessionId, most: u32) -> Result<(), ErrorCode> {
+    /// The nearest quota at or above a path, as it will be.
+    fn quota_over<'p>(&self, tree: &Tree, path: &'p str) -> Option<(&'p str, QuotaLimits)> {
+        if self.limits == 0 {
+            return tree.quota_over(path);
+        }
+        with_ancestors(path).find_map(|above| {
+            let limits = match self.nodes.get(limits_path(above).as_str()) {
+                Some(pending) => pending.node.as_ref()?.limits.or_else(|| tree.quota_of(above))?,
+                None => tree.quota_of(above)?,
+            };
+            Some((above, limits))
+        })
+    }
+
+    /// How much there will be at a path and below.
+    fn usage_of(&mut self, tree: &Tree, quota: &str) -> Usage {
+        let Some(usage) = &mut self.usage else { return tree.usage(quota) };
+        let pending = usage.of(quota, || {
+            let changes = self.changes.iter().filter_map(|(_, change)| match change {
+                Change::Usage(path, more) => Some((&**path, *more)),
+                _ => None,
+            });
+            changes
+                .filter(|(path, _)| with_ancestors(path).any(|above| above == quota))
+                .map(|(_, more)| more)
+                .sum()
+        });
+        let Usage { count, bytes } = tree.usage(quota);
+        Usage {
+            count: count.saturating_add_signed(pending.count),
+            bytes: bytes.saturating_add_signed(pending.bytes),
+        }
+    }
+
+    /// Takes room for another ephemeral of a session: QUOTAEXCEEDED if it has as many as the first of these, or all together
+    /// have as many as the second; 0 is no limit.
+    pub fn charge_ephemeral(
+        &mut self,
+        tree: &Tree,
+        owner: SessionId,
+        (own_max, all_max): (u32, u32),
+    ) -> Result<(), ErrorCode> {
         let Some(sums) = &self.ephemeral_sums else { return Ok(()) };
         let pending = sums.get(&owner).copied().unwrap_or(0);
-        if tree.ephemerals_of(owner) as i64 + pending >= i64::from(most) {
+        let own = (tree.ephemerals_of(owner) as i64 + pending, own_max);
+        let all = (tree.ephemerals_count() as i64 + self.ephemeral_sum, all_max);
+        if [own, all].iter().any(|(there_are, most)| *most > 0 && *there_are >= i64::from(*most)) {
             return Err(ErrorCode::QuotaExceeded);
         }
         self.count_ephemeral(owner, 1);
@@ -203,6 +266,7 @@ impl Overlay {
 
     fn add_ephemerals(&mut self, owner: SessionId, more: i64) {
         let Some(sums) = &mut self.ephemeral_sums else { return };
+        self.ephemeral_sum += more;
         let sum = sums.entry(owner).or_default();
         *sum += more;
         if *sum == 0 {
@@ -214,9 +278,9 @@ impl Overlay {
     fn uncount(&mut self, change: Change) {
         match change {
             Change::Ephemerals(owner, more) => self.add_ephemerals(owner, -more),
-            Change::Usage(quota, difference) => {
+            Change::Usage(path, more) => {
                 if let Some(usage) = &mut self.usage {
-                    usage.add(&quota, -difference);
+                    usage.add(&path, -more);
                 }
             }
             Change::Node(_) | Change::Session(_) => {}
@@ -228,13 +292,20 @@ impl Overlay {
         std::mem::take(&mut self.exceeded)
     }
 
-    fn count(&mut self, tree: &Tree, path: &str, more: Difference) {
-        let (Some(usage), Some((quota, _))) = (&mut self.usage, tree.quota_over(path)) else { return };
-        if more != Difference::default() {
-            let quota = Arc::from(quota);
-            usage.add(&quota, more);
-            self.changes.push_back((self.zxid, Change::Usage(quota, more)));
-        }
+    /// Limits were written that cannot be understood.
+    pub fn note_misread(&mut self, misread: Misread) {
+        self.misread.push(misread);
+    }
+
+    /// Those since the last call.
+    pub fn take_misread(&mut self) -> Vec<Misread> {
+        std::mem::take(&mut self.misread)
+    }
+
+    fn count(&mut self, path: &str, more: Difference) {
+        let Some(usage) = self.usage.as_mut().filter(|_| more != Difference::default()) else { return };
+        usage.add(path, more);
+        self.changes.push_back((self.zxid, Change::Usage(path.into(), more)));
     }
 
     /// The znodes below a path that will be there and are about to change, in the order of the alphabet. Only where
@@ -291,6 +362,9 @@ impl Overlay {
                 change @ (Change::Ephemerals(..) | Change::Usage(..)) => self.uncount(change),
             }
         }
+        if let Some(usage) = self.usage.as_mut().filter(|_| self.changes.is_empty()) {
+            usage.clear();
+        }
         self.undo.clear();
         self.changes_before = self.changes.len();
     }
@@ -308,10 +382,13 @@ impl Overlay {
         if let Some(usage) = &mut self.usage {
             usage.clear();
         }
+        self.limits = 0;
         self.exceeded.clear();
+        self.misread.clear();
         if let Some(sums) = &mut self.ephemeral_sums {
             sums.clear();
         }
+        self.ephemeral_sum = 0;
     }
 
     pub fn pending(&self) -> usize {
@@ -327,10 +404,14 @@ impl Overlay {
                 Some(Pending { node: None, .. }) | None => drop(alive.remove(key)),
             }
         }
+        let is_pending = pending.is_some();
         let before = match pending {
             Some(pending) => self.nodes.insert(key.clone(), pending),
             None => self.nodes.remove(key),
         };
+        if self.usage.is_some() && limited_by(key).is_some() {
+            self.limits = self.limits + usize::from(is_pending) - usize::from(before.is_some());
+        }
         let owner_before = owner(before.as_ref());
         if owner_before != after {
             owner_before.map(|owner| self.ephemerals.remove(&(owner, key.clone())));

@@ -6,7 +6,8 @@ use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
 use crate::jute::ErrorCode;
-use crate::tree::{Limit, QuotaLimits, Tree, Usage};
+use crate::mutants::{Mutant, has};
+use crate::tree::{Limit, QuotaLimits, Usage, with_ancestors};
 
 /// More or fewer znodes and bytes of data.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -36,7 +37,35 @@ pub struct Exceeded {
     pub in_bytes: bool,
 }
 
-/// The sums of what is pending, by the paths of the quotas. There are only those that are not 0.
+/// What a client wrote for the limits of a quota, and that says something else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Misread {
+    /// the path that the quota is of
+    pub path: String,
+    /// the beginning of it
+    pub text: String,
+}
+
+/// Characters of a [`Misread`]: more than any limits have.
+const TEXT_MAX: usize = 200;
+
+impl Misread {
+    pub(super) fn new(path: &str, data: Option<&[u8]>) -> Misread {
+        let text = String::from_utf8_lossy(data.unwrap_or_default()).chars().take(TEXT_MAX).collect();
+        Misread { path: path.to_owned(), text }
+    }
+}
+
+impl std::iter::Sum for Difference {
+    fn sum<I: Iterator<Item = Difference>>(all: I) -> Difference {
+        all.fold(Difference::default(), |sum, more| Difference {
+            count: sum.count + more.count,
+            bytes: sum.bytes + more.bytes,
+        })
+    }
+}
+
+/// The sums of what is pending at and below the quotas that were asked for since something is pending, by their paths.
 pub(super) struct PendingUsage {
     sums: HashMap<Arc<str>, Difference, FixedState>,
 }
@@ -46,51 +75,54 @@ impl PendingUsage {
         PendingUsage { sums: HashMap::with_hasher(FixedState::with_seed(hash_seed)) }
     }
 
-    /// Counts something in; with the negative of it, out again.
-    pub fn add(&mut self, quota: &Arc<str>, difference: Difference) {
-        let sum = self.sums.entry(quota.clone()).or_default();
-        sum.count += difference.count;
-        sum.bytes += difference.bytes;
-        if *sum == Difference::default() {
-            self.sums.remove(quota);
+    /// Counts something at a path in; with the negative of it, out again.
+    pub fn add(&mut self, path: &str, more: Difference) {
+        if self.sums.is_empty() {
+            return;
+        }
+        for above in with_ancestors(path) {
+            if let Some(sum) = self.sums.get_mut(above) {
+                sum.count += more.count;
+                sum.bytes += more.bytes;
+            }
         }
     }
 
+    /// Nothing is pending.
     pub fn clear(&mut self) {
         self.sums.clear();
     }
 
-    /// How much there will be under a quota when all that is pending is applied.
-    fn usage(&self, tree: &Tree, quota: &str) -> Usage {
-        let pending = self.sums.get(quota).copied().unwrap_or_default();
-        let Usage { count, bytes } = tree.usage(quota);
-        Usage {
-            count: count.saturating_add_signed(pending.count),
-            bytes: bytes.saturating_add_signed(pending.bytes),
+    /// What is pending for a quota. It is added up when somebody asks for the first time.
+    pub fn of(&mut self, quota: &str, added_up: impl FnOnce() -> Difference) -> Difference {
+        if has(Mutant::QuotaWithoutPending) {
+            return Difference::default();
         }
+        if let Some(sum) = self.sums.get(quota) {
+            return *sum;
+        }
+        *self.sums.entry(quota.into()).or_insert(added_up())
     }
+}
 
-    /// Whether there is room. As in ZooKeeper only what changes is looked at, so that a quota that is exceeded in bytes
-    /// lets empty znodes be made; but less data than before is refused if it is too much still. What goes beyond a limit
-    /// is noted, first that of the count.
-    pub fn check(
-        &self,
-        tree: &Tree,
-        (quota, limits): (&str, QuotaLimits),
-        difference: Difference,
-        exceeded: &mut Vec<Exceeded>,
-    ) -> Result<(), ErrorCode> {
-        let usage = self.usage(tree, quota);
-        let count = (difference.count, usage.count, limits.count, false);
-        let bytes = (difference.bytes, usage.bytes, limits.bytes, true);
-        for (more, before, limit, in_bytes) in [count, bytes] {
-            let after = before.saturating_add_signed(more);
-            let Some(limit) = limit.filter(|limit| more != 0 && after > limit.most()) else { continue };
-            exceeded.push(Exceeded { path: quota.to_owned(), limit, usage: after, in_bytes });
-            if matches!(limit, Limit::Hard(_)) {
-                return Err(ErrorCode::QuotaExceeded);
-            }
+/// Whether a quota has room, of which so much is used. As in ZooKeeper only what changes is looked at, so that a quota
+/// that is exceeded in bytes lets empty znodes be made; but less data than before is refused if it is too much still. What
+/// goes beyond a limit is noted, first that of the count.
+pub(super) fn check_limits(
+    (quota, limits): (&str, QuotaLimits),
+    usage: Usage,
+    difference: Difference,
+    exceeded: &mut Vec<Exceeded>,
+) -> Result<(), ErrorCode> {
+    let count = (difference.count, usage.count, limits.count, false);
+    let bytes = (difference.bytes, usage.bytes, limits.bytes, true);
+    for (more, before, limit, in_bytes) in [count, bytes] {
+        let after = before.saturating_add_signed(more);
+        let Some(limit) = limit.filter(|limit| more != 0 && after > limit.most()) else { continue };
+        exceeded.push(Exceeded { path: quota.to_owned(), limit, usage: after, in_bytes });
+        if matches!(limit, Limit::Hard(_)) {
+            return Err(ErrorCode::QuotaExceeded);
         }
-        Ok(())
     }
+    Ok(())
 }

@@ -6,8 +6,10 @@ use super::io::{AuditEntry, Audited, ForwardedRequest};
 use super::{Output, Replica};
 use crate::ids::SessionId;
 use crate::jute::{
-    Acl, Create, CreateMode, ErrorCode, MultiOp, MultiResult, Request, Response, decode_request, perms,
+    Acl, Create, CreateMode, ErrorCode, KeeperOp, MultiOp, MultiResult, Request, Response, decode_request,
+    perms,
 };
+use crate::tree::path;
 use crate::txn::txn::Body;
 use crate::txn::{Txn, op};
 
@@ -58,12 +60,16 @@ fn entries(request: &ForwardedRequest, outcome: &Result<Response, ErrorCode>) ->
             of_create(create, path, true)
         }
         (Request::Create(create), _) => of_create(create, create.path, false),
-        (Request::Delete { path, .. }, _) => AuditEntry::of("delete", succeeded).on(path),
+        (Request::Delete { path, .. } | Request::Keeper(KeeperOp::RemoveRecursive { path, .. }), _) => {
+            AuditEntry::of("delete", succeeded).on(path)
+        }
         (Request::SetData { path, .. }, _) => AuditEntry::of("setData", succeeded).on(path),
         (Request::SetAcl { path, acl, .. }, _) => {
             let acl = Some(acl.iter().map(shown).collect::<Vec<_>>().join(","));
             AuditEntry { acl, ..AuditEntry::of("setAcl", succeeded).on(path) }
         }
+        (Request::Reconfig(_), Ok(_)) => AuditEntry::of("reconfig", true).on(path::CONFIG),
+        (Request::Reconfig(_), Err(_)) => AuditEntry::of("reconfig", false),
         (Request::Multi(ops), Ok(Response::Multi(results)))
             if !results.iter().any(|result| matches!(result, MultiResult::Error(_))) =>
         {
@@ -90,10 +96,15 @@ fn of_create(create: &Create<'_>, path: &str, succeeded: bool) -> AuditEntry {
 
 fn of_multi(op: &MultiOp<'_>, result: &MultiResult) -> Option<AuditEntry> {
     Some(match (op, result) {
-        (MultiOp::Create(create), MultiResult::Create { path } | MultiResult::Create2 { path, .. }) => {
-            of_create(create, path, true)
+        (
+            MultiOp::Create(create),
+            MultiResult::Create { path }
+            | MultiResult::Create2 { path, .. }
+            | MultiResult::CreateIfNotExists { path },
+        ) => of_create(create, path, true),
+        (MultiOp::Delete { path, .. } | MultiOp::Keeper(KeeperOp::RemoveRecursive { path, .. }), _) => {
+            AuditEntry::of("delete", true).on(path)
         }
-        (MultiOp::Delete { path, .. }, _) => AuditEntry::of("delete", true).on(path),
         (MultiOp::SetData { path, .. }, _) => AuditEntry::of("setData", true).on(path),
         _ => return None,
     })
@@ -166,6 +177,32 @@ mod tests {
         let failed = vec![MultiResult::Error(ErrorCode::NoNode); 3];
         let failed = told(&request, &Ok(Response::Multi(failed)));
         assert!(failed.len() == 1 && failed[0].contains("multiOperation"), "{failed:?}");
+    }
+
+    #[test]
+    fn what_clickhouse_asks_for_is_told_as_creates_and_deletes() {
+        let made = || Create { op: CreateOp::IfNotExists, ..create("/a") };
+        let removal = KeeperOp::RemoveRecursive { path: "/b", znodes_max: 9 };
+        let check = KeeperOp::CheckNotExists { path: "/c", version: -1 };
+        let of = |request: Request<'_>, outcome| {
+            let told = told(&request, &outcome).pop().expect("it is told");
+            (told.contains("\"delete\""), told.contains("\"/b\""), told.contains("succeeded: true"))
+        };
+        assert_eq!(of(Request::Keeper(removal), Ok(Response::Empty)), (true, true, true));
+        assert_eq!(of(Request::Keeper(removal), Err(ErrorCode::NotEmpty)), (true, true, false));
+        let created = Ok(Response::Create { path: "/a".to_owned() });
+        assert_eq!(of(Request::Create(made()), created), (false, false, true));
+        assert!(told(&Request::Keeper(check), &Ok(Response::Empty)).is_empty(), "it changes nothing");
+        let ops = vec![MultiOp::Keeper(check), MultiOp::Create(made()), MultiOp::Keeper(removal)];
+        let results = vec![
+            MultiResult::Keeper(check.code()),
+            MultiResult::CreateIfNotExists { path: "/a".to_owned() },
+            MultiResult::Keeper(removal.code()),
+        ];
+        let told = told(&Request::Multi(ops), &Ok(Response::Multi(results)));
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("\"create\"") && told[0].contains("\"/a\""), "{told:?}");
+        assert!(told[1].contains("\"delete\"") && told[1].contains("\"/b\""), "{told:?}");
     }
 
     #[test]

@@ -151,10 +151,17 @@ impl Clients {
         self.by_session.insert(session.id, conn).filter(|older| *older != conn)
     }
 
-    /// The ensemble knows the session of a connection from now on.
+    /// The ensemble knows the session of a connection from now on. To another leader what it waits for is that of any
+    /// session.
     pub fn make_global(&mut self, conn: ConnId, generation: u64) {
-        if let Some(session) = self.conns.get_mut(&conn).and_then(|conn| conn.session.as_mut()) {
+        let Some(conn) = self.conns.get_mut(&conn) else { return };
+        if let Some(session) = &mut conn.session {
             *session = OpenSession { generation, kind: SessionKind::Global, ..*session };
+        }
+        for request in &conn.requests {
+            if let Some(pending) = self.pending.get_mut(request) {
+                (pending.request.standing, pending.request.generation) = (Standing::Global, generation);
+            }
         }
     }
 

@@ -12,19 +12,23 @@ use super::leading::{OP_CONTINUE_SESSION, encode_session};
 use super::local::{LocalSession, Standing};
 use crate::ids::{ConnId, SessionId};
 use crate::jute::{ConnectRequest, OpCode};
+use crate::mutants::{Mutant, has};
 use crate::session::{PASSWORD_BYTES, negotiate};
 use crate::zab::Role;
 
 impl Replica {
     /// A client's first frame. One that has seen more than this server is sent away: it would see time run backwards.
     pub(super) fn on_connect(&mut self, conn: ConnId, request: &ConnectRequest) {
-        if request.last_zxid_seen > self.state.zxid() {
+        if request.last_zxid_seen.is_newer_than(self.state.zxid()) {
             tracing::info!(
                 %conn, seen = %request.last_zxid_seen, here = %self.state.zxid(),
                 "refusing a client that has seen more than this server"
             );
             return self
                 .output(Output::CloseConn { conn, reason: "the client has seen more than this server" });
+        }
+        if self.only_leads() {
+            return self.output(Output::CloseConn { conn, reason: ONLY_LEADS });
         }
         self.clients.insert(conn, self.now);
         if self.is_read_only() {
@@ -34,9 +38,7 @@ impl Replica {
             self.local_connects.insert(conn, request.clone());
             return;
         }
-        let (kind, ask) =
-            if request.session_id == SessionId(0) { self.new_session(request) } else { old_session(request) };
-        self.clients.wait(conn, kind, ask);
+        self.ask_for_session(conn, request);
     }
 
     fn new_session(&mut self, request: &ConnectRequest) -> (Wanted, Ask) {
@@ -60,19 +62,57 @@ impl Replica {
         (negotiate(request.timeout_ms, min, max), Bytes::copy_from_slice(&password))
     }
 
-    /// True if this server opens or has the session by itself. What the ensemble knows is not local any more.
+    /// True if this server opens or has the session by itself.
     fn is_for_local(&self, session: SessionId) -> bool {
-        match session {
-            SessionId(0) => self.config.local.enabled,
-            session => self.local.get(session).is_some() && self.state.sessions.get(session).is_none(),
-        }
+        let is_new = session == SessionId(0) || has(Mutant::LocalTakenElsewhere) && !self.is_global(session);
+        is_new && self.config.local.enabled && self.leader_knows_local_sessions()
+            || self.local.is_own(session)
+    }
+
+    fn is_global(&self, session: SessionId) -> bool {
+        self.state.sessions.get(session).is_some()
     }
 
     /// Opens or continues the local sessions that were asked for. Not before this server serves.
     pub(super) fn open_local_sessions(&mut self) {
         for (conn, request) in std::mem::take(&mut self.local_connects) {
-            self.connect_local(conn, &request, SessionKind::Local);
+            if self.is_for_local(request.session_id) {
+                self.connect_local(conn, &request, SessionKind::Local);
+            } else {
+                self.ask_for_session(conn, &request);
+            }
         }
+    }
+
+    /// True of a leader that serves no clients (`leaderServes=no`). Who has nobody to lead serves.
+    fn only_leads(&self) -> bool {
+        !self.config.leader_serves && self.leading.is_some() && !self.zab.is_alone()
+    }
+
+    /// Sends the clients elsewhere if this server leads, and serves nobody meanwhile.
+    pub(super) fn close_if_only_leading(&mut self) {
+        if self.only_leads() {
+            for conn in self.clients.all() {
+                self.drop_conn(conn, ONLY_LEADS);
+            }
+        }
+    }
+
+    /// The leader is of a version without local sessions: nobody can have one here while it leads.
+    pub(super) fn end_local_sessions(&mut self) {
+        for conn in self.clients.all() {
+            let session = self.clients.get(conn).and_then(|conn| conn.session);
+            if session.is_some_and(|session| session.kind == SessionKind::Local) {
+                self.drop_conn(conn, "the leader is of an older version, which knows no local sessions");
+            }
+        }
+        self.local.clear();
+    }
+
+    fn ask_for_session(&mut self, conn: ConnId, request: &ConnectRequest) {
+        let (kind, ask) =
+            if request.session_id == SessionId(0) { self.new_session(request) } else { old_session(request) };
+        self.clients.wait(conn, kind, ask);
     }
 
     fn connect_local(&mut self, conn: ConnId, request: &ConnectRequest, kind: SessionKind) {
@@ -80,12 +120,18 @@ impl Replica {
             SessionId(0) => {
                 let (timeout_ms, password) = self.terms(request);
                 let id = self.session_ids.next(&self.state.sessions);
-                let session = LocalSession { timeout_ms, password };
+                let session = LocalSession { timeout_ms, password, upgrades: false };
                 self.local.open(id, session.clone(), self.now);
                 (id, session)
             }
             id => match self.local.get(id).filter(|session| session.password == request.password) {
                 Some(session) => (id, session.clone()),
+                None if has(Mutant::LocalTakenElsewhere) => {
+                    let (timeout_ms, password) = (self.terms(request).0, request.password.clone());
+                    let session = LocalSession { timeout_ms, password, upgrades: false };
+                    self.local.open(id, session.clone(), self.now);
+                    (id, session)
+                }
                 None => return self.tell_expired(conn),
             },
         };
@@ -103,10 +149,10 @@ impl Replica {
 
     /// As in ZooKeeper: only a client that says so is served, and no session of the ensemble.
     fn connect_read_only(&mut self, conn: ConnId, request: &ConnectRequest) {
-        let is_known = request.session_id == SessionId(0) || self.local.get(request.session_id).is_some();
+        let is_known = request.session_id == SessionId(0) || self.local.is_own(request.session_id);
         if request.read_only != Some(true) {
             self.drop_conn(conn, "this server is read-only, and the client is not");
-        } else if !is_known || self.state.sessions.get(request.session_id).is_some() {
+        } else if !is_known {
             self.drop_conn(conn, "a session of the ensemble cannot continue on a read-only server");
         } else {
             self.connect_local(conn, request, SessionKind::ReadOnly);
@@ -128,8 +174,7 @@ impl Replica {
     pub(super) fn expire_local_sessions(&mut self) {
         for session in self.local.expire(self.now) {
             tracing::info!(%session, "a local session expired");
-            let conn = self.clients.conn_of(session).filter(|_| self.state.sessions.get(session).is_none());
-            if let Some(conn) = conn {
+            if let Some(conn) = self.clients.conn_of(session) {
                 self.drop_conn(conn, "the session has expired");
             }
         }
@@ -138,8 +183,11 @@ impl Replica {
     pub(super) fn on_heard(&mut self, conns: &[ConnId]) {
         for conn in conns {
             let Some(session) = self.clients.get(*conn).and_then(|conn| conn.session) else { continue };
+            if session.kind != SessionKind::Global {
+                self.local.touch(session.id, self.now);
+            }
             match &mut self.leading {
-                _ if session.kind != SessionKind::Global => self.local.touch(session.id, self.now),
+                _ if self.local.is_own(session.id) => {}
                 Some(leading) => leading.touch(session.id, self.now),
                 None => {
                     self.touched.insert(session.id);
@@ -174,6 +222,9 @@ impl Replica {
         }
     }
 }
+
+/// Why a leader closes connections of clients.
+const ONLY_LEADS: &str = "this server leads, and has no clients meanwhile; try another one";
 
 fn old_session(request: &ConnectRequest) -> (Wanted, Ask) {
     let ask = Ask {

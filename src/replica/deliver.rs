@@ -6,6 +6,7 @@ use super::Replica;
 use super::clients::{OpenSession, Pending, SessionKind, Wanted};
 use super::io::{Answer, ForwardedRequest, Output};
 use super::local::Standing;
+use super::reconfig;
 use crate::ids::{ConnId, SessionId, Xid, Zxid};
 use crate::jute::{
     ConnectResponse, Create, CreateOp, ErrorCode, MultiOp, MultiResult, Request, Response, WatchEvent,
@@ -65,9 +66,14 @@ impl Replica {
         if self.config.audits {
             self.audit_session_end(&txn);
         }
+        if let Some(Body::CreateSession(_)) = txn.body {
+            self.on_session_opened(SessionId(txn.session_id), txn.generation);
+        }
         if txn.request_id != 0 && txn.origin == u32::from(self.config.zab.id.0) {
             self.finish(zxid, &txn, &applied.results);
         }
+        self.seen_by_leader = (zxid.epoch(), Zxid(txn.digest_zxid));
+        self.tell_held();
         self.outputs.append(&mut late);
         if let Some(Body::CloseSession(_)) = txn.body {
             self.on_session_closed(SessionId(txn.session_id));
@@ -104,7 +110,7 @@ impl Replica {
         let (op, body) = (pending.request.op, &pending.request.body);
         let outcome = match (&txn.body, &pending.kind) {
             (Some(Body::Error(error)), _) => refusal(op, body, error),
-            (_, Wanted::Reply { .. }) => response(op, body, results).map(Ok),
+            (_, Wanted::Reply { .. }) => response(op, body, txn, results).map(Ok),
             (Some(Body::CreateSession(_)), Wanted::NewSession { .. })
             | (Some(Body::Ops(_)), Wanted::OldSession { .. }) => Some(Ok(Response::Empty)),
             (_, Wanted::NewSession { .. } | Wanted::OldSession { .. }) => None,
@@ -117,6 +123,9 @@ impl Replica {
         }
         match self.clients.take(txn.request_id) {
             Some(Ok(pending)) => match outcome {
+                Some(outcome) if txn.reconfigures && !has(Mutant::UnsecuredAnswer) => {
+                    self.hold(pending, zxid, txn.generation, outcome)
+                }
                 Some(outcome) => self.tell_applied(pending, zxid, txn.generation, outcome),
                 None => self.drop_conn(pending.conn, "a transaction does not match its request"),
             },
@@ -129,7 +138,7 @@ impl Replica {
     fn audit_left_behind(&mut self, request: &ForwardedRequest, txn: &Txn, results: &[OpResult<'_>]) {
         let outcome = match &txn.body {
             Some(Body::Error(error)) => refusal(request.op, &request.body, error),
-            _ => response(request.op, &request.body, results).map(Ok),
+            _ => response(request.op, &request.body, txn, results).map(Ok),
         };
         if let Some(outcome) = outcome {
             self.audit_request(request, &outcome);
@@ -147,7 +156,7 @@ impl Replica {
         }
     }
 
-    fn tell_applied(
+    pub(super) fn tell_applied(
         &mut self,
         pending: Pending,
         zxid: Zxid,
@@ -155,12 +164,12 @@ impl Replica {
         outcome: Result<Response, ErrorCode>,
     ) {
         let Pending { conn, kind, request, .. } = pending;
-        if let Standing::Upgrade(_) = request.standing {
-            self.note_upgrade(conn, request.session_id);
-        }
         match (kind, outcome) {
             (Wanted::Reply { xid }, outcome) => self.reply(conn, xid, zxid, outcome),
-            (Wanted::OldSession { .. }, Err(ErrorCode::SessionExpired)) => self.tell_expired(conn),
+            (Wanted::OldSession { .. }, Err(ErrorCode::SessionExpired)) => {
+                self.local.remove(request.session_id);
+                self.tell_expired(conn);
+            }
             (Wanted::OldSession { .. } | Wanted::NewSession { .. }, Err(_)) => {
                 self.drop_conn(conn, "the session could not be opened");
             }
@@ -192,11 +201,14 @@ impl Replica {
         self.output(Output::Connected { conn, response });
     }
 
-    /// A local session wanted an ephemeral: if it is global now, its requests are those of a global one. Nothing stands
-    /// between the transaction that made it one and this, so its generation is still that of this connection.
-    fn note_upgrade(&mut self, conn: ConnId, session: SessionId) {
-        if let Some(generation) = self.state.sessions.get(session).map(|session| session.generation) {
-            self.local.remove(session);
+    /// The ensemble knows a session. If it was local here it is not any more, and the connection that holds it is the one
+    /// that wanted this: none is given a session that is to become global.
+    fn on_session_opened(&mut self, session: SessionId, generation: u64) {
+        if self.local.get(session).is_none() {
+            return;
+        }
+        self.local.remove(session);
+        if let Some(conn) = self.clients.conn_of(session) {
             self.clients.make_global(conn, generation);
         }
     }
@@ -257,7 +269,7 @@ fn refusal(op: i32, body: &[u8], error: &ErrorTxn) -> Option<Result<Response, Er
 }
 
 /// What a client is answered whose request became a transaction. `None` if the two do not match.
-fn response(op: i32, body: &[u8], results: &[OpResult<'_>]) -> Option<Response> {
+fn response(op: i32, body: &[u8], txn: &Txn, results: &[OpResult<'_>]) -> Option<Response> {
     let request = decode_request(op, body).ok()?;
     if let Request::Multi(ops) = &request {
         let results = ops.iter().zip(results).map(|(op, result)| multi_result(op, result));
@@ -282,6 +294,7 @@ fn response(op: i32, body: &[u8], results: &[OpResult<'_>]) -> Option<Response> 
         (Request::Delete { .. }, OpResult::Deleted) | (Request::Check { .. }, OpResult::Checked) => {
             Response::Empty
         }
+        (Request::Reconfig(_), OpResult::Set(stat)) => reconfig::answer(txn, *stat),
         (Request::SetData { .. }, OpResult::Set(stat)) | (Request::SetAcl { .. }, OpResult::AclSet(stat)) => {
             Response::Stat(*stat)
         }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::leading::OP_CONTINUE_SESSION;
 use super::local::Standing;
 use super::state::{Image, State};
-use crate::ids::{ConnId, ServerId, SessionId, Xid, Zxid};
+use crate::ids::{ConnId, ServerId, SessionId, Version, Xid, Zxid};
 use crate::jute::{AuthId, ConnectRequest, ConnectResponse, ErrorCode, Response, WatchEvent};
+use crate::membership::Membership;
 use crate::zab::{self, DiskDone, DiskOp, LinkId, Notification, Role};
 
 /// A client's write, `sync` or `closeSession` on its way to the leader.
@@ -29,6 +31,13 @@ pub struct ForwardedRequest {
     pub auth: Arc<[AuthId]>,
     /// in which way the session is known
     pub standing: Standing,
+}
+
+impl ForwardedRequest {
+    /// True if a session is to go on with another connection.
+    pub fn continues_session(&self) -> bool {
+        self.op == OP_CONTINUE_SESSION
+    }
 }
 
 /// What becomes of a forwarded request that makes no transaction: a `sync`, or one of a connection that was left.
@@ -80,7 +89,7 @@ impl AuditEntry {
     }
 }
 
-/// A message on a connection between a learner and a leader.
+/// A message on a connection between servers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PeerMessage {
     /// of the atomic broadcast
@@ -114,7 +123,8 @@ pub enum Input {
     },
     /// a connected client sent something that the leader must decide: a write, `sync`, `closeSession`. Behind a `sync`
     /// that is not answered yet comes nothing but another `sync`: a barrier is passed later than what is judged behind
-    /// it, and a connection whose requests end out of order is closed
+    /// it, and a connection whose requests end out of order is closed. Behind a `reconfig` that is not answered yet
+    /// comes nothing: it is answered later than it is applied
     Request {
         /// its connection
         conn: ConnId,
@@ -147,6 +157,13 @@ pub enum Input {
         /// who
         peer: ServerId,
     },
+    /// a server said what it speaks, on any connection, before anything else
+    PeerSpeaks {
+        /// who
+        peer: ServerId,
+        /// the greatest version that both speak
+        version: Version,
+    },
     /// a connection to a leader or from a learner is open
     LinkUp {
         /// the connection
@@ -156,7 +173,17 @@ pub enum Input {
         /// we dialled it
         dialled: bool,
     },
-    /// it is closed
+    /// a connection between an observer that is to be fed (which dialled it) and another server is open; that one speaks a
+    /// version that knows of it
+    FeedUp {
+        /// the connection
+        link: LinkId,
+        /// the server at the other end
+        peer: ServerId,
+        /// we dialled it: we are to be fed
+        dialled: bool,
+    },
+    /// a connection is closed
     LinkDown {
         /// which
         link: LinkId,
@@ -215,6 +242,9 @@ pub enum Output {
     },
     /// keep a connection to this server's quorum port; `None`: close it
     Follow(Option<ServerId>),
+    /// keep a connection over which a voter other than this one, the leader, can feed this server: to one after the other,
+    /// again and again until told otherwise; `None`: close it
+    SeekFeed(Option<ServerId>),
     /// send a message
     Send {
         /// on which connection
@@ -273,6 +303,13 @@ pub enum Output {
     },
     /// throw this state away, elsewhere: a snapshot took its place, and to free a big tree takes long
     Discard(Box<State>),
+    /// who the servers are: told at the start, and whenever it changes, unless this server is alone for ever
+    Membership {
+        /// as the applied history says, or else the operator
+        active: Arc<Membership>,
+        /// as transactions say that are in the log and not applied: to be talked to as well
+        pending: Vec<Arc<Membership>>,
+    },
     /// the role changed
     Role(Role),
     /// the answer to `Input::HandOver`: this server does not lead, or not any more

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, Bytes};
-use prost::Message;
 
 use super::Config;
 use super::io::{Answer, ForwardedRequest};
 use super::limited::Search;
 use super::local::Standing;
 use super::quota_log::QuotaLog;
+use super::reconfig::ReconfigConfig;
 use super::state::State;
-use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
+use crate::ids::{Epoch, ServerId, SessionId, Tick, Version, Zxid};
 use crate::jute::{ErrorCode, OpCode, Request, decode_request};
 use crate::mutants::{Mutant, has};
-use crate::prep::{Context, Prep, PrepError};
+use crate::prep::{Context, Prep, PrepError, needed_version};
 use crate::session::{Expiry, PASSWORD_BYTES};
+use crate::tree::path;
 use crate::txn::{ErrorTxn, Ops, Txn, txn::Body};
 use crate::zab::Zab;
 
@@ -30,7 +31,8 @@ const TXNS_PER_REQUEST_MAX: usize = 100_000;
 
 /// The state of a leader that its successor does not need.
 pub struct Leading {
-    prep: Prep,
+    pub(super) prep: Prep,
+    pub(super) reconfig: ReconfigConfig,
     expiry: Expiry,
     search: Search,
     quota_log: QuotaLog,
@@ -64,6 +66,8 @@ pub struct Scene<'a> {
     pub wall_ms: i64,
     /// The newest digest of the own state.
     pub digest: Option<(Zxid, u64)>,
+    /// What every server of the ensemble speaks, as far as is known.
+    pub version: Version,
 }
 
 impl Leading {
@@ -76,6 +80,7 @@ impl Leading {
             expiry.reset_all(&state.sessions, now);
         }
         Leading {
+            reconfig: config.reconfig.clone(),
             prep: Prep::new(config.limits, config.acl_rules.clone(), config.hash_seed),
             expiry,
             search: Search::new(config.limited, now),
@@ -94,6 +99,7 @@ impl Leading {
     pub fn judge(&mut self, scene: &mut Scene<'_>, origin: ServerId, request: &ForwardedRequest) -> Judged {
         let judged = self.try_judge(scene, origin, request);
         self.quota_log.tell(self.prep.take_exceeded(), scene.now);
+        self.quota_log.tell_misread(self.prep.take_misread(), scene.now);
         match judged {
             Ok(judged) => judged,
             Err(error) if error.code == ErrorCode::SessionMoved => {
@@ -102,8 +108,14 @@ impl Leading {
             }
             Err(_) if scene.zab.next_zxid().is_none() => Judged::ZxidsUsedUp,
             Err(PrepError { code, failed_op }) => {
-                let error = ErrorTxn { code: code as i32, failed_op };
-                self.propose(scene, origin, request, Body::Error(error), true);
+                let error = Body::Error(ErrorTxn { code: code as i32, failed_op });
+                match self.upgraded.get(&request.session_id) {
+                    Some(&generation) if request.standing != Standing::Global => {
+                        let request = ForwardedRequest { generation, ..request.clone() };
+                        self.propose(scene, origin, &request, error, true);
+                    }
+                    _ => self.propose(scene, origin, request, error, true),
+                }
                 Judged::Proposed
             }
         }
@@ -138,7 +150,7 @@ impl Leading {
             return Ok(self.begin_sync(scene, origin, answer));
         }
         let decoded = decode_request(request.op, &request.body).map_err(|_| ErrorCode::MarshallingError)?;
-        let is_local = generation == LOCAL_GENERATION && request.standing == Standing::Local;
+        let is_local = generation == LOCAL_GENERATION && request.standing != Standing::Global;
         if is_local && decoded == Request::CloseSession {
             // Its end concerns its server alone, once everything before it is applied there.
             let after = scene.zab.last_logged();
@@ -146,8 +158,12 @@ impl Leading {
         }
         for _ in 0..TXNS_PER_REQUEST_MAX {
             let Some(zxid) = scene.zab.next_zxid() else { return Ok(Judged::ZxidsUsedUp) };
-            let context = Context { session_id: request.session_id, is_local, auth: &request.auth, zxid };
-            let body = self.prep.prepare(&scene.state.tree, &scene.state.sessions, &decoded, context)?;
+            let (session_id, version, time_ms) = (request.session_id, scene.version, scene.wall_ms);
+            let context = Context { session_id, is_local, auth: &request.auth, zxid, version, time_ms };
+            let body = match &decoded {
+                Request::Reconfig(reconfig) => self.reconfigure(scene, reconfig, context)?,
+                _ => self.prep.prepare(&scene.state.tree, &scene.state.sessions, &decoded, context)?,
+            };
             let is_last = decoded != Request::CloseSession || matches!(body, Body::CloseSession(_));
             self.propose(scene, origin, request, body, is_last);
             if is_last {
@@ -165,17 +181,25 @@ impl Leading {
         request: &ForwardedRequest,
     ) -> Result<Option<u64>, ErrorCode> {
         let id = request.session_id;
-        if request.standing == Standing::Global {
-            self.check_generation(scene.state, request)?;
-            return Ok(Some(request.generation));
-        }
-        // Sent before its server heard that it is global. If it may have gone on elsewhere since, this is too late.
-        if self.generations.contains_key(&id) || scene.state.sessions.get(id).is_some() {
-            let upgraded = self.upgraded.get(&id).copied();
-            let is_newest = upgraded.is_some() && upgraded == self.generations.get(&id).copied();
-            return if is_newest { Ok(upgraded) } else { Err(ErrorCode::SessionMoved) };
-        }
-        let Standing::Upgrade(terms) = &request.standing else { return Ok(Some(LOCAL_GENERATION)) };
+        let is_known = self.generations.contains_key(&id) || scene.state.sessions.get(id).is_some();
+        let terms = match &request.standing {
+            Standing::Global => {
+                self.check_generation(scene.state, request)?;
+                return Ok(Some(request.generation));
+            }
+            // The connection that made it global may have been left since.
+            Standing::Upgraded if is_known => {
+                let newest = self.generations.get(&id);
+                let upgraded = self.upgraded.get(&id).filter(|upgraded| newest == Some(*upgraded));
+                return upgraded.copied().map(Some).ok_or(ErrorCode::SessionMoved);
+            }
+            // It was global, and is over.
+            Standing::Upgraded => return Err(ErrorCode::SessionExpired),
+            Standing::Local | Standing::Upgrade(_) if is_known => return Err(ErrorCode::SessionMoved),
+            Standing::Local => return Ok(Some(LOCAL_GENERATION)),
+            Standing::Upgrade(_) if has(Mutant::UpgradeWithoutSession) => return Ok(Some(LOCAL_GENERATION)),
+            Standing::Upgrade(terms) => terms,
+        };
         let (op, body, request_id) = (OpCode::CreateSession as i32, terms.clone(), 0);
         let create = ForwardedRequest { op, body, request_id, ..request.clone() };
         match self.create_session(scene, origin, &create).map_err(|error| error.code)? {
@@ -286,6 +310,7 @@ impl Leading {
         is_last: bool,
     ) {
         let (digest_zxid, digest) = scene.digest.unwrap_or((Zxid::ZERO, 0));
+        let needed = needed_version(&body);
         let txn = Txn {
             session_id: request.session_id.0,
             xid: request.xid,
@@ -295,9 +320,17 @@ impl Leading {
             generation: request.generation,
             digest_zxid: digest_zxid.0,
             digest,
+            reconfigures: is_reconfiguration(&body),
             body: Some(body),
+            ..Txn::default()
         };
-        scene.zab.propose(txn.encode_to_vec().into());
+        scene.zab.propose(txn.into_bytes(needed));
+    }
+
+    /// Proposes what the leader itself wants, and nobody waits for.
+    pub(super) fn propose_for_itself(&mut self, scene: &mut Scene<'_>, own_id: ServerId, body: Body) {
+        let request = own_request(OpCode::Reconfig, SessionId(0), 0);
+        self.propose(scene, own_id, &request, body, true);
     }
 
     /// Gives every session a full timeout.
@@ -315,22 +348,23 @@ impl Leading {
         self.expiry.touch(session, now);
     }
 
-    /// Closes the sessions whose clients were silent for too long. False when the zxids are used up.
+    /// Closes the sessions whose clients were silent for too long, and tells how many. `None` when the zxids are used up.
     #[must_use]
-    pub fn expire(&mut self, scene: &mut Scene<'_>, own_id: ServerId) -> bool {
+    pub fn expire(&mut self, scene: &mut Scene<'_>, own_id: ServerId) -> Option<u64> {
+        let mut expired = 0;
         for session_id in self.expiry.expired(scene.now) {
             tracing::info!(session = %session_id, "a session expired");
             let replicated = scene.state.sessions.get(session_id).map_or(0, |session| session.generation);
             let generation = self.generations.get(&session_id).copied().unwrap_or(0).max(replicated);
             let request = own_request(OpCode::CloseSession, session_id, generation);
             match self.try_judge(scene, own_id, &request) {
-                Ok(Judged::ZxidsUsedUp) => return false,
-                Ok(_) => {}
+                Ok(Judged::ZxidsUsedUp) => return None,
+                Ok(_) => expired += 1,
                 // Its client is closing it at this moment.
                 Err(error) => tracing::debug!(session = %session_id, %error, "the session ends already"),
             }
         }
-        true
+        Some(expired)
     }
 
     /// Deletes containers and znodes with a time to live whose time has come. False when the zxids are used up.
@@ -357,6 +391,11 @@ impl Leading {
     pub fn applied(&mut self, through: Zxid) {
         self.prep.applied(through);
     }
+}
+
+/// Nothing else sets the data of the servers' znode.
+fn is_reconfiguration(body: &Body) -> bool {
+    matches!(body, Body::Ops(ops) if ops.ops.len() == 1 && ops.ops[0].is_set_data_of(path::CONFIG))
 }
 
 /// What the leader wants itself: nobody waits for an answer.

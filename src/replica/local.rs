@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::ids::{SessionId, Tick};
+use crate::ids::{SessionId, Tick, Version};
 use crate::jute::{CreateMode, MultiOp, Request, decode_request};
+use crate::mutants::{Mutant, has};
 use crate::session::Expiry;
+
+/// Brought local sessions.
+pub const LOCAL_SESSIONS: Version = Version(3);
 
 /// Which sessions stay with the server that opened them.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -28,6 +32,8 @@ pub enum Standing {
     Local,
     /// to the origin alone, until this request makes it global: its timeout and password
     Upgrade(Bytes),
+    /// to the ensemble, if an earlier request of the same connection made it global: the origin has not heard of it
+    Upgraded,
 }
 
 /// One of them.
@@ -37,6 +43,9 @@ pub struct LocalSession {
     pub timeout_ms: u32,
     /// with which it continues on another connection to this server
     pub password: Bytes,
+    /// A request of it wants it to be global. From then on the leader alone can say whether it lives: it may be global and
+    /// over before this server hears of either.
+    pub upgrades: bool,
 }
 
 /// All of them.
@@ -61,6 +70,24 @@ impl LocalSessions {
     /// One that is open.
     pub fn get(&self, id: SessionId) -> Option<&LocalSession> {
         self.sessions.get(&id)
+    }
+
+    /// Ends all of them.
+    pub fn clear(&mut self) {
+        let sessions = std::mem::take(&mut self.sessions);
+        sessions.keys().for_each(|id| self.expiry.remove(*id));
+    }
+
+    /// It is asked of the leader to make one global.
+    pub fn upgrade(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.upgrades = true;
+        }
+    }
+
+    /// True if this server can say by itself that the session lives.
+    pub fn is_own(&self, id: SessionId) -> bool {
+        self.get(id).is_some_and(|session| !session.upgrades || has(Mutant::UpgradedGoesOn))
     }
 
     /// Its client was heard of.

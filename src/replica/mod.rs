@@ -25,9 +25,11 @@ mod local;
 mod peers;
 mod quota_log;
 mod read;
+mod reconfig;
 mod replay;
 mod state;
 mod status;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,13 +41,16 @@ use rand::{Rng, SeedableRng};
 pub use io::{Answer, AuditEntry, Audited, ForwardedRequest, Input, Output, PeerMessage};
 pub use limited::LimitedConfig;
 pub use local::{LocalConfig, Standing};
+pub use reconfig::{ReconfigConfig, ensemble_from, ensemble_of, membership_of};
 pub use replay::Replay;
 pub use state::{Image, State, StateError, StateLoadError};
 pub use status::{NamespaceQuota, Status};
+pub use versions::FEEDS;
 
 pub use crate::prep::Limits;
 pub use crate::tree::Usage;
 pub use crate::tree::acl::Rules as AclRules;
+pub use crate::txn::TxnError;
 pub use crate::zab::{Config as ZabConfig, Recovered as ZabRecovered};
 
 use clients::{Ask, Clients, SessionKind, Wanted};
@@ -53,11 +58,13 @@ use digests::Digests;
 use leading::{Leading, encode_session};
 use local::{LocalSessions, wants_ephemeral};
 
-use crate::ids::{ConnId, ServerId, SessionId, Tick, Xid};
+use crate::ids::{ConnId, Epoch, ServerId, SessionId, Tick, Version, Xid, Zxid};
 use crate::jute::{AuthId, ConnectRequest, ErrorCode, OpCode, Response};
+use crate::membership::Membership;
+use crate::mutants::{Mutant, has};
 use crate::session::SessionIds;
 use crate::watch::Watches;
-use crate::zab::{self, DiskDone, LinkId, Role, Zab};
+use crate::zab::{self, LinkId, Role, Zab};
 
 /// What a replica must know of the configuration, and the chance it is given.
 #[derive(Clone, Debug)]
@@ -91,8 +98,12 @@ pub struct Config {
     pub watches_max: usize,
     /// how containers and znodes with a time to live end
     pub limited: LimitedConfig,
+    /// clients can be connected to the leader, if there are other servers
+    pub leader_serves: bool,
     /// which sessions only this server knows
     pub local: LocalConfig,
+    /// who the other servers are, and how that may change
+    pub reconfig: ReconfigConfig,
     /// a snapshot is due after so many transactions
     pub snapshot_txns: u64,
     /// a snapshot is due after so many bytes of log
@@ -105,6 +116,14 @@ pub struct Replica {
     now: Tick,
     wall_ms: i64,
     zab: Zab,
+    /// The servers as the state says, or else the operator.
+    members: Option<Arc<Membership>>,
+    /// Of which configurations was told last.
+    config_revision: u64,
+    /// Answers of reconfigurations that wait.
+    held: reconfig::Held,
+    /// Of the transaction applied last: its epoch, and how far its leader had come.
+    seen_by_leader: (Epoch, Zxid),
     role: Role,
     /// Since when there is no leader.
     looking_since: Tick,
@@ -122,6 +141,10 @@ pub struct Replica {
     digests: Digests,
     /// The servers at the other ends of the connections between servers.
     links: BTreeMap<LinkId, ServerId>,
+    /// What the servers that were heard speak.
+    versions: BTreeMap<ServerId, Version>,
+    /// What all of them do.
+    common_version: Version,
     /// Answers for learners, to be sent with the next flush.
     answers: BTreeMap<LinkId, Vec<Answer>>,
     /// Sessions heard of here that the leader does not know of yet.
@@ -129,6 +152,10 @@ pub struct Replica {
     last_tick: Tick,
     /// Time has passed, and it was not looked yet whose sessions are over.
     expiry_due: bool,
+    /// For its metrics.
+    sessions_expired: u64,
+    /// Likewise.
+    digest_mismatches: u64,
     /// When the leader was last told of them, or the learners of the digest.
     last_heartbeat: Tick,
     /// A state that an `InstallSnapshot` brought, until the broadcast takes it.
@@ -143,6 +170,8 @@ struct SnapshotDue {
     in_progress: bool,
     txns: u64,
     log_bytes: u64,
+    /// What a server must speak to have the newest one.
+    version: Version,
 }
 
 impl Replica {
@@ -150,8 +179,12 @@ impl Replica {
     ///
     /// # Panics
     /// If it does not.
-    pub fn new(config: Config, recovered: zab::Recovered, state: State, now: Tick) -> Replica {
+    pub fn new(mut config: Config, recovered: zab::Recovered, state: State, now: Tick) -> Replica {
         assert_eq!(state.zxid(), recovered.committed, "the state holds what is known to be decided");
+        let members = config.reconfig.members_of(&state.tree);
+        if let Some(ensemble) = members.as_deref().and_then(ensemble_from) {
+            config.zab.ensemble = ensemble;
+        }
         let mut secrets = StdRng::from_seed(config.secret_seed);
         let mut digests = Digests::default();
         digests.push(state.zxid(), state.digest());
@@ -162,6 +195,10 @@ impl Replica {
             now,
             wall_ms: 0,
             zab: Zab::new(config.zab.clone(), recovered, now),
+            members,
+            config_revision: 0,
+            held: reconfig::Held::default(),
+            seen_by_leader: (Epoch(0), Zxid::ZERO),
             role: Role::Looking,
             looking_since: now,
             keeper: config.limits.keeper_operations.then(|| keeper::tree(config.hash_seed)),
@@ -174,17 +211,23 @@ impl Replica {
             leading: None,
             digests,
             links: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            common_version: Version::NEWEST,
             answers: BTreeMap::new(),
             touched: BTreeSet::new(),
             last_tick: now,
             expiry_due: false,
+            sessions_expired: 0,
+            digest_mismatches: 0,
             last_heartbeat: now,
             installed: None,
-            snapshots: SnapshotDue { in_progress: false, txns, log_bytes },
+            snapshots: SnapshotDue { in_progress: false, txns, log_bytes, version: state.version() },
             outputs: Vec::new(),
             state,
             config,
         };
+        replica.config_revision = replica.zab.config_revision();
+        replica.tell_membership();
         replica.follow_zab();
         replica
     }
@@ -204,9 +247,13 @@ impl Replica {
                 self.tell_zab(zab::Input::Notification { from, notification });
             }
             Input::PeerGone { peer } => self.tell_zab(zab::Input::PeerGone { peer }),
+            Input::PeerSpeaks { peer, version } => self.on_peer_speaks(peer, version),
             Input::LinkUp { link, peer, dialled } => {
                 self.links.insert(link, peer);
                 self.tell_zab(zab::Input::LinkUp { link, peer, dialled });
+            }
+            Input::FeedUp { link, peer, dialled } => {
+                self.tell_zab(zab::Input::FeedUp { link, peer, dialled });
             }
             Input::LinkDown { link } => {
                 self.forget_link(link);
@@ -216,8 +263,11 @@ impl Replica {
             Input::Peer { link, message } => self.on_peer_message(link, message),
             Input::Disk(done) => self.tell_zab(zab::Input::Disk(done)),
             Input::Installed { seq, state } => {
+                let members = self.config.reconfig.members_of(&state.tree);
+                let ensemble = members.as_deref().and_then(ensemble_from);
+                let ensemble = ensemble.unwrap_or_else(|| self.config.zab.ensemble.clone());
                 self.installed = Some(state);
-                self.tell_zab(zab::Input::Disk(DiskDone::Synced { seq }));
+                self.tell_zab(zab::Input::Installed { seq, ensemble });
             }
             Input::HandOver => self.tell_zab(zab::Input::HandOver),
             Input::SnapshotWritten { zxid } => {
@@ -225,11 +275,13 @@ impl Replica {
                 self.snapshots.in_progress = false;
             }
         }
+        self.follow_membership();
         outputs.append(&mut self.outputs);
     }
 
     /// Judges, writes and sends what has gathered. What there is to do is added to `outputs`.
     pub fn flush(&mut self, outputs: &mut Vec<Output>) {
+        self.propose_own();
         self.hand_over_requests();
         // Nobody is silent whose words have come, only later in the batch than the tick.
         if std::mem::take(&mut self.expiry_due) {
@@ -238,6 +290,7 @@ impl Replica {
         self.send_answers();
         self.zab.flush();
         self.follow_zab();
+        self.follow_membership();
         self.maybe_snapshot();
         outputs.append(&mut self.outputs);
     }
@@ -272,9 +325,8 @@ impl Replica {
             zab::Output::Disk { seq, op } => self.output(Output::Disk { seq, op }),
             zab::Output::Notify { to, notification } => self.output(Output::Notify { to, notification }),
             zab::Output::Follow(leader) => self.output(Output::Follow(leader)),
-            zab::Output::Send { link, message } => {
-                self.output(Output::Send { link, message: PeerMessage::Zab(message) });
-            }
+            zab::Output::SeekFeed(leader) => self.seek_feed(leader),
+            zab::Output::Send { link, message } => self.send_zab(link, message),
             zab::Output::SendSnapshot { link, zxid } => {
                 assert_eq!(zxid, self.state.zxid(), "a snapshot is of what was delivered last");
                 let image = self.state.image();
@@ -320,7 +372,9 @@ impl Replica {
         let standing = match session.kind {
             SessionKind::Global => Standing::Global,
             // Its end was asked for: what comes behind that is not for the session, as elsewhere.
-            SessionKind::Local if self.local.get(session.id).is_none() => return,
+            SessionKind::Local if self.local.get(session.id).is_none() && !has(Mutant::LocalBehindItsEnd) => {
+                return;
+            }
             SessionKind::Local => self.standing_of_local(session.id, op, &body),
             SessionKind::ReadOnly => return self.refuse_to_change(conn, session.id, xid, op),
         };
@@ -331,10 +385,13 @@ impl Replica {
         self.clients.wait(conn, Wanted::Reply { xid }, ask);
     }
 
-    fn standing_of_local(&self, session: SessionId, op: i32, body: &[u8]) -> Standing {
+    fn standing_of_local(&mut self, session: SessionId, op: i32, body: &[u8]) -> Standing {
         match self.local.get(session) {
+            Some(local) if local.upgrades => Standing::Upgraded,
             Some(local) if self.config.local.upgrading && wants_ephemeral(op, body) => {
-                Standing::Upgrade(encode_session(local.timeout_ms, &local.password))
+                let terms = encode_session(local.timeout_ms, &local.password);
+                self.local.upgrade(session);
+                Standing::Upgrade(terms)
             }
             _ => Standing::Local,
         }
@@ -353,9 +410,12 @@ impl Replica {
 
     fn maybe_snapshot(&mut self) {
         let due = self.snapshots.txns >= self.config.snapshot_txns
-            || self.snapshots.log_bytes >= self.config.snapshot_log_bytes;
+            || self.snapshots.log_bytes >= self.config.snapshot_log_bytes
+            // An older release that is started by mistake sees by the snapshot that the data is not for it.
+            || self.snapshots.version < self.state.version();
         if due && !self.snapshots.in_progress {
-            self.snapshots = SnapshotDue { in_progress: true, txns: 0, log_bytes: 0 };
+            let version = self.state.version();
+            self.snapshots = SnapshotDue { in_progress: true, txns: 0, log_bytes: 0, version };
             let image = self.state.image();
             self.output(Output::WriteSnapshot { image });
         }
@@ -365,9 +425,9 @@ impl Replica {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Zxid;
-    use crate::jute::{ConnectRequest, OpCode};
-    use crate::zab::{EpochRecord, HistorySummary};
+    use crate::jute::{ConnectRequest, OpCode, Reconfig, Request};
+    use crate::membership::ServerAddr;
+    use crate::zab::{DiskDone, EpochRecord, HistorySummary};
 
     const CLIENT: ConnId = ConnId(1);
     const HEARTBEAT_MS: u64 = 100;
@@ -380,11 +440,22 @@ mod tests {
         disk_stands_still: bool,
         asked_of_disk: Option<u64>,
         audited: Vec<AuditEntry>,
+        snapshots: Vec<Version>,
+        replies: Vec<Result<Response, ErrorCode>>,
     }
 
     impl Alone {
         /// It leads, and a client has a session.
         fn new() -> Alone {
+            Alone::of(zab::Ensemble::of_equals([ServerId(1)]))
+        }
+
+        /// The same with others, who count for nothing.
+        fn of(ensemble: zab::Ensemble) -> Alone {
+            Alone::with(config(ensemble))
+        }
+
+        fn with(config: Config) -> Alone {
             let epoch = EpochRecord { data_dir_id: 1, may_vote: true, ..EpochRecord::default() };
             let history = HistorySummary::default();
             let recovered = zab::Recovered {
@@ -394,17 +465,25 @@ mod tests {
                 before_recent: Zxid::ZERO,
                 committed: Zxid::ZERO,
             };
-            let replica = Replica::new(config(), recovered, State::new(1), Tick(1));
+            let replica = Replica::new(config, recovered, State::new(1), Tick(1));
             let mut alone = Alone {
                 replica,
                 now: Tick(1),
                 disk_stands_still: false,
                 asked_of_disk: None,
                 audited: Vec::new(),
+                snapshots: Vec::new(),
+                replies: Vec::new(),
             };
             while !alone.replica.serves() {
                 alone.pass(HEARTBEAT_MS, []);
             }
+            assert!(alone.lets_in(CLIENT));
+            alone
+        }
+
+        /// A client asks for a session. True if it has one then.
+        fn lets_in(&mut self, conn: ConnId) -> bool {
             let request = ConnectRequest {
                 protocol_version: 0,
                 last_zxid_seen: Zxid::ZERO,
@@ -413,9 +492,8 @@ mod tests {
                 password: Bytes::new(),
                 read_only: None,
             };
-            alone.pass(0, [Input::Connect { conn: CLIENT, request }]);
-            assert!(alone.replica.session_of(CLIENT).is_some());
-            alone
+            self.pass(0, [Input::Connect { conn, request }]);
+            self.replica.session_of(conn).is_some()
         }
 
         /// Time passes, then all this happens at once.
@@ -430,7 +508,9 @@ mod tests {
                 for output in outputs.drain(..) {
                     match output {
                         Output::Disk { seq, .. } => self.asked_of_disk = Some(seq),
+                        Output::WriteSnapshot { image } => self.snapshots.push(image.version()),
                         Output::Audit(audited) => self.audited.extend(audited.entries),
+                        Output::Reply { result, .. } => self.replies.push(result),
                         _ => {}
                     }
                 }
@@ -444,16 +524,19 @@ mod tests {
         }
     }
 
-    fn config() -> Config {
+    fn config(ensemble: zab::Ensemble) -> Config {
         let id = ServerId(1);
         let zab = zab::Config {
             id,
-            ensemble: zab::Ensemble::of_equals([id]),
+            ensemble,
+            ensemble_of,
+            records_ensemble: false,
             heartbeat_ms: HEARTBEAT_MS,
             peer_timeout_ms: 5 * HEARTBEAT_MS,
             sync_timeout_ms: 10_000,
             disk_timeout_ms: 10_000,
             observer_delay_ms: 0,
+            is_fed: false,
             settle_ms: 10,
             recent_bytes_max: 1 << 20,
             batch_bytes_max: 1 << 20,
@@ -479,6 +562,7 @@ mod tests {
                 enforces_quotas: false,
                 keeper_operations: false,
                 ephemerals_per_session_max: 0,
+                ephemerals_max: 0,
             },
             watches_per_conn_max: 0,
             watches_max: 0,
@@ -487,10 +571,94 @@ mod tests {
                 deletions_per_minute_max: 1,
                 unused_ms_max: 0,
             },
+            leader_serves: true,
             local: LocalConfig::default(),
+            reconfig: ReconfigConfig::default(),
             snapshot_txns: 1000,
             snapshot_log_bytes: 1 << 20,
         }
+    }
+
+    /// What becomes of a reconfiguration, by a server that is alone with one that is not there.
+    fn reconfigured(
+        alone: &mut Alone,
+        joining: &str,
+        leaving: &str,
+        version: i64,
+    ) -> Result<Response, ErrorCode> {
+        let (joining, leaving, members) = (Some(joining), Some(leaving), None);
+        let request = Request::Reconfig(Reconfig { joining, leaving, members, version });
+        let mut body = bytes::BytesMut::new();
+        crate::jute::encode_request(&request, &mut body);
+        let (op, body, auth) = (OpCode::Reconfig as i32, body.freeze(), Arc::from([]));
+        alone.pass(0, [Input::Request { conn: CLIENT, xid: 1, op, body, auth }]);
+        alone.pass(0, []);
+        assert_eq!(alone.replies.len(), 1, "it is answered");
+        alone.replies.remove(0)
+    }
+
+    fn reconfigurable(enabled: bool, skip: bool) -> Config {
+        let own = ServerAddr::parse(ServerId(1), "10.0.0.1:2888:3888:participant;2181").expect("a server");
+        let members = Some(Arc::new(Membership::of([own])));
+        let mut config = config(zab::Ensemble::of_equals([ServerId(1)]));
+        config.reconfig = ReconfigConfig { members, enabled, standalone_enabled: false };
+        config.zab.records_ensemble = enabled;
+        config.acl_rules.skip = skip;
+        config
+    }
+
+    #[test]
+    fn a_reconfiguration_is_refused_for_the_first_of_its_reasons() {
+        use ErrorCode::*;
+        let second = "server.2=10.0.0.2:2888:3888:participant;2181";
+        let watching = "server.2=10.0.0.2:2888:3888:observer;2181";
+        let refused = |alone: &mut Alone, joining: &str, leaving: &str, version| {
+            reconfigured(alone, joining, leaving, version).expect_err("it is refused")
+        };
+        assert_eq!(refused(&mut Alone::new(), second, "", -1), ReconfigDisabled);
+        let mut config = config(zab::Ensemble::of_equals([ServerId(1)]));
+        config.reconfig.enabled = true;
+        assert_eq!(refused(&mut Alone::with(config), second, "", 7), Unimplemented);
+        let mut alone = Alone::with(reconfigurable(true, false));
+        assert_eq!(refused(&mut alone, "nonsense", "", 7), BadVersion);
+        assert_eq!(refused(&mut alone, "nonsense", "", -1), BadArguments);
+        assert_eq!(refused(&mut alone, "", "1", -1), BadArguments, "nobody would vote");
+        assert_eq!(refused(&mut alone, second, "", -1), NewConfigNoQuorum);
+        assert_eq!(refused(&mut alone, watching, "", -1), NoAuth);
+    }
+
+    #[test]
+    fn the_servers_are_in_the_history_from_the_beginning_and_change_with_a_reconfiguration() {
+        let mut alone = Alone::with(reconfigurable(true, true));
+        let first = Zxid::new(Epoch(1), 1);
+        assert_eq!(alone.replica.membership().expect("there are some").version, first);
+        let watching = "server.2=10.0.0.2:2888:3888:observer;2181";
+        let told = reconfigured(&mut alone, watching, "", first.0 as i64).expect("nobody else is needed");
+        let Response::Data { data: Some(text), stat } = told else { panic!("{told:?}") };
+        let members = Arc::clone(alone.replica.membership().expect("there are some"));
+        assert_eq!((members.text().as_bytes(), members.version), (&text[..], stat.mzxid));
+        assert_eq!(
+            (members.servers.len(), stat.version, alone.replica.config_in_force()),
+            (2, -1, stat.mzxid)
+        );
+        let read = |alone: &Alone| {
+            let mut out = bytes::BytesMut::new();
+            let request = Request::GetData { path: crate::tree::path::CONFIG, watch: false };
+            alone.replica.read(CLIENT, &[], &request, 1, &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        assert!(read(&alone).contains(&members.text()));
+        let listed = Alone::with(reconfigurable(false, true));
+        assert!(read(&listed).contains("version=0"), "what the operator says, as nothing else is known");
+    }
+
+    #[test]
+    fn a_leader_that_is_to_serve_nobody_serves_while_there_is_nobody_else() {
+        let mut alone = Alone::with(Config { leader_serves: false, ..reconfigurable(true, true) });
+        reconfigured(&mut alone, "server.2=10.0.0.2:2888:3888:observer;2181", "", -1).expect("it joins");
+        assert!(!alone.lets_in(ConnId(2)), "the other serves");
+        reconfigured(&mut alone, "", "2", -1).expect("it leaves");
+        assert!(alone.lets_in(ConnId(3)), "whoever was to serve is gone");
     }
 
     #[test]
@@ -509,6 +677,28 @@ mod tests {
         assert!(is_open(&alone), "from then on it has its full timeout");
         alone.pass(2 * HEARTBEAT_MS, []);
         assert!(!is_open(&alone));
+    }
+
+    #[test]
+    fn nothing_is_proposed_that_a_server_of_an_older_version_would_misread() {
+        let members = [(ServerId(1), zab::Member::EQUAL), (ServerId(2), zab::Member::Observer)];
+        let mut alone = Alone::of(zab::Ensemble::new(0, members.into()));
+        // Without data, everything permitted to everybody, with the flag of containers.
+        let container = b"\0\0\0\x02/c\0\0\0\0\0\0\0\x01\0\0\0\x1f\0\0\0\x05world\0\0\0\x06anyone\0\0\0\x04";
+        let create = || {
+            let (op, body) = (OpCode::CreateContainer as i32, Bytes::from_static(container));
+            Input::Request { conn: CLIENT, xid: 1, op, body, auth: Arc::from([]) }
+        };
+        let speaks = |version| Input::PeerSpeaks { peer: ServerId(2), version: Version(version) };
+        alone.pass(0, [speaks(2), create()]);
+        assert_eq!(alone.replica.state().version(), Version::OLDEST);
+        assert_eq!(alone.audited.pop().map(|entry| entry.succeeded), Some(false));
+        alone.pass(0, [speaks(3), create()]);
+        assert_eq!(alone.replica.state().version(), Version(3), "from now on the data needs it");
+        assert_eq!(alone.replica.ensemble_version(), Version(3));
+        alone.pass(0, [speaks(2)]);
+        assert_eq!(alone.replica.ensemble_version(), Version(3), "too late: that one is not let in");
+        assert_eq!(alone.snapshots, [Version(3)], "an older release sees by it that the data is not for it");
     }
 
     #[test]

@@ -22,6 +22,9 @@ impl Replica {
         if role != Role::Looking {
             self.end_read_only();
         }
+        if !self.leader_knows_local_sessions() {
+            self.end_local_sessions();
+        }
         match role {
             Role::Looking if previous == Role::Looking => {}
             Role::Looking => self.looking_since = self.now,
@@ -29,9 +32,11 @@ impl Replica {
             Role::Leading { epoch } => {
                 self.leading = Some(Leading::new(epoch, &self.state, &self.config, self.now));
                 self.touch_heard();
+                self.close_if_only_leading();
                 self.resend_requests();
             }
         }
+        self.tell_held();
         self.output(Output::Role(role));
     }
 
@@ -66,6 +71,9 @@ impl Replica {
         let state: Box<State> = self.installed.take().expect("a snapshot is installed with its state");
         assert_eq!(state.zxid(), zxid, "the installed snapshot is the one that was announced");
         let replaced = std::mem::replace(&mut self.state, *state);
+        if has(Mutant::QuotaOfOldState) {
+            self.state.tree.limit_as(&replaced.tree);
+        }
         self.output(Output::Discard(Box::new(replaced)));
         self.digests.clear();
         self.digests.push(zxid, self.state.digest());
@@ -96,16 +104,24 @@ impl Replica {
         }
     }
 
-    /// Judges a request. Its answer, if there is one at once, goes the way the request came.
-    fn judge(&mut self, origin: ServerId, request: &ForwardedRequest) {
-        let Some(leading) = &mut self.leading else { return };
-        let mut scene = Scene {
+    /// A leader's own state, and what it judges by.
+    pub(super) fn scene(&mut self) -> Option<(&mut Leading, Scene<'_>)> {
+        let version = self.ensemble_version();
+        let leading = self.leading.as_mut()?;
+        let scene = Scene {
             zab: &mut self.zab,
             state: &self.state,
             now: self.now,
             wall_ms: self.wall_ms,
             digest: self.digests.newest(),
+            version,
         };
+        Some((leading, scene))
+    }
+
+    /// Judges a request. Its answer, if there is one at once, goes the way the request came.
+    fn judge(&mut self, origin: ServerId, request: &ForwardedRequest) {
+        let Some((leading, mut scene)) = self.scene() else { return };
         match leading.judge(&mut scene, origin, request) {
             Judged::Proposed | Judged::Waiting => {}
             Judged::Answered(answer) => self.answer(origin, answer),
@@ -113,7 +129,7 @@ impl Replica {
         }
     }
 
-    fn resign(&mut self) {
+    pub(super) fn resign(&mut self) {
         self.zab.resign("the zxids of this epoch are used up");
         self.follow_zab();
     }
@@ -175,6 +191,7 @@ impl Replica {
                 "the state of this server differs from the leader's: taking a snapshot of the leader's. \
                  Please report this, with the log and the snapshots of both servers"
             );
+            self.digest_mismatches += 1;
             self.digests.clear();
             for conn in self.clients.all() {
                 self.drop_conn(conn, "this server's state cannot be trusted");
@@ -203,16 +220,12 @@ impl Replica {
     /// As far as this server leads, sessions whose clients were silent end, and so do containers and znodes with a time to
     /// live whose time has come.
     pub(super) fn end_what_is_due(&mut self) {
-        let Some(leading) = &mut self.leading else { return };
-        let mut scene = Scene {
-            zab: &mut self.zab,
-            state: &self.state,
-            now: self.now,
-            wall_ms: self.wall_ms,
-            digest: self.digests.newest(),
-        };
         let id = self.config.zab.id;
-        if !(leading.expire(&mut scene, id) && leading.delete_limited(&mut scene, id)) {
+        let Some((leading, mut scene)) = self.scene() else { return };
+        let expired = leading.expire(&mut scene, id);
+        let has_zxids = expired.is_some() && leading.delete_limited(&mut scene, id);
+        self.sessions_expired += expired.unwrap_or(0);
+        if !has_zxids {
             self.resign();
         }
     }

@@ -168,17 +168,20 @@ impl Replica {
         match request {
             Request::GetData { path, .. } => {
                 let znode = self.readable(path, perms::READ, auth)?;
-                encode_data_reply(out, xid, zxid, znode.data().as_deref(), &znode.stat());
+                match self.listed(path, znode.stat()) {
+                    Some((text, stat)) => encode_data_reply(out, xid, zxid, Some(&text), &stat),
+                    None => encode_data_reply(out, xid, zxid, znode.data().as_deref(), &znode.stat()),
+                }
             }
             // The one read for which ZooKeeper looks at the path before it looks for the znode.
             Request::Exists { path, .. } if path.contains('\0') => return Err(ErrorCode::BadArguments),
             Request::Exists { path, .. } => {
                 let znode = self.readable(path, perms::READ, auth)?;
-                encode_stat_reply(out, xid, zxid, &znode.stat());
+                encode_stat_reply(out, xid, zxid, &self.shown_stat(path, znode.stat()));
             }
             Request::GetChildren { path, with_stat, .. } => {
                 let znode = self.readable(path, perms::READ, auth)?;
-                let stat = with_stat.then(|| znode.stat());
+                let stat = with_stat.then(|| self.shown_stat(path, znode.stat()));
                 let children: Vec<&str> = znode.children().collect();
                 encode_children_reply(out, xid, zxid, children.into_iter(), stat.as_ref());
             }
@@ -192,7 +195,7 @@ impl Replica {
                 let may_see = znode.permits(perms::ADMIN, auth, &self.config.acl_rules);
                 let acl: Vec<Acl> =
                     znode.acl().iter().map(|acl| if may_see { acl.clone() } else { masked(acl) }).collect();
-                encode_acl_reply(out, xid, zxid, &acl, &znode.stat());
+                encode_acl_reply(out, xid, zxid, &acl, &self.shown_stat(path, znode.stat()));
             }
             Request::MultiRead(ops) => {
                 encode_reply(out, xid, zxid, &Response::MultiRead(self.read_all(auth, ops)?));
@@ -241,6 +244,9 @@ impl Replica {
         match op {
             ReadOp::GetData { path } => {
                 let znode = self.readable(path, perms::READ, auth)?;
+                if let Some((text, stat)) = self.listed(path, znode.stat()) {
+                    return Ok(ReadResult::Data { data: Some(text), stat });
+                }
                 Ok(ReadResult::Data {
                     data: znode.data().map(|data| Bytes::copy_from_slice(&data)),
                     stat: znode.stat(),

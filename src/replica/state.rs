@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::ids::{SessionId, Zxid};
+use crate::ids::{SessionId, Version, Zxid};
 use crate::mutants::{Mutant, has};
 use crate::session::{PASSWORD_BYTES, Sessions, SessionsDecodeError};
 use crate::tree::{self, ApplyError, LoadError, Tree};
@@ -11,6 +11,7 @@ use crate::txn::{Txn, TxnError, txn::Body};
 /// The replicated state. Every server that has applied the same transactions has the same one.
 pub struct State {
     zxid: Zxid,
+    version: Version,
     /// The znodes.
     pub tree: Tree,
     /// The sessions.
@@ -98,12 +99,22 @@ pub enum StateLoadError<E> {
 impl State {
     /// Before the first transaction.
     pub fn new(hash_seed: u64) -> State {
-        State { zxid: Zxid::ZERO, tree: Tree::new(hash_seed), sessions: Sessions::default() }
+        State {
+            zxid: Zxid::ZERO,
+            version: Version::OLDEST,
+            tree: Tree::new(hash_seed),
+            sessions: Sessions::default(),
+        }
     }
 
     /// The last transaction applied.
     pub fn zxid(&self) -> Zxid {
         self.zxid
+    }
+
+    /// What a server must speak to have it: what any of its transactions needed. It never falls.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// Over everything in the state: equal on all servers at equal zxids.
@@ -139,6 +150,7 @@ impl State {
         }
         let applied = self.tree.apply(zxid, txn)?;
         self.zxid = zxid;
+        self.version = self.version.max(txn.needs());
         Ok(applied)
     }
 
@@ -147,6 +159,7 @@ impl State {
         let early = has(Mutant::SnapshotZxidEarly) && self.zxid.counter() > 1;
         Image {
             zxid: if early { Zxid(self.zxid.0 - 1) } else { self.zxid },
+            version: self.version,
             digest: self.digest(),
             tree: self.tree.image(),
             sessions: self.sessions.encode(),
@@ -158,6 +171,7 @@ impl State {
         hash_seed: u64,
         zxid: Zxid,
         digest: u64,
+        version: Version,
         blocks: impl IntoIterator<Item = Result<B, E>>,
     ) -> Result<State, StateLoadError<E>> {
         let mut blocks = blocks.into_iter();
@@ -167,7 +181,7 @@ impl State {
             LoadError::Source(source) => StateLoadError::Source(source),
             damaged => StateLoadError::Tree(damaged),
         })?;
-        let state = State { zxid, tree, sessions };
+        let state = State { zxid, version, tree, sessions };
         if state.digest() != digest {
             return Err(StateLoadError::Digest { zxid, expected: digest, actual: state.digest() });
         }
@@ -179,6 +193,7 @@ impl State {
 #[derive(Clone)]
 pub struct Image {
     zxid: Zxid,
+    version: Version,
     digest: u64,
     tree: tree::Image,
     sessions: Vec<u8>,
@@ -194,6 +209,11 @@ impl Image {
     /// The last transaction in it.
     pub fn zxid(&self) -> Zxid {
         self.zxid
+    }
+
+    /// What a server must speak to have the state.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// Of the state.

@@ -7,7 +7,7 @@ use crate::ids::{Epoch, ServerId, SessionId, Tick, Zxid};
 use crate::session::Expiry;
 use crate::tree::{Limit, Usage};
 use crate::watch::Watches;
-use crate::zab::{Role, Zab};
+use crate::zab::{LearnerCounts, Role, Zab};
 
 /// A server at one moment, for four-letter words and metrics.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +34,10 @@ pub struct Status {
     pub sessions: usize,
     /// sessions that only this server knows
     pub local_sessions: usize,
+    /// sessions of the ensemble that it ended for their silence
+    pub sessions_expired: u64,
+    /// how often its state was not that of its leader
+    pub digest_mismatches: u64,
     /// there is no leader, and read-only clients are served
     pub read_only: bool,
     /// watches set on this server
@@ -44,12 +48,10 @@ pub struct Status {
     pub outstanding: usize,
     /// requests under way whose clients are gone
     pub left_behind: usize,
-    /// learners connected to this leader
-    pub learners: usize,
-    /// of these, followers that are up to date
-    pub synced_followers: usize,
-    /// and observers that are
-    pub synced_observers: usize,
+    /// who learns from this leader
+    pub learners: LearnerCounts,
+    /// observers that this follower feeds
+    pub fed_observers: usize,
     /// it is an observer
     pub observes: bool,
     /// its votes, promises and acknowledgements count
@@ -104,11 +106,10 @@ impl Replica {
 
     /// How things are.
     pub fn status(&self) -> Status {
-        let (learners, [synced_followers, synced_observers]) = self.zab.learner_counts();
         let (voters_without_vote, voters_unheard) = self.zab.missing_votes();
         Status {
             role: self.role,
-            standalone: self.config.zab.ensemble.is_alone(self.config.zab.id),
+            standalone: self.members.is_none() && self.config.zab.ensemble.is_alone(self.config.zab.id),
             accepted_epoch: self.zab.epoch_record().accepted_epoch,
             zxid: self.state.zxid(),
             last_logged: self.zab.last_logged(),
@@ -118,15 +119,16 @@ impl Replica {
             ephemerals: self.state.tree.ephemerals_count(),
             sessions: self.state.sessions.len(),
             local_sessions: self.local.len(),
+            sessions_expired: self.sessions_expired,
+            digest_mismatches: self.digest_mismatches,
             read_only: self.is_read_only(),
             watches: self.watches.counts().watches,
             connections: self.clients.len(),
             outstanding: self.clients.pending_count(),
             left_behind: self.clients.left_behind_count(),
-            learners,
-            synced_followers,
-            synced_observers,
-            observes: self.config.zab.ensemble.observes(self.config.zab.id),
+            learners: self.zab.learner_counts(),
+            fed_observers: self.zab.feeds(),
+            observes: self.observes(),
             may_vote: self.zab.may_vote(),
             voters_without_vote,
             voters_unheard,

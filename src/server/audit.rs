@@ -17,6 +17,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use super::quiet::Quiet;
+use crate::admin::User;
 use crate::config::AuditSettings;
 use crate::ids::SessionId;
 use crate::jute::AuthId;
@@ -52,8 +53,7 @@ impl AuditLog {
         let writing = thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || write_all(file, &receiver, &thread_lost))?;
-        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-        let server_user = user.unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string());
+        let server_user = User::of_process().name;
         let (lines, writing) = (Mutex::new(Some(lines)), Mutex::new(Some(writing)));
         Ok(AuditLog { lines, lost, server_user, writing })
     }

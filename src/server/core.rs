@@ -17,13 +17,16 @@ use tokio::time::{Instant, timeout_at};
 use super::client::{ClientContext, Closing, ConnTable, SWEEP_MS};
 use super::clock::Clock;
 use super::disk::{DiskQueue, Job, halt};
-use super::peer::{Electors, Links, approximate_bytes};
+use super::peer::{Electors, PeerContext, approximate_bytes};
+use super::progress::Progress;
+use crate::admin::{Count, Stats, Sum};
 use crate::ids::{ConnId, ServerId, Tick};
 use crate::jute::{
-    ConnectResponse, encode_connect_response, encode_error_reply, encode_event, encode_reply, frame,
+    ConnectResponse, EventKind, WatchEvent, encode_connect_response, encode_error_reply, encode_event,
+    encode_reply, frame,
 };
 use crate::replica::{Image, Input, Output, PeerMessage, Status};
-use crate::zab::{DiskOp, LinkId, Role};
+use crate::zab::{DiskOp, LinkId, Message, Proposal, Role};
 
 /// Inputs taken at once. More would hold the lock for long; fewer would make small groups for the disk.
 const BATCH_MAX: usize = 1024;
@@ -46,10 +49,12 @@ pub struct Outlets {
     pub images: std_mpsc::SyncSender<Image>,
     /// the election ports of the others
     pub electors: Electors,
-    /// the links to and from the others
-    pub links: Arc<Links>,
+    /// the links to and from the others, and what this server tells them of itself
+    pub peers: Arc<PeerContext>,
     /// whom to dial
     pub follow: watch::Sender<Option<ServerId>>,
+    /// where to be fed: by anybody who votes but this one, the leader
+    pub feed: watch::Sender<Option<ServerId>>,
     /// what this server is
     pub role: watch::Sender<Role>,
     /// told of every answer to [`Input::HandOver`]
@@ -63,6 +68,7 @@ pub struct Core {
     inputs: mpsc::Receiver<Input>,
     outlets: Outlets,
     role: Role,
+    progress: Progress,
     next_tick: Tick,
     next_heartbeat: Tick,
     next_sweep: Tick,
@@ -83,12 +89,14 @@ impl Core {
         inputs: mpsc::Receiver<Input>,
         outlets: Outlets,
     ) -> Core {
+        let progress = Progress::begin(&context);
         Core {
             context,
             clock,
             inputs,
             outlets,
             role: Role::Looking,
+            progress,
             next_tick: Tick(0),
             next_heartbeat: Tick(0),
             next_sweep: Tick(0),
@@ -126,11 +134,19 @@ impl Core {
         let mut outputs = mem::take(&mut self.outputs);
         {
             let mut replica = context.write();
-            take_turn(&mut self.batch, |input| replica.step(now, wall_ms, input, &mut outputs));
+            take_turn(&mut self.batch, |input| {
+                count_asked(&context.stats, &input);
+                replica.step(now, wall_ms, input, &mut outputs);
+            });
             replica.flush(&mut outputs);
+            // Before anything leaves that may need more: who speaks less is not let in from here on.
+            self.outlets.peers.identity.set_needed_version(replica.state().version());
+            self.progress.applied(&context.stats, self.role, replica.state().zxid());
+            self.progress.set_observes(replica.observes());
             self.carry_out(&mut outputs);
             if is_heartbeat && self.role == Role::Looking {
-                self.tell_what_is_missing(&replica.status());
+                let voters = replica.membership().map_or(1, |members| members.voters().count());
+                self.tell_what_is_missing(&replica.status(), voters);
             }
         }
         self.outputs = outputs;
@@ -171,7 +187,7 @@ impl Core {
     }
 
     /// There should be a leader, and there is none.
-    fn tell_what_is_missing(&self, status: &Status) {
+    fn tell_what_is_missing(&self, status: &Status, voters: usize) {
         if status.looking_ms < NO_LEADER_MS {
             return;
         }
@@ -180,7 +196,6 @@ impl Core {
             servers => servers.iter().map(ServerId::to_string).collect::<Vec<_>>().join(" "),
         };
         let (voteless, unheard) = (names(&status.voters_without_vote), names(&status.voters_unheard));
-        let voters = self.context.settings.voters().len();
         let subject = format!("no leader {voteless} {unheard}");
         self.context.quiet.say(&subject, |more| {
             let seconds = status.looking_ms / 1000;
@@ -208,16 +223,19 @@ impl Core {
         for output in outputs.drain(..) {
             match output {
                 Output::Disk { seq, op } => self.write(seq, op),
-                Output::WriteSnapshot { image } => {
-                    if self.outlets.images.try_send(image).is_err() {
-                        halt("the snapshot thread is gone, or was asked for two at once");
-                    }
-                }
+                Output::WriteSnapshot { image } => self.write_snapshot(image),
                 Output::Notify { to, notification } => self.outlets.electors.notify(to, notification),
                 Output::Follow(leader) => {
+                    self.progress.follows(&context.stats, leader);
                     self.outlets.follow.send_replace(leader);
                 }
-                Output::Send { link, message } => self.with_link(link, |queue| queue.send(message)),
+                Output::SeekFeed(leader) => {
+                    self.outlets.feed.send_replace(leader);
+                }
+                Output::Send { link, message } => {
+                    count_sync(&context.stats, &message);
+                    self.with_link(link, |queue| queue.send(message));
+                }
                 Output::StreamSnapshot { link, image } => {
                     tracing::info!("link {}: sending a snapshot of {}", link.0, image.zxid());
                     self.with_link(link, |queue| queue.send_snapshot(image));
@@ -227,19 +245,17 @@ impl Core {
                 Output::Reply { conn, xid, zxid, result } => {
                     self.with_conn(&conns, conn, |conn| {
                         conn.tally.shown(zxid);
-                        conn.outbox.push_reply(|out| match result {
-                            Ok(response) => encode_reply(out, xid, zxid, &response),
-                            Err(code) => encode_error_reply(out, xid, zxid, code),
+                        conn.outbox.push_reply(|out| {
+                            let before = out.len();
+                            match result {
+                                Ok(response) => encode_reply(out, xid, zxid, &response),
+                                Err(code) => encode_error_reply(out, xid, zxid, code),
+                            }
+                            context.stats.count_response(out.len() - before);
                         })
                     });
                 }
-                Output::Event { conns: watchers, event } => {
-                    let mut frame = BytesMut::new();
-                    encode_event(&mut frame, &event);
-                    for conn in watchers {
-                        self.with_conn(&conns, conn, |conn| conn.outbox.push_event(&frame));
-                    }
-                }
+                Output::Event { conns: watchers, event } => self.tell_watchers(&conns, watchers, &event),
                 Output::Audit(audited) => {
                     if let Some(audit) = &context.audit {
                         audit.tell(&audited);
@@ -250,6 +266,7 @@ impl Core {
                 }
                 // Nobody waits for it: the replica is locked here.
                 Output::Discard(state) => drop(tokio::task::spawn_blocking(move || drop(state))),
+                Output::Membership { active, pending } => self.outlets.electors.update(active, pending),
                 Output::Role(role) => self.become_role(role),
                 Output::HandedOver { to } => {
                     self.outlets.handed_over.send_replace(to);
@@ -262,18 +279,34 @@ impl Core {
         }
     }
 
+    fn write_snapshot(&self, image: Image) {
+        if self.outlets.images.try_send(image).is_err() {
+            halt("the snapshot thread is gone, or was asked for two at once");
+        }
+    }
+
     fn write(&mut self, seq: u64, op: DiskOp) {
-        if let (DiskOp::Append { proposals, .. }, Role::Leading { .. }) = (&op, self.role) {
-            for proposal in proposals {
-                self.context.stats.count_proposal(proposal.txn.len());
-            }
+        if let DiskOp::Append { proposals, .. } = &op {
+            self.count_proposals(proposals);
         }
         self.jobs.push(Job::Op { seq, op });
     }
 
+    fn count_proposals(&mut self, proposals: &[Proposal]) {
+        let stats = &self.context.stats;
+        match (self.role, proposals.last()) {
+            (Role::Leading { .. }, Some(newest)) => {
+                proposals.iter().for_each(|proposal| stats.count_proposal(proposal.txn.len()));
+                self.progress.proposed(newest.zxid);
+            }
+            (Role::Following { .. }, _) => stats.metrics.add(Count::LearnerProposal, proposals.len() as u64),
+            _ => {}
+        }
+    }
+
     /// What is for a link that is gone is for nobody.
     fn with_link(&self, link: LinkId, act: impl FnOnce(&super::peer::LinkQueue)) {
-        if let Some(queue) = self.outlets.links.get(link) {
+        if let Some(queue) = self.outlets.peers.links.get(link) {
             act(&queue);
         }
     }
@@ -287,6 +320,15 @@ impl Core {
     ) {
         if let Some(conn) = conns.get(conn) {
             self.wakers.extend(act(conn));
+        }
+    }
+
+    fn tell_watchers(&mut self, conns: &ConnTable, watchers: Vec<ConnId>, event: &WatchEvent) {
+        count_watchers(&self.context.stats, event.kind, watchers.len());
+        let mut frame = BytesMut::new();
+        encode_event(&mut frame, event);
+        for conn in watchers {
+            self.with_conn(conns, conn, |conn| conn.outbox.push_event(&frame));
         }
     }
 
@@ -310,11 +352,40 @@ impl Core {
             }
             Role::Leading { epoch } => tracing::info!("leading in epoch {epoch}"),
         }
+        self.progress.became(&self.context, role);
         self.role = role;
         // An election is soon over: the next tick comes quickly.
         self.next_tick = Tick(0);
         self.outlets.role.send_replace(role);
     }
+}
+
+/// A learner is told how it gets the history.
+/// What other servers ask the leader for.
+fn count_asked(stats: &Stats, input: &Input) {
+    if let Input::Peer { message: PeerMessage::Requests(requests), .. } = input {
+        let renewals = requests.iter().filter(|request| request.continues_session()).count();
+        if renewals > 0 {
+            stats.metrics.add(Count::Revalidate, renewals as u64);
+        }
+    }
+}
+
+fn count_sync(stats: &Stats, message: &PeerMessage) {
+    if let PeerMessage::Zab(Message::Sync { snapshot_zxid, .. }) = message {
+        stats.metrics.count(if snapshot_zxid.is_some() { Count::Snap } else { Count::Diff });
+    }
+}
+
+/// So many clients are told of a change.
+fn count_watchers(stats: &Stats, kind: EventKind, watchers: usize) {
+    let what = match kind {
+        EventKind::NodeCreated => Sum::NodeCreated,
+        EventKind::NodeDeleted => Sum::NodeDeleted,
+        EventKind::NodeDataChanged => Sum::NodeChanged,
+        EventKind::NodeChildrenChanged => Sum::NodeChildren,
+    };
+    stats.metrics.note(what, watchers as u64);
 }
 
 /// Adds what has come, in order, except that what other servers tell of their clients' lives goes ahead of all: behind

@@ -7,12 +7,13 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
 use super::disk_op::{Carried, DiskFault, carry_out};
 use super::peer::Identity;
+use crate::admin::{Stats, Sum};
 use crate::ids::Zxid;
 use crate::replica::Input;
 use crate::storage::{OsDisk, Storage};
@@ -158,6 +159,8 @@ pub struct DiskThread {
     pub identity: Arc<Identity>,
     /// for the tables of a state that is loaded
     pub hash_seed: u64,
+    /// for the metrics
+    pub stats: Arc<Stats>,
 }
 
 /// Whether to go on.
@@ -194,7 +197,7 @@ impl DiskThread {
     /// Carries out a group. What is only buffered becomes durable with one sync at its end.
     fn carry_out(&mut self, jobs: VecDeque<Job>) -> Result<Next, DiskFault> {
         let mut buffered = None;
-        let mut buffered_bytes = 0;
+        let (mut buffered_bytes, mut buffered_txns) = (0, 0);
         let mut next = Next::Go;
         for job in jobs {
             let bytes = job.bytes();
@@ -204,6 +207,9 @@ impl DiskThread {
             }
             match job {
                 Job::Op { seq, op } => {
+                    if let DiskOp::Append { proposals, .. } = &op {
+                        buffered_txns += proposals.len() as u64;
+                    }
                     buffered = self.execute(seq, op)?.then_some(seq);
                 }
                 Job::PurgeLog(through) => {
@@ -214,7 +220,10 @@ impl DiskThread {
             }
         }
         if let Some(seq) = buffered {
+            let began = Instant::now();
             self.storage.sync()?;
+            self.stats.metrics.note_time(Sum::Fsync, began.elapsed());
+            self.stats.metrics.note(Sum::SyncBatch, buffered_txns);
             self.tell(Input::Disk(DiskDone::Synced { seq }));
         }
         self.queue.free(buffered_bytes);

@@ -49,7 +49,7 @@ pub fn carry_out<D: Disk>(
         (Executed::Durable, None) => Carried::Done(Input::Disk(DiskDone::Synced { seq })),
         (Executed::Durable, Some(zxid)) => {
             let reader = storage.open_snapshot(zxid)?;
-            let state = State::from_blocks(hash_seed, zxid, reader.digest(), reader)
+            let state = State::from_blocks(hash_seed, zxid, reader.digest(), reader.version(), reader)
                 .map_err(|source| DiskFault::UselessSnapshot { zxid, source })?;
             Carried::Done(Input::Installed { seq, state: Box::new(state) })
         }

@@ -6,10 +6,12 @@
 //! | `run` | main | start and end of everything |
 //! | `core` | main | gives the replica its inputs, carries out its outputs |
 //! | `client` | main, or threads of their own | client connections: reads are answered here |
+//! | `client_ports` | main | the ports for clients |
 //! | `peer` | main | connections between servers |
 //! | `disk` | disk | the log: everything that gathered, one write, one sync |
 //! | `disk_op` | disk | one operation of it |
 //! | `snapshots` | snapshots | snapshot files, purging, segments for the log |
+//! | `dynamic_file` | main | the servers in a file, after a reconfiguration |
 //! | `hand_over` | main | a leader leaves the lead to another before it ends |
 //! | `recover` | main | from the disk to the state |
 //! | `audit` | audit | the audit log |
@@ -18,13 +20,16 @@
 mod audit;
 mod chance;
 mod client;
+mod client_ports;
 mod clock;
 mod core;
 mod disk;
 mod disk_op;
+mod dynamic_file;
 mod hand_over;
 mod net;
 pub mod peer;
+mod progress;
 mod quiet;
 mod recover;
 mod run;

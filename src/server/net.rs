@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
-/// Connections that wait to be accepted. What comes beyond is tried again by the dialling system.
-const BACKLOG: i32 = 1024;
+/// Connections that wait to be accepted: as many as the system allows (`net.core.somaxconn`). What comes beyond is tried
+/// again by the dialling system.
+const BACKLOG: i32 = i32::MAX;
 
 /// Pause after an `accept` that failed, out of file descriptors for example: going on at once would only spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -78,6 +80,54 @@ pub async fn dial(host: &str, port: u16, limit: Duration) -> io::Result<TcpStrea
     timeout(limit, dialling).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
+/// Which of the ways to a server, one for each network it is in, was taken last.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// host and port: what they led to came to an end
+    last: Option<(String, u16)>,
+}
+
+/// How long the others have for themselves when the way that was taken last is dialled again with them.
+const HEAD_START: Duration = Duration::from_millis(200);
+
+impl Ways {
+    /// Connects by the first of the `addrs`, hosts and ports, on which somebody answers; says to which host. All are
+    /// dialled at once, and the one that was taken last a moment later: a network can lead to somebody, and yet carry
+    /// nothing.
+    pub async fn dial(
+        &mut self,
+        addrs: &[(String, u16)],
+        limit: Duration,
+    ) -> io::Result<(TcpStream, String)> {
+        if let [(host, port)] = addrs {
+            return Ok((dial(host, *port, limit).await?, host.clone()));
+        }
+        let mut dialling = JoinSet::new();
+        for (host, port) in addrs.iter().cloned() {
+            let way = (host.clone(), port);
+            let pause = if self.last.as_ref() == Some(&way) { HEAD_START } else { Duration::ZERO };
+            dialling.spawn(async move {
+                sleep(pause).await;
+                let dialled = dial(&host, port, limit).await;
+                dialled.map(|stream| (stream, way)).map_err(|error| format!("{host}: {error}"))
+            });
+        }
+        let mut failed = Vec::new();
+        while let Some(dialled) = dialling.join_next().await {
+            match dialled.map_err(io::Error::other)? {
+                Ok((stream, way)) => {
+                    let host = way.0.clone();
+                    self.last = Some(way);
+                    return Ok((stream, host));
+                }
+                Err(error) => failed.push(error),
+            }
+        }
+        failed.sort();
+        Err(io::Error::other(failed.join("; ")))
+    }
+}
+
 /// Sets up a connection between servers: nothing is held back to fill a packet, and a peer that vanished without a
 /// word is noticed by the system too, after `silence`.
 pub fn tune_peer(stream: &TcpStream, silence: Duration) -> io::Result<()> {
@@ -129,6 +179,32 @@ mod tests {
         let dialled = dial("127.0.0.1", addr.port(), Duration::from_secs(5)).await.unwrap();
         let (_, from) = listener.accept().await.unwrap();
         assert_eq!(from, dialled.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn of_several_ways_any_that_leads_somewhere_is_taken_and_another_one_the_next_time() {
+        let bind = |host| async move { BoundPort::bind(Some(host), 0).await.unwrap() };
+        let closed = bind("127.0.0.3").await;
+        let [first, second] =
+            [bind("127.0.0.1").await.listen(), bind("127.0.0.2").await.listen()].map(Result::unwrap);
+        let limit = Duration::from_secs(5);
+        let to = |addr: SocketAddr| (addr.ip().to_string(), addr.port());
+        let mut ways = Ways::default();
+        let addrs = [to(closed.addr()), to(first.local_addr().unwrap())];
+        for _ in 0..2 {
+            assert_eq!(ways.dial(&addrs, limit).await.unwrap().1, "127.0.0.1", "also if it was taken before");
+        }
+        let addrs = [&first, &second].map(|listener| to(listener.local_addr().unwrap()));
+        let mut ways = Ways::default();
+        let mut taken = String::new();
+        for _ in 0..4 {
+            let (_, host) = ways.dial(&addrs, limit).await.unwrap();
+            assert_ne!(host, taken);
+            taken = host;
+        }
+        let addrs = [to(closed.addr()), ("127.0.0.4".to_owned(), closed.addr().port())];
+        let error = ways.dial(&addrs, limit).await.unwrap_err().to_string();
+        assert!(error.starts_with("127.0.0.3: ") && error.contains("; 127.0.0.4: "), "{error}");
     }
 
     #[tokio::test]

@@ -1,14 +1,15 @@
 //! A start: from what lies on the disk to the state, and to what the broadcast must know.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::config::Settings;
 use crate::ids::Zxid;
-use crate::replica::{Replay, State, StateLoadError, ZabRecovered};
+use crate::replica::{Replay, State, StateError, StateLoadError, TxnError, ZabRecovered};
 use crate::storage::table::Case;
 use crate::storage::{
     self, Damage, Disk, Disks, Left, Note, Options, OsDisk, ReadAt, SnapshotFault, SnapshotReader, Storage,
-    StorageError, Tail, damaged_sets, open_folders, put_aside, what_is_left,
+    StorageError, Tail, damaged_sets, open_folders, put_aside, require_folders, what_is_left,
 };
 use crate::zab::{EpochRecord, HistorySummary, Proposal};
 
@@ -30,8 +31,21 @@ pub struct Recovered<D: Disk = OsDisk> {
     pub damage: Option<String>,
     /// how many sets of damaged files the folders keep
     pub damaged_sets: usize,
+    /// what was read
+    pub loaded: Loaded,
     /// for the operator
     pub notes: Vec<Note>,
+}
+
+/// What a start read, and how long that took.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Loaded {
+    /// for the snapshot
+    pub snapshot: Duration,
+    /// transactions that were applied behind it
+    pub txns: u64,
+    /// for them
+    pub replay: Duration,
 }
 
 /// What a start does about data that cannot be started from.
@@ -49,6 +63,9 @@ pub enum StartFault {
     /// the data is not what it was
     #[error("{0}")]
     Damage(String),
+    /// a newer release wrote it, and this one would misread it: nothing is touched
+    #[error("{0}. Start the release that wrote it, or a newer one; nothing was changed")]
+    Newer(String),
     /// something else, which says nothing about the data
     #[error("{0}")]
     Storage(StorageError),
@@ -68,6 +85,9 @@ pub fn recover(
     hash_seed: u64,
     new_data_dir_id: u64,
 ) -> Result<Recovered<OsDisk>, StartFault> {
+    if !settings.data_dir_autocreate {
+        require_folders(&settings.data_dir, &settings.data_log_dir)?;
+    }
     let disks = open_folders(&settings.data_dir, &settings.data_log_dir, settings.force_sync)?;
     let options = Options {
         segment_bytes: settings.log_segment_bytes,
@@ -178,22 +198,28 @@ fn begin<D: Disk>(
         Storage::open(disks.clone(), options).map_err(|error| open_fault(disks, error))?;
     let is_new = found.epoch.is_none();
     let epoch = settle_epoch(disks, &mut storage, new, &mut found)?;
+    let mut loaded = Loaded::default();
+    let began = Instant::now();
     let state = match found.snapshot {
         Some(snapshot) => load_state(hash_seed, snapshot)?,
         None => State::new(hash_seed),
     };
+    loaded.snapshot = began.elapsed();
+    let began = Instant::now();
     let mut recent = Recent::new(state.zxid(), recent_bytes_max);
     let mut replay = Replay::new(state);
     let mut replayed = Ok(());
     storage
         .replay(|proposal, _| {
             if replayed.is_ok() {
+                loaded.txns += u64::from(proposal.zxid <= found.committed);
                 replayed = replay_one(&mut replay, &mut recent, proposal, found.committed);
             }
         })
         .map_err(read_fault)?;
     replayed?;
     let state = replay.into_state();
+    loaded.replay = began.elapsed();
     if recent.before == found.floor {
         let tail = storage.tail(recent.bytes_max.saturating_sub(recent.bytes));
         found.notes.extend(tail.fault.as_ref().map(describe_fault));
@@ -207,13 +233,13 @@ fn begin<D: Disk>(
         committed: state.zxid(),
     };
     let damaged_sets = damaged_sets(disks)?;
-    Ok(Recovered { storage, zab, state, is_new, damage: None, damaged_sets, notes: found.notes })
+    Ok(Recovered { storage, zab, state, is_new, damage: None, damaged_sets, loaded, notes: found.notes })
 }
 
 /// The state in a snapshot that verified a moment ago.
 fn load_state<R: ReadAt>(hash_seed: u64, snapshot: SnapshotReader<R>) -> Result<State, StartFault> {
-    let (zxid, digest) = (snapshot.zxid(), snapshot.digest());
-    State::from_blocks(hash_seed, zxid, digest, snapshot).map_err(|error| match error {
+    let (zxid, digest, version) = (snapshot.zxid(), snapshot.digest(), snapshot.version());
+    State::from_blocks(hash_seed, zxid, digest, version, snapshot).map_err(|error| match error {
         StateLoadError::Source(SnapshotFault::Io(source)) => {
             read_fault(StorageError::Io { file: format!("the snapshot of {zxid}"), source })
         }
@@ -326,8 +352,13 @@ fn replay_one(
 ) -> Result<(), StartFault> {
     let is_committed = proposal.zxid <= committed;
     if is_committed {
-        let in_words = |error| StartFault::Damage(format!("the log does not fit the state: {error}"));
-        replay.apply(&proposal).map_err(in_words)?;
+        replay.apply(&proposal).map_err(|error| match error {
+            // Its checksums are right: so it was written, and not by this release.
+            StateError::Txn { error: TxnError::Newer(_) | TxnError::NoBody | TxnError::NoOp(_), .. } => {
+                StartFault::Newer(error.to_string())
+            }
+            error => StartFault::Damage(format!("the log does not fit the state: {error}")),
+        })?;
     }
     recent.push(proposal, is_committed);
     Ok(())

@@ -4,35 +4,41 @@ use std::io::Read;
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rand::TryRng as _;
-use rand::rngs::SysRng;
+use rand::rngs::{StdRng, SysRng};
+use rand::{SeedableRng as _, TryRng as _};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::audit::AuditLog;
 use super::chance::secret;
-use super::client::{self, ClientContext, ClientThreads, Conns, Door};
+use super::client::{self, ClientContext, Conns};
+use super::client_ports;
 use super::clock::Clock;
 use super::core::{Core, Outlets};
 use super::disk::{DiskQueue, DiskThread, Job};
+use super::dynamic_file;
 use super::hand_over;
-use super::net::BoundPort;
-use super::peer::{self, Electors, Identity, Links, LivePeers, PeerAuth, PeerContext};
+use super::peer::{
+    self, Directory, Electors, Identity, Inbound, Links, LivePeers, PeerAuth, PeerContext, Ports, ToldStates,
+};
 use super::quiet::Quiet;
 use super::recover::{self, Recovered};
 use super::snapshots::SnapshotThread;
-use crate::admin::Stats;
-use crate::config::{PeerRole, ServerAddr, Settings, TlsSettings};
-use crate::replica::{self, AclRules, Image, Input, LimitedConfig, Limits, LocalConfig, Replica, ZabConfig};
+use crate::admin::{Stats, Sum};
+use crate::config::{Settings, TlsSettings};
+use crate::ids::{Version, Zxid};
+use crate::membership::Membership;
+use crate::replica::{
+    self, AclRules, Image, Input, LimitedConfig, Limits, LocalConfig, ReconfigConfig, Replica, ZabConfig,
+};
 use crate::sasl;
-use crate::storage::TXN_BYTES_MAX;
+use crate::storage::{OsDisk, Storage, TXN_BYTES_MAX};
 use crate::tls::{Tls, TlsError};
-use crate::zab::{Ensemble, Member, Role};
+use crate::zab::{Ensemble, EpochRecord, Role};
 
 /// Inputs that wait for the core; who has more waits itself.
 const INPUTS_MAX: usize = 8192;
@@ -54,10 +60,6 @@ const SETTLE_MS: u64 = 10;
 
 /// However short the ticks are: a disk that is only busy may take seconds for a sync.
 const DISK_TIMEOUT_MS_MIN: u64 = 5000;
-
-/// Without a leader for so long since its start, a server takes connections all the same: clients are told to go
-/// elsewhere, and the operator can ask what is missing.
-const CLOSED_LIMIT: Duration = Duration::from_secs(10);
 
 /// How exactly sessions expire.
 const EXPIRY_BUCKET_MS: u32 = 100;
@@ -95,7 +97,10 @@ pub fn run(settings: Settings, options: RunOptions) -> anyhow::Result<()> {
     raise_open_files_limit();
     let tls = BothTls::load(&settings)?;
     let chance = draw()?;
+    let began = Instant::now();
     let found = recover::recover(&settings, chance.hash_seed, chance.data_dir_id)?;
+    let stats = Arc::new(Stats::default());
+    count_start(&stats, &found, began.elapsed());
     tracing::info!(
         "zabra {}, server {} of {}: data in {}, log in {}, {} znodes at {}",
         env!("CARGO_PKG_VERSION"),
@@ -107,65 +112,59 @@ pub fn run(settings: Settings, options: RunOptions) -> anyhow::Result<()> {
         found.state.zxid(),
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(settings, options, chance, found, tls));
+    let result = runtime.block_on(serve(settings, options, chance, found, tls, stats));
     runtime.shutdown_background();
     result
 }
 
 async fn serve(
-    settings: Settings,
+    mut settings: Settings,
     options: RunOptions,
     chance: Chance,
     found: Recovered,
     tls: BothTls,
+    stats: Arc<Stats>,
 ) -> anyhow::Result<()> {
     let ended = end_signal(options)?;
-    let client_ports = bind_client_ports(&settings).await?;
-    let (inputs, inputs_of_core) = mpsc::channel(INPUTS_MAX);
-    let identity = Arc::new(identity(&settings, &found)?);
-    let disk = Arc::new(DiskQueue::default());
-    let images = start_snapshots(&settings, &found, &inputs, &disk)?;
+    let epoch = found.zab.epoch.clone();
     let clock = Clock::start();
     let replica = Replica::new(replica_config(&settings, &chance), found.zab, found.state, clock.now());
+    let members = members_in_force(&mut settings, &replica);
+    let client_ports = client_ports::bind(&settings).await?;
+    let (inputs, inputs_of_core) = mpsc::channel(INPUTS_MAX);
+    let identity = Arc::new(identity(&settings, members, &epoch, replica.state().version())?);
+    let disk = Arc::new(DiskQueue::default());
+    let images = start_snapshots(&settings, &found.storage, &inputs, &disk, &stats)?;
     let disk_thread = DiskThread {
         storage: found.storage,
         queue: Arc::clone(&disk),
         inputs: inputs.clone(),
         identity: Arc::clone(&identity),
         hash_seed: chance.hash_seed,
+        stats: Arc::clone(&stats),
     };
     let disk_thread = spawn("disk", move || disk_thread.run())?;
-    let peers = peer_context(&settings, identity, &inputs, &disk, tls.quorum);
-    let clients = Arc::new(ClientContext {
-        sasl_users: sasl_users(&settings)?,
-        audit: start_audit(&settings)?,
-        throttle: client::Throttle::new(settings.connection_throttle),
-        settings,
-        replica: Arc::new(RwLock::new(replica)),
-        inputs,
-        conns: Conns::default(),
-        damaged_sets: found.damaged_sets,
-        room: client::Room::default(),
-        stats: Stats::default(),
-        tls: tls.clients,
-        quiet: Quiet::default(),
-    });
+    let peers = peer_context(&settings, identity, &inputs, &disk, tls.quorum, &stats);
+    let clients = client_context(settings, replica, inputs, tls.clients, stats, found.damaged_sets)?;
     let (follow, target) = watch::channel(None);
+    let (feed, feed_target) = watch::channel(None);
     let (role, roles) = watch::channel(Role::Looking);
     let (handed_over, handed_over_to) = watch::channel(None);
-    start_peers(&peers, target).await?;
+    start_peers(&peers, target, feed_target).await?;
     let outlets = Outlets {
         disk: Arc::clone(&disk),
         images,
         electors: Electors::start(&peers),
-        links: Arc::clone(&peers.links),
+        peers: Arc::clone(&peers),
         follow,
+        feed,
         role,
         handed_over,
     };
     // A task, not this future: the runtime looks at the sockets before it goes on with its main future.
     let mut core = tokio::spawn(Core::new(Arc::clone(&clients), clock, inputs_of_core, outlets).run());
-    let letting_in = let_clients_in(Arc::clone(&clients), client_ports, roles.clone());
+    let letting_in =
+        client_ports::let_clients_in(Arc::clone(&clients), client_ports, roles.clone(), peers.directory());
     let ending = async {
         let why = ended.await.unwrap_or("the signals are gone");
         tracing::info!("ending: {why}");
@@ -199,42 +198,24 @@ impl BothTls {
     }
 }
 
-/// A port for clients that was taken.
-struct ClientPort {
-    key: &'static str,
-    bound: BoundPort,
-    door: Door,
-}
-
-/// Takes the ports for clients: one, or both.
-async fn bind_client_ports(settings: &Settings) -> anyhow::Result<Vec<ClientPort>> {
-    let plain = if settings.client_port_unification { Door::Either } else { Door::Plain };
-    let wanted = [
-        ("clientPort", &settings.client_addr, plain),
-        ("secureClientPort", &settings.secure_client_addr, Door::Tls),
-    ];
-    let mut ports = Vec::new();
-    for (key, addr, door) in wanted {
-        let Some(addr) = addr else { continue };
-        let bound = BoundPort::bind(addr.host.as_deref(), addr.port).await;
-        let bound = bound.with_context(|| format!("{key} {addr} cannot be used"))?;
-        ports.push(ClientPort { key, bound, door });
-    }
-    Ok(ports)
-}
-
 fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
     let frame_bytes_max = settings.frame_bytes_max as usize;
     let txn_bytes_max = TXN_BYTES_USUAL_MAX.max(frame_bytes_max * 4).min(TXN_BYTES_MAX - TXN_HEAD_BYTES_MAX);
+    let members = (!settings.is_standalone()).then(|| settings.membership());
+    // What the history says of the ensemble, if it says it, comes before the list of the file.
+    let ensemble = members.as_ref().and_then(replica::ensemble_from);
     replica::Config {
         zab: ZabConfig {
             id: settings.server_id,
-            ensemble: ensemble(settings),
+            ensemble: ensemble.unwrap_or_else(|| Ensemble::of_equals([settings.server_id])),
+            ensemble_of: replica::ensemble_of,
+            records_ensemble: settings.reconfig_enabled && members.is_some(),
             heartbeat_ms: u64::from(settings.peer_heartbeat_ms),
             peer_timeout_ms: u64::from(settings.peer_timeout_ms),
             sync_timeout_ms: settings.init_limit_ms(),
             disk_timeout_ms: settings.sync_limit_ms().max(DISK_TIMEOUT_MS_MIN),
             observer_delay_ms: u64::from(settings.observer_reconnect_delay_ms),
+            is_fed: settings.observer_master_port.is_some(),
             settle_ms: SETTLE_MS,
             recent_bytes_max: settings.recent_bytes_max(),
             batch_bytes_max: BATCH_BYTES_MAX,
@@ -249,13 +230,7 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
         session_timeout_ms_max: settings.session_timeout_ms_max,
         expiry_bucket_ms: EXPIRY_BUCKET_MS,
         park_ms_max: u64::from(settings.park_timeout_ms),
-        acl_rules: AclRules {
-            skip: settings.auth.skip_acl,
-            has_digest: settings.auth.digest,
-            has_sasl: settings.auth.sasl,
-            has_x509: settings.client_tls.is_some(),
-            any_sasl_user: settings.auth.any_sasl_user.clone(),
-        },
+        acl_rules: acl_rules(settings),
         audits: settings.audit.is_some(),
         limits: Limits {
             frame_bytes_max,
@@ -264,6 +239,7 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             enforces_quotas: settings.enforce_quota,
             keeper_operations: settings.clickhouse_operations,
             ephemerals_per_session_max: settings.ephemerals_per_session_max,
+            ephemerals_max: settings.ephemerals_max,
         },
         watches_per_conn_max: settings.watches_per_conn_max as usize,
         watches_max: settings.watches_max as usize,
@@ -272,22 +248,69 @@ fn replica_config(settings: &Settings, chance: &Chance) -> replica::Config {
             deletions_per_minute_max: settings.container_deletions_per_minute_max,
             unused_ms_max: u64::from(settings.container_unused_ms_max),
         },
+        leader_serves: settings.leader_serves,
         local: LocalConfig {
-            // Alone, a server is the whole ensemble: as in ZooKeeper, all know every session.
-            enabled: settings.local_sessions && !settings.is_standalone(),
+            enabled: settings.has_local_sessions(),
             upgrading: settings.local_sessions_upgrading,
             read_only_after_ms: settings.read_only_mode.then(|| settings.read_only_grace_ms()),
+        },
+        reconfig: ReconfigConfig {
+            members: members.map(Arc::new),
+            enabled: settings.reconfig_enabled,
+            standalone_enabled: settings.standalone_enabled,
         },
         snapshot_txns: u64::from(settings.snapshot_txns_max),
         snapshot_log_bytes: settings.snapshot_log_bytes_max,
     }
 }
 
+fn acl_rules(settings: &Settings) -> AclRules {
+    AclRules {
+        skip: settings.auth.skip_acl,
+        has_digest: settings.auth.digest,
+        has_sasl: settings.auth.sasl,
+        has_x509: settings.client_tls.is_some(),
+        any_sasl_user: settings.auth.any_sasl_user.clone(),
+    }
+}
+
+/// The servers as the history says, or else the file. Where this server listens is among what it says.
+fn members_in_force(settings: &mut Settings, replica: &Replica) -> Membership {
+    let listed = settings.membership();
+    let Some(members) = replica.membership().filter(|members| members.version != Zxid::ZERO) else {
+        return listed;
+    };
+    if !members.same_members(&listed) {
+        tracing::warn!(
+            "the servers in the configuration file are not those of the ensemble, which count: {}",
+            members.text().replace('\n', " ")
+        );
+    }
+    settings.listen_as_in(members);
+    Membership::clone(members)
+}
+
+/// What the start was like, for the metrics.
+fn count_start(stats: &Stats, found: &Recovered, took: Duration) {
+    let metrics = &stats.metrics;
+    metrics.note_time(Sum::DbInit, took);
+    metrics.note_time(Sum::StartupSnapshot, found.loaded.snapshot);
+    metrics.note(Sum::StartupTxns, found.loaded.txns);
+    metrics.note_time(Sum::StartupTxnsTime, found.loaded.replay);
+}
+
 /// What this server is to others.
-fn identity(settings: &Settings, found: &Recovered) -> anyhow::Result<Identity> {
-    let members = settings.servers.iter().map(|server| server.id).collect();
+fn identity(
+    settings: &Settings,
+    members: Membership,
+    epoch: &EpochRecord,
+    needed: Version,
+) -> anyhow::Result<Identity> {
+    let directory = Directory::new(settings, members);
     let auth = settings.auth.quorum.clone().map(PeerAuth::new).transpose()?;
-    Ok(Identity::new(settings.server_id, members, &found.zab.epoch).with_auth(auth))
+    let identity = Identity::new(settings.server_id, directory, epoch).with_auth(auth);
+    identity.set_needed_version(needed);
+    Ok(identity)
 }
 
 fn start_audit(settings: &Settings) -> anyhow::Result<Option<AuditLog>> {
@@ -305,34 +328,48 @@ fn sasl_users(settings: &Settings) -> anyhow::Result<Option<sasl::Users>> {
     Ok(Some(sasl::Users::new(users, &seed)))
 }
 
-/// The servers of the configuration; one that has no list is alone.
-fn ensemble(settings: &Settings) -> Ensemble {
-    let member = |server: &ServerAddr| match server.role {
-        PeerRole::Participant { group, weight } => Member::Participant { group, weight },
-        PeerRole::Observer => Member::Observer,
-    };
-    match settings.servers.as_slice() {
-        [] => Ensemble::of_equals([settings.server_id]),
-        // A server list of a file is the first one; nothing changes it while servers run.
-        servers => Ensemble::new(0, servers.iter().map(|server| (server.id, member(server))).collect()),
-    }
+fn client_context(
+    settings: Settings,
+    replica: Replica,
+    inputs: mpsc::Sender<Input>,
+    tls: Option<Arc<Tls>>,
+    stats: Arc<Stats>,
+    damaged_sets: usize,
+) -> anyhow::Result<Arc<ClientContext>> {
+    Ok(Arc::new(ClientContext {
+        sasl_users: sasl_users(&settings)?,
+        audit: start_audit(&settings)?,
+        throttle: client::Throttle::new(settings.connection_throttle),
+        turnstile: client::Turnstile::new(settings.request_throttle),
+        settings,
+        replica: Arc::new(RwLock::new(replica)),
+        inputs,
+        conns: Conns::default(),
+        damaged_sets,
+        room: client::Room::default(),
+        stats,
+        tls,
+        quiet: Quiet::default(),
+    }))
 }
 
 fn start_snapshots(
     settings: &Settings,
-    found: &Recovered,
+    storage: &Storage<OsDisk>,
     inputs: &mpsc::Sender<Input>,
     disk: &Arc<DiskQueue>,
+    stats: &Arc<Stats>,
 ) -> anyhow::Result<std_mpsc::SyncSender<Image>> {
     let (sender, images) = std_mpsc::sync_channel(IMAGES_MAX);
     let purge_interval = settings.purge_interval_ms;
     let snapshots = SnapshotThread {
-        store: found.storage.snapshots(),
-        spares: found.storage.spares(),
+        store: storage.snapshots(),
+        spares: storage.spares(),
         images,
         inputs: inputs.clone(),
         disk: Arc::clone(disk),
         purge_interval: (purge_interval > 0).then(|| Duration::from_millis(purge_interval)),
+        stats: Arc::clone(stats),
     };
     spawn("snapshots", move || snapshots.run())?;
     Ok(sender)
@@ -344,80 +381,42 @@ fn peer_context(
     inputs: &mpsc::Sender<Input>,
     disk: &DiskQueue,
     tls: Option<Arc<Tls>>,
+    stats: &Arc<Stats>,
 ) -> Arc<PeerContext> {
     Arc::new(PeerContext {
         settings: settings.clone(),
         identity,
         live: Arc::new(LivePeers::default()),
         inputs: inputs.clone(),
+        inbound: Inbound::default(),
+        told: ToldStates::default(),
         links: Arc::new(Links::default()),
         disk_room: disk.room(),
         tls,
+        stats: Arc::clone(stats),
         quiet: Quiet::default(),
     })
 }
 
-/// Opens the two ports for other servers, if there are any.
-async fn start_peers(context: &Arc<PeerContext>, target: peer::FollowTarget) -> anyhow::Result<()> {
-    let settings = &context.settings;
-    let Some(own) = settings.own_addr().filter(|_| !settings.is_standalone()) else {
-        return Ok(());
-    };
-    let host = if settings.quorum_listen_on_all_ips { None } else { Some(own.host.as_str()) };
-    if let Some(tls) = &context.tls {
-        tokio::spawn(Arc::clone(tls).keep_fresh());
-    }
-    let mut listeners = Vec::new();
-    for (what, port) in [("election", own.election_port), ("quorum", own.quorum_port)] {
-        let address = host.unwrap_or("all addresses");
-        let in_words = || format!("the {what} port {port} on {address} cannot be used");
-        let bound = BoundPort::bind(host, port).await.with_context(in_words)?;
-        tracing::info!("{what} port: {}", bound.addr());
-        listeners.push(bound.listen().with_context(in_words)?);
-    }
-    let quorum = listeners.pop().context("two ports were opened")?;
-    let election = listeners.pop().context("two ports were opened")?;
-    hand_over::when_asked(context.inputs.clone())?;
-    tokio::spawn(peer::listen_for_notifications(Arc::clone(context), election));
-    tokio::spawn(peer::listen_for_learners(Arc::clone(context), quorum));
-    tokio::spawn(peer::follow(Arc::clone(context), target));
-    Ok(())
-}
-
-/// Opens the client port once there is something to serve, or it takes long. It stays open through elections.
-async fn let_clients_in(
-    context: Arc<ClientContext>,
-    ports: Vec<ClientPort>,
-    mut roles: watch::Receiver<Role>,
+/// Opens the ports for other servers, if there are any.
+async fn start_peers(
+    context: &Arc<PeerContext>,
+    target: peer::FollowTarget,
+    feed_target: peer::FollowTarget,
 ) -> anyhow::Result<()> {
-    let threads = Arc::new(ClientThreads::start(context.settings.client_threads)?);
-    let permits = Arc::new(Semaphore::new(context.settings.conns_max as usize));
-    let serving = timeout(CLOSED_LIMIT, roles.wait_for(|role| *role != Role::Looking)).await;
+    if context.settings.is_standalone() {
+        return Ok(());
+    }
     if let Some(tls) = &context.tls {
         tokio::spawn(Arc::clone(tls).keep_fresh());
     }
-    let mut listening = JoinSet::new();
-    let mut open = Vec::new();
-    for ClientPort { key, bound, door } in ports {
-        let addr = bound.addr();
-        let listener = bound.listen().with_context(|| format!("{key} {addr} cannot be used"))?;
-        open.push(match door {
-            Door::Plain => addr.to_string(),
-            Door::Tls => format!("{addr} with TLS"),
-            Door::Either => format!("{addr} with TLS or without"),
-        });
-        let (context, threads, permits) = (Arc::clone(&context), Arc::clone(&threads), Arc::clone(&permits));
-        listening.spawn(client::listen(context, threads, permits, listener, door));
-    }
-    match serving {
-        Ok(serving) => drop(serving?),
-        Err(_) => tracing::warn!("there is no leader yet, but clients can connect"),
-    }
-    tracing::info!("serving clients on {}", open.join(" and "));
-    if let Some(audit) = &context.audit {
-        audit.tell_server("serverStart", "success");
-    }
-    while listening.join_next().await.is_some() {}
+    let ports = Ports::open(context).await?;
+    hand_over::when_asked(context.inputs.clone())?;
+    ports.keep();
+    tokio::spawn(dynamic_file::keep_written(Arc::clone(context)));
+    tokio::spawn(peer::follow(Arc::clone(context), target));
+    let seed = secret().context("the system has no random numbers")?;
+    tokio::spawn(peer::be_fed(Arc::clone(context), feed_target, StdRng::from_seed(seed)));
     Ok(())
 }
 
@@ -519,7 +518,10 @@ mod tests {
             generation: most,
             digest_zxid: most,
             digest: most,
+            reconfigures: true,
             body: Some(Body::CloseSession(CloseSession { paths: vec!["x".repeat(1 << 20)] })),
+            version: u32::MAX,
+            later_ops: None,
         };
         let body_bytes = CloseSession { paths: vec!["x".repeat(1 << 20)] }.encoded_len();
         assert!(

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::disk::{DiskQueue, Job};
+use crate::admin::{Count, Stats, Sum};
 use crate::replica::{Image, Input};
 use crate::storage::{OsDisk, SnapshotEncoder, SnapshotStore, Spares, StorageError};
 
@@ -38,6 +39,8 @@ pub struct SnapshotThread {
     pub disk: Arc<DiskQueue>,
     /// the longest pause between purges; `None`: nothing is ever thrown away
     pub purge_interval: Option<Duration>,
+    /// for the metrics
+    pub stats: Arc<Stats>,
 }
 
 impl SnapshotThread {
@@ -79,19 +82,23 @@ impl SnapshotThread {
         let (zxid, began) = (image.zxid(), Instant::now());
         match self.try_write(image) {
             Ok(true) => {
+                self.stats.metrics.note_time(Sum::Snapshot, began.elapsed());
                 tracing::info!(
                     "snapshot of {zxid} written and verified in {} ms",
                     began.elapsed().as_millis()
                 );
             }
             Ok(false) => tracing::info!("snapshot of {zxid} thrown away: the history was replaced meanwhile"),
-            Err(error) => tracing::error!("no snapshot of {zxid} could be written: {error}"),
+            Err(error) => {
+                self.stats.metrics.count(Count::SnapshotError);
+                tracing::error!("no snapshot of {zxid} could be written: {error}");
+            }
         }
         let _ = self.inputs.blocking_send(Input::SnapshotWritten { zxid });
     }
 
     fn try_write(&self, image: &Image) -> Result<bool, StorageError> {
-        let mut writer = self.store.begin(image.zxid(), image.digest())?;
+        let mut writer = self.store.begin(image.zxid(), image.digest(), image.version())?;
         for block in image.blocks() {
             writer.block(&block)?;
         }
@@ -109,7 +116,7 @@ impl SnapshotThread {
 
 /// Encodes a snapshot as its file has it, in pieces, until there are no more or `take` wants none.
 pub fn encode(image: &Image, mut take: impl FnMut(Bytes) -> bool) -> std::io::Result<()> {
-    for chunk in SnapshotEncoder::new(image.zxid(), image.digest(), image.blocks())? {
+    for chunk in SnapshotEncoder::new(image.zxid(), image.digest(), image.version(), image.blocks())? {
         let mut chunk = chunk?;
         while !chunk.is_empty() {
             if !take(chunk.split_to(chunk.len().min(CHUNK_BYTES_MAX))) {
@@ -137,6 +144,7 @@ mod tests {
         })
         .unwrap();
         let (summary, _blocks) = decode_snapshot(&file).unwrap();
-        assert_eq!((summary.zxid, summary.digest), (image.zxid(), image.digest()));
+        let read = (summary.zxid, summary.digest, summary.version);
+        assert_eq!(read, (image.zxid(), image.digest(), image.version()));
     }
 }

@@ -31,6 +31,14 @@ pub enum StorageError {
         /// the other process, as it wrote it down
         pid: String,
     },
+    /// A folder is missing, and is not to be made.
+    #[error(
+        "there is no folder {folder}, and datadir.autocreate=false: mount its disk, or create it if it is to be empty"
+    )]
+    NoFolder {
+        /// the folder
+        folder: String,
+    },
     /// The caller broke the order of transactions.
     #[error("transaction {zxid} cannot stand behind {last} in the log")]
     OutOfOrder {

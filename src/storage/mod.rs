@@ -32,7 +32,7 @@ pub use disk::{Disk, DiskFile, Disks, ReadAt};
 pub use epoch_file::{EPOCH_VERSION, EpochFault, EpochFile, decode_epoch, encode_epoch};
 pub use error::{Damage, StorageError};
 pub use log::Tail;
-pub use os_disk::{OsDisk, OsFile, open_file, open_folders, open_folders_to_read};
+pub use os_disk::{OsDisk, OsFile, open_file, open_folders, open_folders_to_read, require_folders, user_of};
 pub use put_aside::{DAMAGED_SETS_MAX, damaged_sets, put_aside};
 pub use recovery::{Note, Recovered};
 pub use salvage::{Left, open_left, what_is_left, write_backup};

@@ -86,6 +86,12 @@ impl OsDisk {
     }
 }
 
+/// Fails unless both folders of a server are there (ZooKeeper's `datadir.autocreate=false`).
+pub fn require_folders(data: &Path, log: &Path) -> Result<(), StorageError> {
+    let missing = [data, log].into_iter().find(|folder| !folder.is_dir());
+    missing.map_or(Ok(()), |folder| Err(StorageError::NoFolder { folder: folder.display().to_string() }))
+}
+
 /// Opens the two folders of a server, which may be the same. Without `sync` nothing is ever synced: a loss of power
 /// then loses what was acknowledged (ZooKeeper's `forceSync=no`).
 pub fn open_folders(data: &Path, log: &Path, sync: bool) -> Result<Disks<OsDisk>, StorageError> {
@@ -100,6 +106,18 @@ pub fn open_folders_to_read(data: &Path, log: &Path) -> Result<Disks<OsDisk>, St
     let data_disk = OsDisk::open_to_read(data)?;
     let log_disk = if is_same(data, log) { data_disk.clone() } else { OsDisk::open_to_read(log)? };
     Ok(Disks { data: data_disk, log: log_disk })
+}
+
+/// The number of the process that uses a server's folder. `None` if no server does, or ever did.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn user_of(folder: &Path) -> Result<Option<String>, StorageError> {
+    match OsDisk::open_to_read(folder) {
+        Ok(_) => Ok(None),
+        Err(StorageError::Locked { pid, .. }) => Ok(Some(pid)),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
@@ -270,6 +288,17 @@ mod tests {
         let disks = disks.unwrap();
         disks.data.create("a").unwrap();
         assert!(disks.log.list().unwrap().contains(&"a".to_owned()));
+    }
+
+    #[test]
+    fn a_folder_that_is_to_be_there_is_named_and_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("log");
+        let error = require_folders(folder.path(), &missing).unwrap_err().to_string();
+        assert!(error.contains(&format!("{}, and datadir.autocreate=false", missing.display())), "{error}");
+        assert!(!missing.exists());
+        std::fs::create_dir(&missing).unwrap();
+        require_folders(folder.path(), &missing).unwrap();
     }
 
     #[test]

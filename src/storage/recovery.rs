@@ -251,7 +251,7 @@ pub(crate) fn choose_snapshot<D: Disk>(
                 return Ok(choice);
             }
             Err(fault) => {
-                let future = matches!(fault, SnapshotFault::Future(_));
+                let future = matches!(fault, SnapshotFault::Future(_) | SnapshotFault::Needs(_));
                 let file = disks.data.describe(name);
                 if future || choice.trouble.is_none() {
                     let damage = snapshot_store::damage_of(file, &fault);

@@ -10,7 +10,7 @@ use super::scan::{Ending, Entry, or_unreadable, scan_segment};
 use super::segment::segment_name;
 use super::snapshot::{SnapshotEncoder, SnapshotReader};
 use super::snapshot_store::{self, SnapshotStore};
-use crate::ids::Zxid;
+use crate::ids::{Version, Zxid};
 use crate::zab::Proposal;
 
 /// What can still be shown.
@@ -88,6 +88,7 @@ pub fn write_backup<D: Disk>(
     disk: &D,
     zxid: Zxid,
     digest: u64,
+    version: Version,
     blocks: impl Iterator<Item = Vec<u8>>,
 ) -> Result<String, StorageError> {
     let name = snapshot_store::name(zxid);
@@ -95,7 +96,7 @@ pub fn write_backup<D: Disk>(
     let in_file = || disk.describe(&name);
     let file = disk.create(&temp).in_file(in_file)?;
     let mut at = 0;
-    for chunk in SnapshotEncoder::new(zxid, digest, blocks).in_file(in_file)? {
+    for chunk in SnapshotEncoder::new(zxid, digest, version, blocks).in_file(in_file)? {
         let chunk = chunk.in_file(in_file)?;
         file.write_at(&chunk, at).in_file(in_file)?;
         at += chunk.len() as u64;

@@ -7,10 +7,13 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 
 use super::disk::{ReadAt, u32_at, u64_at};
-use crate::ids::Zxid;
+use crate::ids::{Version, Zxid};
 
-/// The version of the format that this code writes, and the newest that it reads.
-pub const SNAPSHOT_VERSION: u32 = 1;
+/// The format of a state that every server can have.
+const FORMAT_FOR_ALL: u32 = 1;
+
+/// The newest format: the same, and the header says what a server must speak to have the state.
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// The biggest block before compression, bytes. A block holds many nodes, or a single one that is bigger.
 pub const BLOCK_BYTES_MAX: usize = 256 << 20;
@@ -40,6 +43,9 @@ pub enum SnapshotFault {
     /// A newer release wrote it.
     #[error("it is of format version {0}")]
     Future(u32),
+    /// It holds what a newer release knows.
+    #[error("it needs a server that speaks version {0}, while this one speaks {newest} at most", newest = Version::NEWEST)]
+    Needs(u32),
     /// Something in it does not fit.
     #[error("{what} at byte {offset}")]
     Damaged {
@@ -57,6 +63,8 @@ pub struct SnapshotSummary {
     pub zxid: Zxid,
     /// the digest of its tree
     pub digest: u64,
+    /// what a server must speak to have the state
+    pub version: Version,
     /// how many blocks
     pub blocks: u64,
     /// bytes of them, before compression
@@ -80,11 +88,13 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    pub(crate) fn begin(zxid: Zxid, digest: u64) -> io::Result<(Format, Bytes)> {
+    pub(crate) fn begin(zxid: Zxid, digest: u64, version: Version) -> io::Result<(Format, Bytes)> {
+        let (format, needs) =
+            if version > Version::OLDEST { (SNAPSHOT_VERSION, version.0) } else { (FORMAT_FOR_ALL, 0) };
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&SNAPSHOT_VERSION.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&format.to_le_bytes());
+        bytes.extend_from_slice(&needs.to_le_bytes());
         bytes.extend_from_slice(&zxid.0.to_le_bytes());
         bytes.extend_from_slice(&digest.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
@@ -126,9 +136,9 @@ impl Format {
 }
 
 impl<I: Iterator<Item = Vec<u8>>> SnapshotEncoder<I> {
-    /// Of the state after exactly `zxid`, whose tree has `digest`.
-    pub fn new(zxid: Zxid, digest: u64, blocks: I) -> io::Result<SnapshotEncoder<I>> {
-        let (format, header) = Format::begin(zxid, digest)?;
+    /// Of the state after exactly `zxid`, whose tree has `digest`, and which needs `version`.
+    pub fn new(zxid: Zxid, digest: u64, version: Version, blocks: I) -> io::Result<SnapshotEncoder<I>> {
+        let (format, header) = Format::begin(zxid, digest, version)?;
         Ok(SnapshotEncoder { blocks, format, header: Some(header), finished: false })
     }
 }
@@ -161,6 +171,7 @@ pub struct SnapshotReader<R> {
     at: u64,
     zxid: Zxid,
     digest: u64,
+    version: Version,
     whole: Hasher,
     blocks: u64,
     raw_bytes: u64,
@@ -182,9 +193,12 @@ impl<R: ReadAt> SnapshotReader<R> {
         if u32_at(&header, 36) != crc32fast::hash(&header[..36]) {
             return Err(SnapshotFault::Damaged { offset: 0, what: "a header whose checksum does not fit" });
         }
-        let version = u32_at(&header, 8);
-        if version != SNAPSHOT_VERSION {
-            return Err(SnapshotFault::Future(version));
+        let (format, needs) = (u32_at(&header, 8), u32_at(&header, 12));
+        if !(FORMAT_FOR_ALL..=SNAPSHOT_VERSION).contains(&format) {
+            return Err(SnapshotFault::Future(format));
+        }
+        if needs > Version::NEWEST.0 {
+            return Err(SnapshotFault::Needs(needs));
         }
         let mut whole = Hasher::new();
         whole.update(&header);
@@ -195,6 +209,7 @@ impl<R: ReadAt> SnapshotReader<R> {
             at: HEADER_BYTES as u64,
             zxid: Zxid(u64_at(&header, 16)),
             digest: u64_at(&header, 24),
+            version: Version(needs).max(Version::OLDEST),
             whole,
             blocks: 0,
             raw_bytes: 0,
@@ -210,6 +225,11 @@ impl<R: ReadAt> SnapshotReader<R> {
     /// The digest of the tree in it.
     pub fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// What a server must speak to have the state.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// The next block, still compressed, and its length before; `None` behind the last.
@@ -300,6 +320,7 @@ pub fn verify_snapshot(source: impl ReadAt) -> Result<SnapshotSummary, SnapshotF
     Ok(SnapshotSummary {
         zxid: reader.zxid,
         digest: reader.digest,
+        version: reader.version,
         blocks: reader.blocks,
         raw_bytes: reader.raw_bytes,
     })
@@ -312,6 +333,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotSummary, Vec<Vec<u8>>), 
     let summary = SnapshotSummary {
         zxid: reader.zxid,
         digest: reader.digest,
+        version: reader.version,
         blocks: reader.blocks,
         raw_bytes: reader.raw_bytes,
     };
@@ -332,7 +354,12 @@ mod tests {
     use super::*;
 
     fn encoded(blocks: &[Vec<u8>]) -> Vec<u8> {
-        let encoder = SnapshotEncoder::new(Zxid(0x3_0000_0002), 77, blocks.iter().cloned()).unwrap();
+        encoded_for(Version::OLDEST, blocks)
+    }
+
+    fn encoded_for(version: Version, blocks: &[Vec<u8>]) -> Vec<u8> {
+        let blocks = blocks.iter().cloned();
+        let encoder = SnapshotEncoder::new(Zxid(0x3_0000_0002), 77, version, blocks).unwrap();
         encoder.map(|chunk| chunk.unwrap()).collect::<Vec<_>>().concat()
     }
 
@@ -373,9 +400,19 @@ mod tests {
     #[test]
     fn a_snapshot_of_a_newer_version_is_told_from_damage() {
         let mut bytes = encoded(&blocks());
-        bytes[8] = 2;
+        bytes[8] = 3;
         let crc = crc32fast::hash(&bytes[..36]);
         bytes[36..40].copy_from_slice(&crc.to_le_bytes());
-        assert!(matches!(verify_snapshot(&bytes[..]), Err(SnapshotFault::Future(2))));
+        assert!(matches!(verify_snapshot(&bytes[..]), Err(SnapshotFault::Future(3))));
+    }
+
+    #[test]
+    fn a_snapshot_says_what_a_server_must_speak_and_older_ones_see_that_it_is_not_for_them() {
+        let format = |bytes: &[u8]| u32_at(bytes, 8);
+        assert_eq!(format(&encoded(&blocks())), 1, "as ever");
+        let bytes = encoded_for(Version(3), &blocks());
+        assert_eq!((format(&bytes), verify_snapshot(&bytes[..]).unwrap().version), (2, Version(3)));
+        let later = encoded_for(Version(Version::NEWEST.0 + 1), &blocks());
+        assert!(matches!(verify_snapshot(&later[..]), Err(SnapshotFault::Needs(_))));
     }
 }

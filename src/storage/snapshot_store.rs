@@ -10,7 +10,7 @@ use super::disk::{Disk, DiskFile};
 use super::error::{Damage, InFile, StorageError, is_decay};
 use super::snapshot::{Format, SnapshotFault, SnapshotReader, SnapshotSummary, verify_snapshot};
 use super::table::Case;
-use crate::ids::Zxid;
+use crate::ids::{Version, Zxid};
 use crate::mutants::{Mutant, has};
 
 const WRITE_TEMP_NAME: &str = "snapshot.tmp";
@@ -78,11 +78,16 @@ impl<D: Disk> SnapshotStore<D> {
         self.files().valid.first().copied()
     }
 
-    /// Begins a snapshot of the state after exactly `zxid`. One at a time; an error harms nothing but this snapshot.
-    pub fn begin(&self, zxid: Zxid, digest: u64) -> Result<SnapshotWriter<D>, StorageError> {
+    /// Begins a snapshot of the state after exactly `zxid`, which needs `version`. One at a time; an error harms nothing but this snapshot.
+    pub fn begin(
+        &self,
+        zxid: Zxid,
+        digest: u64,
+        version: Version,
+    ) -> Result<SnapshotWriter<D>, StorageError> {
         let in_file = || self.disk.describe(WRITE_TEMP_NAME);
         let generation = self.files().generation;
-        let (format, header) = Format::begin(zxid, digest).in_file(in_file)?;
+        let (format, header) = Format::begin(zxid, digest, version).in_file(in_file)?;
         let mut file = SteppedFile::new(self.disk.create(WRITE_TEMP_NAME).in_file(in_file)?, self.step_bytes);
         file.write(&header).in_file(in_file)?;
         Ok(SnapshotWriter { store: self.clone(), file, format, zxid, generation })
@@ -297,9 +302,10 @@ pub(crate) fn damage_of(file: String, fault: &SnapshotFault) -> Damage {
     let offset = match fault {
         SnapshotFault::Damaged { offset, .. } | SnapshotFault::Short(offset) => *offset,
         SnapshotFault::Io(_) | SnapshotFault::NotASnapshot | SnapshotFault::Future(_) => 0,
+        SnapshotFault::Needs(_) => 12,
     };
     let case = match fault {
-        SnapshotFault::Future(_) => Case::FutureVersion,
+        SnapshotFault::Future(_) | SnapshotFault::Needs(_) => Case::FutureVersion,
         _ => Case::SnapshotDamaged,
     };
     Damage { case, file, offset, found: format!("a snapshot that does not verify: {fault}") }

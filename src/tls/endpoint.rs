@@ -14,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::store::{Identity, Source, revocation_lists};
 use super::stream::Stream;
@@ -113,7 +114,11 @@ impl Current {
             None => None,
         };
         let lists = match &settings.crl {
-            Some(path) => revocation_lists(key("crl.location"), path)?,
+            Some(path) => {
+                let lists = revocation_lists(key("crl.location"), path)?;
+                warn_if_lists_are_over(&key("crl.location"), path, &lists);
+                lists
+            }
             None => Vec::new(),
         };
         let maker = Maker {
@@ -152,14 +157,36 @@ impl Current {
 fn warn_if_over(source: &Source<'_>, chain: &[CertificateDer<'static>]) {
     let own = chain.first().and_then(|own| X509Certificate::from_der(own).ok());
     let Some((_, own)) = own else { return };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let until = own.validity().not_after;
-    if u64::try_from(until.timestamp()).unwrap_or_default() < now {
+    if until.timestamp() < seconds_since_1970() {
         tracing::warn!(
             "{}",
             source.error(format!("the certificate was valid until {until}: others refuse it"))
         );
     }
+}
+
+/// Says that the time of a revocation list is over.
+fn warn_if_lists_are_over(key: &str, path: &Path, lists: &[CertificateRevocationListDer<'static>]) {
+    for (n, list) in lists.iter().enumerate() {
+        let Ok((_, list)) = CertificateRevocationList::from_der(list) else { continue };
+        let Some(until) = list.next_update().filter(|until| until.timestamp() < seconds_since_1970()) else {
+            continue;
+        };
+        let (number, reason) =
+            (n + 1, "who has a certificate of its authority is refused until there is a newer one");
+        let error = TlsError::new(
+            key.to_owned(),
+            path.display(),
+            format!("list {number} of it was valid until {until}: {reason}"),
+        );
+        tracing::warn!("{error}");
+    }
+}
+
+fn seconds_since_1970() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 /// Makes what rustls needs.

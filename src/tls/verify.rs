@@ -24,12 +24,18 @@ pub(super) fn dialled_name(server: &str) -> Result<ServerName<'static>, String> 
 /// name. The error says what it is for instead.
 pub fn check_host(certificate: &CertificateDer<'_>, host: &str) -> Result<(), String> {
     let name = server_name(host)?;
-    let parsed = ParsedCertificate::try_from(certificate).map_err(|error| error.to_string())?;
+    let parsed = ParsedCertificate::try_from(certificate).map_err(|error| on_one_line(&error))?;
     match verify_server_name(&parsed, &name) {
         Ok(()) => Ok(()),
         Err(_) if is_common_name(certificate, &name) => Ok(()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(on_one_line(&error)),
     }
+}
+
+/// An error may tell the names of a certificate, which hold whatever its owner wanted: in the log they make no line of
+/// their own.
+fn on_one_line(error: &Error) -> String {
+    error.to_string().chars().map(|it| if it.is_control() { '?' } else { it }).collect()
 }
 
 /// True if the certificate has no alternative names, and its common name is `name`: as ZooKeeper takes it, whose manual
@@ -94,5 +100,21 @@ impl ServerCertVerifier for Dialled {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_a_certificate_make_no_line_of_the_log() {
+        let name = rcgen::string::Ia5String::try_from("a\nb.example").expect("seven bits each");
+        let mut params = rcgen::CertificateParams::default();
+        params.subject_alt_names = vec![rcgen::SanType::DnsName(name)];
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        let why = check_host(certificate.der(), "localhost").expect_err("it is for another");
+        assert!(why.contains("a?b.example"), "{why}");
     }
 }

@@ -12,6 +12,7 @@ use super::path::{self, PathError};
 use super::slab::{Node, NodeId};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{EventKind, Stat};
+use crate::mutants::{Mutant, has};
 use crate::txn::{self, Txn, op, txn::Body};
 
 /// What a transaction did. Paths are borrowed from the transaction.
@@ -168,7 +169,12 @@ impl<'t> Changer<'_, 't> {
             op::Op::SetAcl(set) => self.set_acl(set).map(OpResult::AclSet),
             op::Op::Check(check) => self.find(&check.path).map(|_| OpResult::Checked),
             op::Op::DeleteAll(all) => {
-                all.paths.iter().try_for_each(|path| self.delete(path)).map(|()| OpResult::Deleted)
+                let kept = has(Mutant::RemoveLeavesEphemeral).then(|| self.tree.ephemerals.clone());
+                all.paths.iter().try_for_each(|path| self.delete(path))?;
+                if let Some(kept) = kept {
+                    self.tree.ephemerals = kept;
+                }
+                Ok(OpResult::Deleted)
             }
             op::Op::Pass(_) => Ok(OpResult::Checked),
         }

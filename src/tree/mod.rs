@@ -38,7 +38,9 @@ pub use apply::{Applied, ApplyError, Change, OpResult, Reason};
 pub use image::{BLOCK_BYTES_MAX, Blocks, Image};
 pub use lifetime::{Lifetime, TTL_MS_MAX};
 pub use load::{Damage, LoadError};
-pub use quota::{Limit, QuotaLimits, Usage};
+pub use quota::{
+    Limit, QuotaLimits, Usage, is_understood as quota_is_understood, limited_by, limits_path, with_ancestors,
+};
 pub use read::{LimitedPlace, Znode};
 
 use crate::ids::{SessionId, Zxid};

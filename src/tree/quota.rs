@@ -82,10 +82,28 @@ impl QuotaLimits {
     }
 }
 
+/// The keys that [`QuotaLimits::parse`] looks for.
+const KEYS: [&str; 4] = ["count", "bytes", "countHardLimit", "byteHardLimit"];
+
+/// True if [`QuotaLimits::parse`] passes nothing over: what is no limit there is meant to be none.
+pub fn is_understood(data: Option<&[u8]>) -> bool {
+    let Ok(text) = std::str::from_utf8(data.unwrap_or_default()) else { return false };
+    text.split([',', ';']).filter(|pair| !pair.is_empty()).all(|pair| {
+        pair.split_once('=').is_some_and(|(key, value)| {
+            KEYS.contains(&key) && value.trim_end_matches('=').parse::<i64>().is_ok()
+        })
+    })
+}
+
 /// The znode whose quota has its limits at this path. There is none for the root, and ZooKeeper has none either.
 #[inline]
-pub(super) fn limited_by(path: &str) -> Option<&str> {
+pub fn limited_by(path: &str) -> Option<&str> {
     below_quota(path)?.strip_suffix(LIMITS)?.strip_suffix('/').filter(|path| !path.is_empty())
+}
+
+/// Where the limits of a znode's quota stand.
+pub fn limits_path(path: &str) -> String {
+    format!("{}{path}/{LIMITS}", path::QUOTA)
 }
 
 /// The znode whose figures this path shows.
@@ -99,7 +117,7 @@ fn below_quota(path: &str) -> Option<&str> {
 }
 
 /// The path, and all above it but the root.
-pub(super) fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
+pub fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(parent, _)| parent))
         .take_while(|path| path.len() > 1)
 }
@@ -145,6 +163,25 @@ mod tests {
         limits("count=x,bytes=5", None, Some(Limit::Soft(5)));
         assert_eq!(QuotaLimits::parse(None), QuotaLimits::default());
         assert_eq!(QuotaLimits::parse(Some(&[0xff, 0xfe])), QuotaLimits::default());
+    }
+
+    #[test]
+    fn what_limits_nothing_by_a_slip_is_told_from_what_is_meant_so() {
+        for text in [
+            "",
+            "count=4,bytes=5",
+            "count=-1,bytes=-1=;byteHardLimit=6;countHardLimit=7",
+            "bytes=0;;,count=+3",
+        ] {
+            assert!(is_understood(Some(text.as_bytes())), "{text:?}");
+        }
+        assert!(is_understood(None));
+        for text in
+            ["nonsense", "count", "count=", "=", "count=x,bytes=5", "count= 4", "Count=4", "count=4,znodes=5"]
+        {
+            assert!(!is_understood(Some(text.as_bytes())), "{text:?}");
+        }
+        assert!(!is_understood(Some(b"count=9223372036854775808")) && !is_understood(Some(&[0xff])));
     }
 
     /// What a client reads there, and the length that its Stat tells.
@@ -201,6 +238,7 @@ mod tests {
     #[test]
     fn a_quota_is_found_by_its_path() {
         assert_eq!(limited_by("/zookeeper/quota/a/b/zookeeper_limits"), Some("/a/b"));
+        assert_eq!(limited_by(&limits_path("/a/b")), Some("/a/b"));
         assert_eq!(shown_by("/zookeeper/quota/a/zookeeper_stats"), Some("/a"));
         for path in [
             "/zookeeper/quota/zookeeper_limits",

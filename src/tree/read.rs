@@ -63,6 +63,16 @@ impl Tree {
         quota::with_ancestors(path).find_map(|path| Some((path, *self.quotas.get(path)?)))
     }
 
+    /// The limits of the quota of exactly this path, if there is one.
+    pub fn quota_of(&self, path: &str) -> Option<QuotaLimits> {
+        self.quotas.get(path).copied()
+    }
+
+    /// A bug that can be put back: the limits of quotas are those of another tree.
+    pub fn limit_as(&mut self, other: &Tree) {
+        self.quotas.clone_from(&other.quotas);
+    }
+
     /// Every quota, with the path that it is of, in no particular order.
     pub fn quotas(&self) -> impl Iterator<Item = (&str, QuotaLimits)> {
         self.quotas.iter().map(|(path, limits)| (path.as_str(), *limits))

@@ -26,6 +26,17 @@ pub struct Txn {
     pub digest_zxid: u64,
     #[prost(fixed64, tag = "8")]
     pub digest: u64,
+    /// What a server must speak to read this; 0: version 2, or 1.
+    #[prost(uint32, tag = "13")]
+    pub version: u32,
+    /// The operations, in the place of `ops`, if version is not 0: to version 2, which would misread some of them, this is a
+    /// transaction without content, which it refuses.
+    #[prost(message, optional, tag = "14")]
+    pub later_ops: ::core::option::Option<Ops>,
+    /// It is a setData of /zookeeper/config that makes the ensemble another one. Written before all other fields, so that
+    /// the first byte tells it.
+    #[prost(bool, tag = "15")]
+    pub reconfigures: bool,
     #[prost(oneof = "txn::Body", tags = "9, 10, 11, 12")]
     pub body: ::core::option::Option<txn::Body>,
 }

@@ -10,8 +10,11 @@ use thiserror::Error;
 
 pub use generated::*;
 
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Version};
 use crate::jute;
+
+/// The field `reconfigures`, as protobuf writes it: number 15, a varint, true.
+const RECONFIGURES: [u8; 2] = [15 << 3, 1];
 
 /// Bytes that are no transaction.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -19,6 +22,9 @@ pub enum TxnError {
     /// not the protobuf message
     #[error("not a transaction: {0}")]
     Malformed(#[from] prost::DecodeError),
+    /// of a later version
+    #[error("a transaction that needs version {0}, while this server speaks {newest} at most", newest = Version::NEWEST)]
+    Newer(u32),
     /// nothing to do in it; a kind of transaction of a later version looks like this
     #[error("a transaction without content, or of a kind that this version does not know")]
     NoBody,
@@ -28,9 +34,35 @@ pub enum TxnError {
 }
 
 impl Txn {
-    /// Reads what `encode_to_vec` wrote. From [`Bytes`], data is not copied.
+    /// The transaction as the log and the other servers get it. `version` is what a server must speak to read it.
+    pub fn into_bytes(mut self, version: Version) -> Bytes {
+        if version > Version::OLDEST {
+            self.version = version.0;
+            self.body = match self.body {
+                Some(txn::Body::Ops(ops)) => {
+                    self.later_ops = Some(ops);
+                    None
+                }
+                body => body,
+            };
+        }
+        // The mark of a reconfiguration stands before everything else.
+        if std::mem::take(&mut self.reconfigures) {
+            [&RECONFIGURES[..], &self.encode_to_vec()].concat().into()
+        } else {
+            self.encode_to_vec().into()
+        }
+    }
+
+    /// Reads what [`Txn::into_bytes`] made. From [`Bytes`], data is not copied.
     pub fn from_bytes(bytes: impl Buf) -> Result<Txn, TxnError> {
-        let txn = Txn::decode(bytes)?;
+        let mut txn = Txn::decode(bytes)?;
+        if txn.version > Version::NEWEST.0 {
+            return Err(TxnError::Newer(txn.version));
+        }
+        if let Some(ops) = txn.later_ops.take() {
+            txn.body = Some(txn::Body::Ops(ops));
+        }
         if txn.body.is_none() {
             return Err(TxnError::NoBody);
         }
@@ -38,6 +70,16 @@ impl Txn {
             return Err(TxnError::NoOp(n));
         }
         Ok(txn)
+    }
+
+    /// What a server must speak to read it.
+    pub fn needs(&self) -> Version {
+        Version(self.version).max(Version::OLDEST)
+    }
+
+    /// True if these are the bytes of a reconfiguration; looks at the first ones only.
+    pub fn begins_as_reconfiguration(bytes: &[u8]) -> bool {
+        bytes.starts_with(&RECONFIGURES)
     }
 
     /// The operations; none if the transaction is about a session, or refuses a request.
@@ -80,6 +122,11 @@ impl Op {
     /// A check that has passed.
     pub fn check(path: String) -> Op {
         op::Op::Check(Check { path }).into()
+    }
+
+    /// True if it sets the data of this znode.
+    pub fn is_set_data_of(&self, path: &str) -> bool {
+        matches!(&self.op, Some(op::Op::SetData(set)) if set.path == path)
     }
 
     /// The path it is about; empty if it has no content.
@@ -148,11 +195,35 @@ mod tests {
     }
 
     #[test]
+    fn a_reconfiguration_shows_at_its_first_byte() {
+        let body = Some(txn::Body::Ops(Ops { ops: vec![Op::set_data("/a".into(), Bytes::new(), 1)] }));
+        let reconfiguration = Txn { reconfigures: true, ..txn(body.clone()) };
+        let bytes = reconfiguration.clone().into_bytes(Version::OLDEST);
+        assert!(Txn::begins_as_reconfiguration(&bytes));
+        assert_eq!(Txn::from_bytes(bytes), Ok(reconfiguration));
+        let bytes = txn(body).into_bytes(Version::OLDEST);
+        assert!(!Txn::begins_as_reconfiguration(&bytes) && !Txn::begins_as_reconfiguration(&[]));
+    }
+
+    #[test]
     fn a_transaction_of_an_unknown_kind_is_refused() {
         assert_eq!(Txn::from_bytes(&txn(None).encode_to_vec()[..]), Err(TxnError::NoBody));
         let ops = Ops { ops: vec![Op::delete("/a".into()), Op::default()] };
         let bytes = txn(Some(txn::Body::Ops(ops))).encode_to_vec();
         assert_eq!(Txn::from_bytes(&bytes[..]), Err(TxnError::NoOp(1)));
+    }
+
+    #[test]
+    fn an_older_server_finds_nothing_in_a_transaction_that_it_would_misread() {
+        let ops = Ops { ops: vec![Op::delete("/a".into())] };
+        let made = txn(Some(txn::Body::Ops(ops)));
+        assert_eq!(made.clone().into_bytes(Version::OLDEST), made.encode_to_vec(), "as ever");
+        let bytes = made.clone().into_bytes(Version(3));
+        assert_eq!(Txn::decode(bytes.clone()).unwrap().body, None, "that is what version 2 sees");
+        let read = Txn::from_bytes(bytes).unwrap();
+        assert_eq!((read.needs(), read.ops()), (Version(3), made.ops()));
+        let newer = made.into_bytes(Version(Version::NEWEST.0 + 1));
+        assert_eq!(Txn::from_bytes(newer), Err(TxnError::Newer(Version::NEWEST.0 + 1)));
     }
 
     #[test]

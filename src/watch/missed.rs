@@ -25,9 +25,11 @@ pub fn missed(watch: SetWatch, node: Option<&Stat>, relative_zxid: Zxid) -> Opti
         (SetWatch::Exist, None) => None,
         (SetWatch::Exist, Some(_)) => Some(EventKind::NodeCreated),
         (SetWatch::Data | SetWatch::Child, None) => Some(EventKind::NodeDeleted),
-        (SetWatch::Data, Some(stat)) => (stat.mzxid > relative_zxid).then_some(EventKind::NodeDataChanged),
+        (SetWatch::Data, Some(stat)) => {
+            stat.mzxid.is_newer_than(relative_zxid).then_some(EventKind::NodeDataChanged)
+        }
         (SetWatch::Child, Some(stat)) => {
-            (stat.pzxid > relative_zxid).then_some(EventKind::NodeChildrenChanged)
+            stat.pzxid.is_newer_than(relative_zxid).then_some(EventKind::NodeChildrenChanged)
         }
     }
 }
@@ -49,6 +51,8 @@ mod tests {
             (SetWatch::Child, Some(&stat), 19, Some(NodeChildrenChanged)),
             (SetWatch::Child, Some(&stat), 20, None),
             (SetWatch::Child, None, 99, Some(NodeDeleted)),
+            (SetWatch::Data, Some(&stat), u64::MAX, Some(NodeDataChanged)),
+            (SetWatch::Child, Some(&stat), 1 << 63, Some(NodeChildrenChanged)),
         ] {
             assert_eq!(missed(watch, node, Zxid(zxid)), event, "{watch:?} {node:?} {zxid}");
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::Config;
 use super::history::History;
 use super::io::{DiskDone, DiskOp, EpochRecord, LinkId, Output};
+use super::joint::Joint;
 use super::message::{HistorySummary, Message, Proposal, Vote};
 use super::quorum::Ensemble;
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
@@ -50,7 +51,8 @@ pub enum Milestone {
 #[derive(Debug)]
 pub struct Core {
     pub config: Config,
-    pub ensemble: Ensemble,
+    /// Which configurations count (rule 21 of docs/zab.md).
+    pub joint: Joint,
     pub now: Tick,
     /// Everything appended.
     pub history: History,
@@ -66,7 +68,7 @@ pub struct Core {
     pub epoch_heard: Epoch,
     /// The epoch that each other server said it leads or wants to lead in when it was last heard; zero for the others.
     pub led: BTreeMap<ServerId, Epoch>,
-    /// A learner that is being synchronized needs what follows this zxid.
+    /// A learner, or an observer that this server feeds, needs what follows this zxid.
     pub wanted_after: Zxid,
     /// The delivered state is not what it should be: a leader's snapshot must replace it.
     pub distrusted: bool,
@@ -87,6 +89,11 @@ pub struct Core {
     outputs: Vec<Output>,
 }
 
+/// The configuration that a transaction makes, if it makes one.
+fn ensemble_of(config: &Config, proposal: &Proposal) -> Option<Ensemble> {
+    (config.ensemble_of)(&proposal.txn).map(|ensemble| ensemble.with_version(proposal.zxid))
+}
+
 /// Each time that a server is elected in vain it abstains for twice as long, so many times.
 const ABSTENTION_DOUBLINGS_MAX: u32 = 4;
 
@@ -96,8 +103,13 @@ impl Core {
         assert!(committed <= last, "{committed} is decided, but the log ends at {last}");
         assert!(history.before_recent() <= committed, "what is not decided must be at hand");
         assert!(epoch.accepted_epoch >= epoch.current_epoch, "an epoch is promised before it is held");
+        let mut joint = Joint::new(config.ensemble.clone());
+        history
+            .range(committed, last)
+            .filter_map(|proposal| ensemble_of(&config, proposal))
+            .for_each(|ensemble| joint.append(ensemble));
         Core {
-            ensemble: config.ensemble.clone(),
+            joint,
             now: Tick::default(),
             synced: last,
             committed,
@@ -154,7 +166,7 @@ impl Core {
     /// to leave it to.
     pub fn disk_is_silent(&self) -> bool {
         let installs = |(_, pending): &(u64, Pending)| matches!(pending, Pending::Install { .. });
-        !self.ensemble.is_only_voter(self.config.id)
+        !self.joint.is_only_voter(self.config.id)
             && !self.pending.is_empty()
             && self.now.ms_since(self.disk_heard) > self.config.disk_timeout_ms
             && !self.pending.iter().any(installs)
@@ -170,6 +182,13 @@ impl Core {
     /// This server left its place to another, which is to have the time to take it (rule 20 of docs/zab.md).
     pub fn step_aside(&mut self) {
         self.abstains_until = self.now.after_ms(self.config.discovery_timeout_ms());
+    }
+
+    /// This server follows a leader: if it left its place to that one, it may be elected again.
+    pub fn follows(&mut self) {
+        if self.elected_in_vain == 0 {
+            self.abstains_until = self.now;
+        }
     }
 
     /// True while this server does not want to lead.
@@ -196,26 +215,43 @@ impl Core {
         self.history.last() == Zxid::ZERO && self.epoch.accepted_epoch.0 == 0
     }
 
-    /// True if what this server says is to be counted: it is a voter of the ensemble, its disk is no unexpectedly empty
-    /// one, and its state is what the log says.
+    /// True if what this server says is to be counted by those for whom it votes: its disk is no unexpectedly empty one,
+    /// and its state is what the log says.
     pub fn may_vote(&self) -> bool {
-        self.is_voter() && (self.epoch.may_vote || has(Mutant::EmptyDiskVotes)) && !self.distrusted
+        (self.epoch.may_vote || has(Mutant::EmptyDiskVotes)) && !self.distrusted
     }
 
-    /// True if this server is a voter of the ensemble: no observer, and not without weight.
+    /// True if this server votes in a configuration that it knows: it is no observer, and not without weight.
     pub fn is_voter(&self) -> bool {
-        self.ensemble.is_voter(self.config.id)
+        self.joint.is_voter(self.config.id)
+    }
+
+    /// True if this server is an observer, by the newest that it knows.
+    pub fn observes(&self) -> bool {
+        self.joint.observes(self.config.id) && !self.is_voter()
+    }
+
+    /// True if the ensemble is what the history says, or need not be: what the own file says of it may be known to nobody
+    /// else (rule 21 of docs/zab.md).
+    pub fn knows_ensemble(&self) -> bool {
+        !self.config.records_ensemble || self.joint.base().version() > 0
     }
 
     /// True if nobody can count on a promise that this server lost, and that stands against following in `epoch`: every
-    /// other voter was heard since this process began, and none leads in a newer epoch (rule 4 of docs/zab.md).
+    /// other voter was heard since this process began, and nobody leads in a newer epoch (rule 4 of docs/zab.md).
     pub fn has_no_promise_against(&self, epoch: Epoch) -> bool {
-        let mut others = self.ensemble.voters().filter(|voter| *voter != self.config.id);
-        !self.epoch.promises_lost || others.all(|voter| self.led.get(&voter).is_some_and(|led| *led <= epoch))
+        let voters = self.joint.voters();
+        let mut others = voters.iter().filter(|voter| **voter != self.config.id);
+        !self.epoch.promises_lost
+            || others.all(|voter| self.led.contains_key(voter)) && self.led.values().all(|led| *led <= epoch)
     }
 
-    /// Adds to the log; the next flush hands it to the disk.
+    /// Adds to the log; the next flush hands it to the disk. A configuration counts from here on.
     pub fn append(&mut self, proposal: Proposal) {
+        if let Some(ensemble) = ensemble_of(&self.config, &proposal) {
+            tracing::info!(zxid = %proposal.zxid, "a new configuration of the ensemble is in the log");
+            self.joint.append(ensemble);
+        }
         self.history.push(proposal);
     }
 
@@ -240,6 +276,7 @@ impl Core {
         );
         self.flush_appends();
         self.history.truncate(through);
+        self.joint.truncate(through);
         self.appended = through;
         self.synced = self.synced.min(through);
         if has(Mutant::TruncInMemoryOnly) {
@@ -281,8 +318,9 @@ impl Core {
         self.outputs.push(Output::Disk { seq, op });
     }
 
-    /// Takes note of what the disk has done. The milestones are in the order of the operations.
-    pub fn on_disk(&mut self, done: DiskDone) -> Vec<Milestone> {
+    /// Takes note of what the disk has done. The milestones are in the order of the operations. `installed`: the ensemble
+    /// that a snapshot which is part of it brought.
+    pub fn on_disk(&mut self, done: DiskDone, mut installed: Option<Ensemble>) -> Vec<Milestone> {
         let (through, install_failed) = match done {
             DiskDone::Synced { seq } => (seq, false),
             DiskDone::InstallFailed { seq } => (seq, true),
@@ -312,7 +350,7 @@ impl Core {
                     milestones.push(Milestone::InstallFailed);
                 }
                 Pending::Install { zxid } => {
-                    self.on_installed(zxid);
+                    self.on_installed(zxid, installed.take().expect("a snapshot says what the ensemble is"));
                     milestones.push(Milestone::Installed(zxid));
                 }
             }
@@ -320,7 +358,8 @@ impl Core {
         milestones
     }
 
-    fn on_installed(&mut self, zxid: Zxid) {
+    fn on_installed(&mut self, zxid: Zxid, ensemble: Ensemble) {
+        self.joint.install(ensemble);
         self.history.reset(zxid);
         self.synced = zxid;
         self.appended = zxid;
@@ -346,6 +385,7 @@ impl Core {
         let proposals: Vec<Proposal> = self.history.range(self.delivered, through).cloned().collect();
         let Some(newest) = proposals.last() else { return };
         self.delivered = newest.zxid;
+        self.joint.deliver(self.delivered);
         self.outputs.push(Output::Deliver(proposals));
         self.history.evict(self.delivered, self.wanted_after);
     }
@@ -360,6 +400,11 @@ impl Core {
         assert!(self.delivered <= self.committed, "only what is decided is delivered");
         assert!(self.delivered <= self.history.last(), "what was delivered is in the log");
         assert!(self.appended <= self.history.last(), "the disk is given what is in the log");
+        assert!(
+            self.joint.pending().all(|zxid| zxid > self.delivered && zxid <= self.history.last())
+                || has(Mutant::CutConfigStays),
+            "an undelivered configuration is in the log"
+        );
         assert!(
             self.epoch.accepted_epoch >= self.epoch.current_epoch,
             "an epoch is promised before it is held"

@@ -1,7 +1,7 @@
 //! Looking: who should lead. Every server tells the others its newest state, and judges by the newest state of every
 //! server that it hears; nothing depends on having seen what lies between (rules 1 to 4 of docs/zab.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::core::{Core, Milestone, SavePurpose};
 use super::io::Output;
@@ -24,21 +24,50 @@ impl Peers {
         self.latest.remove(&peer);
     }
 
-    /// True if those that can be heard make a quorum with this server.
-    pub fn are_enough(&self, core: &Core) -> bool {
-        core.ensemble.is_quorum(self.latest.keys().copied().chain([core.config.id]))
+    /// True if something was heard of the server.
+    pub fn hears(&self, server: ServerId) -> bool {
+        self.latest.contains_key(&server)
     }
 
-    /// It was heard, and could lead: its vote counts, and it is not against being elected.
+    /// True if this server is to take part in elections: it votes by a configuration that it knows, or by one that
+    /// another server knows and this one does not (rule 23 of docs/zab.md).
+    pub fn take_part(&self, core: &Core) -> bool {
+        let base = core.joint.base().version();
+        let needs_vote = |peer: &Notification| peer.may_vote && peer.receiver_votes && peer.config.0 >= base;
+        core.is_voter() || self.latest.values().any(needs_vote)
+    }
+
+    /// The servers that were heard of: those that said something, and those that others follow.
+    pub fn heard_of(&self) -> impl Iterator<Item = ServerId> + '_ {
+        let leads = |(server, peer): (&ServerId, &Notification)| match peer.state {
+            PeerState::Looking => [*server; 2],
+            PeerState::Following | PeerState::Leading => [*server, peer.vote.server_id],
+        };
+        self.latest.iter().flat_map(leads)
+    }
+
+    /// The newest configuration that another server knows to be decided.
+    pub fn newest_config(&self) -> Zxid {
+        self.latest.values().map(|peer| peer.config).max().unwrap_or_default()
+    }
+
+    /// True if those that can be heard make a quorum with this server.
+    pub fn are_enough(&self, core: &Core) -> bool {
+        core.joint.is_quorum(self.latest.keys().copied().chain([core.config.id]))
+    }
+
+    /// It was heard, and could lead: its vote counts, it is a voter as far as it knows itself, and it is not against being
+    /// elected. The configuration that makes it a voter may be unknown here (rule 23 of docs/zab.md).
     fn is_willing(&self, server: ServerId) -> bool {
-        self.latest.get(&server).is_some_and(|peer| peer.may_vote && !peer.abstains)
+        self.latest.get(&server).is_some_and(|peer| peer.may_vote && peer.voter && !peer.abstains)
     }
 
     /// The voters whose votes do not count, this server included, and those that are not heard.
     pub fn missing_votes(&self, core: &Core) -> (Vec<ServerId>, Vec<ServerId>) {
         let own = core.config.id;
         let is_heard = |voter: &ServerId| *voter == own || self.latest.contains_key(voter);
-        let (heard, unheard): (Vec<ServerId>, Vec<ServerId>) = core.ensemble.voters().partition(is_heard);
+        let (heard, unheard): (Vec<ServerId>, Vec<ServerId>) =
+            core.joint.voters().into_iter().partition(is_heard);
         let counts = |voter: &ServerId| match self.latest.get(voter) {
             // Before its disk is at rest a server that looks has no vote for anybody yet.
             Some(peer) => peer.may_vote || peer.abstains,
@@ -48,7 +77,7 @@ impl Peers {
     }
 
     fn newest_round(&self) -> u64 {
-        let looking = self.latest.values().filter(|peer| peer.state == PeerState::Looking);
+        let looking = self.latest.values().filter(|peer| peer.state == PeerState::Looking && peer.voter);
         looking.map(|peer| peer.round).max().unwrap_or(0)
     }
 }
@@ -102,6 +131,11 @@ impl Election {
         self.round
     }
 
+    /// True if the disk has done all that an older role asked for.
+    pub fn is_drained(&self) -> bool {
+        self.drained
+    }
+
     /// The vote of this server.
     pub fn vote(&self) -> Vote {
         self.vote
@@ -119,7 +153,7 @@ impl Election {
                 "with an idle disk the whole log is durable"
             );
             self.vote = self.first_vote(core, peers);
-            self.announce(core);
+            self.announce(core, peers);
         }
         self.maybe_become_voter(core, peers);
         if self.saving_may_vote || core.now < core.looks_after {
@@ -128,7 +162,7 @@ impl Election {
         if let Some(leader) = established_leader(core, peers) {
             return Some(Decision::Follow(leader));
         }
-        if !core.is_voter() {
+        if !peers.take_part(core) {
             return None;
         }
         self.revise_vote(core, peers);
@@ -140,21 +174,25 @@ impl Election {
         if milestone == Milestone::EpochSaved(SavePurpose::MayVote) {
             tracing::info!("this server's disk is empty as expected; it takes part in elections");
             self.saving_may_vote = false;
-            self.announce(core);
+            self.announce(core, peers);
         }
         self.advance(core, peers)
     }
 
-    /// An empty disk may be a lost disk. It is a new one if every voter is empty (rule 4 of docs/zab.md).
+    /// An empty disk may be a lost disk. It is a new one if every voter is empty, and agrees that this server is to vote:
+    /// otherwise it is to join an ensemble that begins without it (rule 4 of docs/zab.md).
     fn maybe_become_voter(&mut self, core: &mut Core, peers: &Peers) {
         if core.epoch.may_vote || self.saving_may_vote || !core.is_empty() || !core.is_voter() {
             return;
         }
         let own = core.config.id;
-        let all_empty = core
-            .ensemble
-            .voters()
-            .all(|voter| voter == own || peers.latest.get(&voter).is_some_and(|peer| peer.empty));
+        let all_empty = core.joint.voters().into_iter().all(|voter| {
+            voter == own
+                || peers
+                    .latest
+                    .get(&voter)
+                    .is_some_and(|peer| peer.empty && (peer.receiver_votes || has(Mutant::JoinerBeginsAnew)))
+        });
         if all_empty {
             self.saving_may_vote = true;
             let record = super::EpochRecord { may_vote: true, promises_lost: false, ..core.epoch.clone() };
@@ -189,7 +227,7 @@ impl Election {
         }
         if changed {
             (self.agreed_since, self.wanted_since) = (None, None);
-            self.announce(core);
+            self.announce(core, peers);
         }
     }
 
@@ -204,7 +242,8 @@ impl Election {
     }
 
     fn votes_of_round<'a>(&'a self, peers: &'a Peers) -> impl Iterator<Item = Vote> + 'a {
-        let looking = peers.latest.values().filter(|peer| peer.state == PeerState::Looking && peer.may_vote);
+        let looking = peers.latest.values().filter(|peer| peer.state == PeerState::Looking);
+        let looking = looking.filter(|peer| peer.may_vote && peer.voter);
         looking.filter(|peer| peer.round == self.round).map(|peer| peer.vote)
     }
 
@@ -217,11 +256,10 @@ impl Election {
     /// not noticed. And none that abstains. For this server itself only its own vote is one: others may still vote for
     /// what it had before its disk was lost.
     fn is_candidate(&self, core: &Core, peers: &Peers, vote: &Vote) -> bool {
-        core.ensemble.is_voter(vote.server_id)
-            && match vote.server_id == core.config.id {
-                true => !self.abstains && *vote == core.own_vote(),
-                false => peers.is_willing(vote.server_id),
-            }
+        match vote.server_id == core.config.id {
+            true => !self.abstains && *vote == core.own_vote() && peers.take_part(core),
+            false => peers.is_willing(vote.server_id),
+        }
     }
 
     /// A quorum wants the same server. Unless everybody that can be heard does, a moment passes first, so that a server
@@ -234,7 +272,7 @@ impl Election {
         let is_wanted = self.is_wanted(core, peers);
         let supporters =
             peers.latest.iter().filter(|(_, peer)| self.supports(peer)).map(|(server, _)| *server);
-        if !core.ensemble.is_quorum(supporters.chain([own])) {
+        if !core.joint.is_quorum(supporters.chain([own])) {
             self.agreed_since = None;
             if !is_wanted {
                 return None;
@@ -243,9 +281,12 @@ impl Election {
             return Some(Decision::Lead);
         }
         let since = *self.agreed_since.get_or_insert(core.now);
-        let voters_heard =
-            peers.latest.iter().filter(|(server, peer)| core.ensemble.is_voter(**server) && peer.may_vote);
-        let unanimous = voters_heard.clone().all(|(_, peer)| self.supports(peer));
+        // Those as well that are voters of a configuration which only others know: one of them may have the better vote.
+        let mut voters_heard = peers
+            .latest
+            .iter()
+            .filter(|(server, peer)| peer.may_vote && (peer.voter || core.joint.is_voter(**server)));
+        let unanimous = voters_heard.all(|(_, peer)| self.supports(peer));
         if !unanimous && core.now.ms_since(since) < core.config.settle_ms {
             return None;
         }
@@ -260,7 +301,7 @@ impl Election {
             peer.may_vote && peer.round == self.round && peer.vote == own_vote && self.may_lead(core)
         };
         let wanting = peers.latest.iter().filter(|(_, peer)| wants_it(peer)).map(|(server, _)| *server);
-        if !core.ensemble.is_quorum(wanting.chain([core.config.id])) {
+        if !core.joint.is_quorum(wanting.chain([core.config.id])) {
             self.wanted_since = None;
             return false;
         }
@@ -274,46 +315,74 @@ impl Election {
     }
 
     /// Tells the others. While the disk has something to do they only learn that the older role is over.
-    pub fn announce(&self, core: &mut Core) {
+    pub fn announce(&self, core: &mut Core, peers: &Peers) {
+        let notification = self.notification(core, peers);
+        announce(core, peers, &notification);
+    }
+
+    /// What the others are told.
+    pub fn notification(&self, core: &Core, peers: &Peers) -> Notification {
         let nothing = Vote { current_epoch: Epoch(0), last_zxid: Zxid::ZERO, server_id: core.config.id };
-        let notification = Notification {
+        Notification {
             state: PeerState::Looking,
             round: self.round,
             vote: if self.drained { self.vote } else { nothing },
             may_vote: core.may_vote() && self.drained,
+            voter: peers.take_part(core),
+            receiver_votes: false,
+            config: Zxid(core.joint.base().version()),
             abstains: self.abstains || !self.drained,
             empty: core.is_empty(),
             epoch: Epoch(0),
-        };
-        announce(core, &notification);
+        }
     }
 }
 
-/// A voter tells every other server its state. Who does not vote hears of leaders by this, and has nothing to tell.
-pub fn announce(core: &mut Core, notification: &Notification) {
-    let own = core.config.id;
-    let members = core.ensemble.members().map(|(server, _)| server);
-    let others: Vec<ServerId> = members.filter(|server| core.is_voter() && *server != own).collect();
-    for to in others {
-        core.output(Output::Notify { to, notification: notification.clone() });
+/// Tells one server the own state, and whether it votes by what is known here.
+pub fn tell(core: &mut Core, to: ServerId, notification: &Notification) {
+    let notification = Notification { receiver_votes: core.joint.is_voter(to), ..notification.clone() };
+    core.output(Output::Notify { to, notification });
+}
+
+/// A voter tells every other server its state, members and strangers. Who does not vote is told of leaders by this, and
+/// shows those who vote that it is there. Where the ensemble may change, that may be any of them: who was an observer may
+/// lead by now, and know nothing of this server (rule 23 of docs/zab.md).
+pub fn announce(core: &mut Core, peers: &Peers, notification: &Notification) {
+    let strangers = peers.heard_of();
+    let mut others: BTreeSet<ServerId> = core.joint.members().into_iter().chain(strangers).collect();
+    others.remove(&core.config.id);
+    if !notification.voter && !core.config.records_ensemble {
+        let observes = |to| core.joint.observes(to) && peers.latest.get(&to).is_none_or(|peer| !peer.voter);
+        others.retain(|to| !observes(*to));
     }
+    others.into_iter().for_each(|to| tell(core, to, notification));
 }
 
 /// A leader that says so itself, and that enough voters follow, this server included: joined without an election
-/// (rule 3 of docs/zab.md).
+/// (rule 3 of docs/zab.md). Who has no vote, or knows less of the ensemble than that leader, need not know who is enough
+/// (rule 23): nobody but an established leader can make use of it.
 fn established_leader(core: &Core, peers: &Peers) -> Option<ServerId> {
-    let leaders = peers.latest.iter().filter(|(server, peer)| {
-        peer.state == PeerState::Leading
-            && peer.vote.server_id == **server
-            && core.ensemble.is_voter(**server)
-    });
-    leaders.map(|(leader, _)| *leader).find(|leader| {
+    let leaders = peers
+        .latest
+        .iter()
+        .filter(|(server, peer)| peer.state == PeerState::Leading && peer.vote.server_id == **server);
+    let is_enough = |leader: ServerId| {
         let behind_it = peers.latest.iter().filter(|(_, peer)| {
-            peer.may_vote && peer.state != PeerState::Looking && peer.vote.server_id == *leader
+            peer.may_vote && peer.state != PeerState::Looking && peer.vote.server_id == leader
         });
         let own = core.may_vote().then_some(core.config.id);
-        core.ensemble.is_quorum(behind_it.map(|(server, _)| *server).chain(own))
-    })
+        // A configuration in the own log may be nowhere else any more: then nobody needs a quorum of it.
+        let behind_it: Vec<ServerId> = behind_it.map(|(server, _)| *server).chain(own).collect();
+        core.joint.is_quorum_of_one(&behind_it)
+    };
+    let has_vote = core.may_vote() && peers.take_part(core);
+    let knows_more = |peer: &Notification| peer.config.0 > core.joint.base().version();
+    let newest = leaders
+        .clone()
+        .filter(|(_, peer)| !has_vote || knows_more(peer))
+        .max_by_key(|(_, peer)| (peer.config, peer.epoch));
+    let enough = leaders.map(|(leader, _)| *leader).find(|leader| is_enough(*leader));
+    enough.or(newest.map(|(leader, _)| *leader))
 }
 
 #[cfg(test)]
@@ -321,6 +390,7 @@ mod tests {
     use super::*;
     use crate::zab::history::History;
     use crate::zab::io::EpochRecord;
+    use crate::zab::joint::Joint;
     use crate::zab::message::{HistorySummary, Proposal};
     use crate::zab::{Ensemble, Member};
 
@@ -328,11 +398,14 @@ mod tests {
         let config = crate::zab::Config {
             id: ServerId(1),
             ensemble: crate::zab::Ensemble::of_equals((1..=3).map(ServerId)),
+            ensemble_of: |_| None,
+            records_ensemble: false,
             heartbeat_ms: 40,
             peer_timeout_ms: 240,
             sync_timeout_ms: 1000,
             disk_timeout_ms: 1000,
             observer_delay_ms: 0,
+            is_fed: false,
             settle_ms: 20,
             recent_bytes_max: 1 << 20,
             batch_bytes_max: 1 << 20,
@@ -345,17 +418,32 @@ mod tests {
         Core::new(config, record, history, Zxid::ZERO)
     }
 
+    /// A voter that looks in the first round.
+    fn voter() -> Notification {
+        Notification {
+            state: PeerState::Looking,
+            round: 1,
+            vote: Vote { current_epoch: Epoch(0), last_zxid: Zxid::ZERO, server_id: ServerId(1) },
+            may_vote: true,
+            voter: true,
+            receiver_votes: false,
+            config: Zxid::ZERO,
+            abstains: false,
+            empty: false,
+            epoch: Epoch(0),
+        }
+    }
+
     #[test]
     fn who_does_not_vote_tells_nothing_and_joins_whom_a_quorum_follows_when_its_delay_is_over() {
         let (mut core, mut peers) = (core(), Peers::default());
         let members = [(1, Member::Observer), (2, Member::EQUAL), (3, Member::EQUAL), (4, Member::EQUAL)];
-        core.ensemble = Ensemble::new(0, members.map(|(id, member)| (ServerId(id), member)).into());
+        core.joint = Joint::new(Ensemble::new(0, members.map(|(id, member)| (ServerId(id), member)).into()));
         core.looks_after = Tick(100);
         let vote = Vote { current_epoch: Epoch(0), last_zxid: Zxid::ZERO, server_id: ServerId(2) };
         for (peer, state) in [(2, PeerState::Leading), (3, PeerState::Following)] {
             let (round, epoch) = (1, Epoch(1));
-            let (may_vote, abstains, empty) = (true, false, false);
-            let notification = Notification { state, round, vote, may_vote, abstains, empty, epoch };
+            let notification = Notification { state, round, vote, epoch, ..voter() };
             peers.on_notification(ServerId(peer), notification);
         }
         let mut election = Election::new(&core, 0, None);
@@ -364,8 +452,87 @@ mod tests {
         core.now = Tick(100);
         assert_eq!(election.advance(&mut core, &peers), Some(Decision::Follow(ServerId(2))));
         peers.on_peer_gone(ServerId(3));
-        assert_eq!(election.advance(&mut core, &peers), None, "with it, one follower less is no quorum");
-        assert!(core.take_outputs().is_empty());
+        assert_eq!(
+            election.advance(&mut core, &peers),
+            Some(Decision::Follow(ServerId(2))),
+            "it has no vote that could be wasted"
+        );
+        let told =
+            |output: Output| matches!(output, Output::Notify { notification, .. } if notification.voter);
+        assert!(!core.take_outputs().into_iter().any(told));
+    }
+
+    #[test]
+    fn who_is_told_that_it_votes_takes_part_and_who_knows_less_follows_who_leads() {
+        let (mut core, mut peers) = (core(), Peers::default());
+        core.joint = Joint::new(Ensemble::of_equals([2, 3].map(ServerId)));
+        let mut election = Election::new(&core, 0, None);
+        let vote = Vote { current_epoch: Epoch(0), last_zxid: Zxid::ZERO, server_id: ServerId(2) };
+        let looks = Notification { vote, ..voter() };
+        peers.on_notification(ServerId(2), looks.clone());
+        peers.on_notification(ServerId(3), looks.clone());
+        assert_eq!(election.advance(&mut core, &peers), None, "it has no vote");
+        assert_eq!(election.vote().server_id, ServerId(1));
+        peers.on_notification(ServerId(2), Notification { receiver_votes: true, ..looks });
+        assert_eq!(election.advance(&mut core, &peers), Some(Decision::Follow(ServerId(2))));
+        core.joint = Joint::new(Ensemble::of_equals([1, 5, 6].map(ServerId)));
+        let mut election = Election::new(&core, 0, None);
+        let leads = Notification { state: PeerState::Leading, vote, round: 9, ..voter() };
+        peers.on_notification(ServerId(2), leads.clone());
+        assert_eq!(election.advance(&mut core, &peers), None, "nobody of its ensemble follows that one");
+        peers.on_notification(ServerId(2), Notification { config: Zxid(7), ..leads });
+        assert_eq!(election.advance(&mut core, &peers), Some(Decision::Follow(ServerId(2))));
+    }
+
+    #[test]
+    fn a_configuration_that_only_the_own_log_holds_keeps_nobody_from_a_leader() {
+        let (mut core, mut peers) = (core(), Peers::default());
+        core.joint = Joint::new(Ensemble::of_equals([2, 3].map(ServerId)));
+        core.joint.append(Ensemble::of_equals([1, 3, 4, 5].map(ServerId)).with_version(Zxid(7)));
+        let vote = Vote { current_epoch: Epoch(0), last_zxid: Zxid::ZERO, server_id: ServerId(2) };
+        let mut election = Election::new(&core, 0, None);
+        let leads = Notification { state: PeerState::Leading, vote, round: 9, ..voter() };
+        peers.on_notification(ServerId(2), leads.clone());
+        assert_eq!(election.advance(&mut core, &peers), None, "no quorum of either is behind it");
+        peers.on_notification(ServerId(3), Notification { state: PeerState::Following, ..leads });
+        assert_eq!(election.advance(&mut core, &peers), Some(Decision::Follow(ServerId(2))));
+    }
+
+    #[test]
+    fn where_the_ensemble_may_change_observers_are_told_of_who_does_not_vote() {
+        for (records_ensemble, expected) in [(false, vec![2]), (true, vec![2, 3])] {
+            let mut core = core();
+            core.config.records_ensemble = records_ensemble;
+            let members =
+                [(2, Member::EQUAL), (3, Member::Observer)].map(|(id, member)| (ServerId(id), member));
+            core.joint = Joint::new(Ensemble::new(1, members.into()));
+            let peers = Peers::default();
+            Election::new(&core, 0, None).announce(&mut core, &peers);
+            let told = core.take_outputs().into_iter().filter_map(|output| match output {
+                Output::Notify { to, .. } => Some(to.0),
+                _ => None,
+            });
+            assert_eq!(told.collect::<Vec<_>>(), expected, "one of them may lead by now");
+        }
+    }
+
+    #[test]
+    fn an_empty_disk_is_a_new_one_if_all_voters_are_empty_and_count_with_its_server() {
+        let (mut core, mut peers) = (core(), Peers::default());
+        core.epoch.may_vote = false;
+        let mut election = Election::new(&core, 0, None);
+        let saves =
+            |core: &mut Core| core.take_outputs().iter().any(|output| matches!(output, Output::Disk { .. }));
+        for (peer, receiver_votes) in [(2, true), (3, false), (3, true)] {
+            assert_eq!(election.advance(&mut core, &peers), None);
+            assert!(!saves(&mut core), "server {peer} has not said yet that it is one of them");
+            peers.on_notification(
+                ServerId(peer),
+                Notification { empty: true, receiver_votes, may_vote: false, ..voter() },
+            );
+        }
+        assert_eq!(election.advance(&mut core, &peers), None);
+        assert!(saves(&mut core));
     }
 
     #[test]
@@ -379,12 +546,8 @@ mod tests {
         };
         assert_eq!(first_vote(&core, &peers, 1), ServerId(1), "it is not heard");
         let vote = core.own_vote();
-        let (round, epoch, state) = (1, Epoch(1), PeerState::Following);
-        let (may_vote, abstains, empty) = (true, false, false);
-        peers.on_notification(
-            ServerId(2),
-            Notification { state, round, vote, may_vote, abstains, empty, epoch },
-        );
+        let (epoch, state) = (Epoch(1), PeerState::Following);
+        peers.on_notification(ServerId(2), Notification { state, vote, epoch, ..voter() });
         assert_eq!(first_vote(&core, &peers, 1), ServerId(2));
         assert_eq!(first_vote(&core, &peers, 0), ServerId(1), "it has less");
     }
@@ -394,16 +557,7 @@ mod tests {
         let (mut core, mut peers) = (core(), Peers::default());
         let vote =
             Vote { current_epoch: Epoch(9), last_zxid: Zxid::new(Epoch(9), 3), server_id: ServerId(1) };
-        let (round, epoch) = (1, Epoch(9));
-        let notification = Notification {
-            state: PeerState::Looking,
-            round,
-            vote,
-            may_vote: true,
-            abstains: false,
-            empty: false,
-            epoch,
-        };
+        let notification = Notification { vote, epoch: Epoch(9), ..voter() };
         for peer in [2, 3].map(ServerId) {
             peers.on_notification(peer, notification.clone());
         }

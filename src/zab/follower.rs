@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::core::{Core, Milestone, SavePurpose};
+use super::fed::Fed;
 use super::io::{EpochRecord, LinkId, Output, Role};
 use super::leader::EPOCH_JUMP_MAX;
 use super::message::{Message, Proposal, Vote};
@@ -61,6 +62,8 @@ pub struct Follower {
     /// Messages that came while a snapshot was being installed. Bounded, because the leader sends no more than its
     /// window without an acknowledgement.
     held: Vec<Message>,
+    /// Who sends it what is proposed, in place of the leader.
+    fed: Fed,
 }
 
 impl Follower {
@@ -81,6 +84,7 @@ impl Follower {
             role_told: false,
             counted: false,
             held: Vec::new(),
+            fed: Fed::default(),
         }
     }
 
@@ -113,9 +117,42 @@ impl Follower {
         Ok(())
     }
 
+    /// A connection to a follower that may feed this server is open (rule 24 of docs/zab.md).
+    pub fn on_feed_up(&mut self, core: &mut Core, link: LinkId, peer: ServerId) {
+        self.fed.on_link_up(core, link, peer, self.active_epoch());
+    }
+
+    /// True if this is that connection.
+    pub fn is_fed_over(&self, link: LinkId) -> bool {
+        self.fed.is_from(link)
+    }
+
+    /// It is closed.
+    pub fn on_feed_down(&mut self, core: &mut Core) {
+        if let Some(to_leader) = self.link {
+            self.fed.on_link_down(core, to_leader);
+        }
+    }
+
+    /// Something came over it.
+    pub fn on_feed_message(&mut self, core: &mut Core, message: Message) {
+        if let (Some(epoch), Some(to_leader)) = (self.active_epoch(), self.link) {
+            self.fed.on_message(core, epoch, to_leader, message);
+            self.maybe_tell_role(core);
+        }
+    }
+
+    /// The role ends.
+    pub fn end(&mut self, core: &mut Core) {
+        self.fed.end(core);
+    }
+
     /// The own disk cannot keep up with what the leader sends, so nothing is read: it is not the leader who is silent,
     /// and the leader must know that this server lives.
     pub fn on_link_progress(&mut self, core: &mut Core, link: LinkId) {
+        if self.fed.is_from(link) {
+            self.fed.on_link_progress(core);
+        }
         if self.link == Some(link) {
             self.heard = core.now;
             self.send(core, Message::Pong { sequence: self.ping });
@@ -244,11 +281,18 @@ impl Follower {
         let mut last = core.history.last();
         if has(Mutant::ProposeTwice) {
             proposals.retain(|proposal| proposal.zxid.may_follow(last) || proposal.zxid > last);
-        } else if previous != last && !(has(Mutant::ProposeToAckedOnly) && previous > last) {
+        } else if self.fed.was_fed && previous < last {
+            // A follower was quicker.
+            proposals.retain(|proposal| proposal.zxid > last);
+        } else if previous != last
+            && !(has(Mutant::ProposeToAckedOnly) || has(Mutant::FedTakesGap) && previous > last)
+        {
             return Err(format!("proposals continue {previous}, but the log ends at {last}"));
         }
         for proposal in proposals {
-            if !proposal.zxid.may_follow(last) && !has(Mutant::ProposeToAckedOnly)
+            if !proposal.zxid.may_follow(last)
+                && !has(Mutant::ProposeToAckedOnly)
+                && !has(Mutant::FedTakesGap)
                 || proposal.zxid.epoch() > self.epoch
             {
                 return Err(format!("a proposal with {} may not follow {last}", proposal.zxid));
@@ -303,6 +347,7 @@ impl Follower {
             core.save_epoch(confirmed, SavePurpose::Confirmed);
         }
         self.stage = Stage::Active;
+        core.follows();
         self.up_to_date = committed;
         core.commit(committed);
         self.maybe_tell_role(core);
@@ -311,7 +356,7 @@ impl Follower {
 
     /// A leader that was elected without this server has given it everything, and no promise that was lost is in the way.
     fn may_take_vote(&self, core: &Core) -> bool {
-        core.is_voter() && !self.counted && core.has_no_promise_against(self.epoch)
+        !self.counted && core.knows_ensemble() && core.has_no_promise_against(self.epoch)
     }
 
     fn take_vote(&mut self, core: &mut Core) {
@@ -325,15 +370,16 @@ impl Follower {
         core.save_epoch(record, SavePurpose::MayVote);
     }
 
-    /// Rule 15 of docs/zab.md: decided once it is on the own disk. The leader tells of nothing it has not sent before.
+    /// Rule 15 of docs/zab.md: decided once it is on the own disk. The leader tells of nothing it has not sent before, unless
+    /// another sends it (rule 24).
     fn on_commit(&mut self, core: &mut Core, through: Zxid) -> Result<(), Leave> {
-        if through > core.history.last() {
+        if through > core.history.last() && !self.fed.was_fed {
             return Err(format!(
                 "{through} is said to be decided, but the log ends at {}",
                 core.history.last()
             ));
         }
-        core.commit(through);
+        self.fed.on_decided(core, through);
         self.maybe_tell_role(core);
         Ok(())
     }
@@ -405,6 +451,11 @@ impl Follower {
         if self.stage == Stage::Active && self.may_take_vote(core) {
             self.take_vote(core);
         }
+        if let Some(link) = self.link {
+            let wanted = core.config.is_fed && self.stage == Stage::Active && core.observes();
+            self.fed.keep(core, wanted, (self.leader, link));
+            self.fed.on_tick(core, link);
+        }
         let joining_ms = core.now.ms_since(self.began);
         if matches!(self.stage, Stage::Introduced | Stage::Promised)
             && joining_ms > core.config.sync_timeout_ms
@@ -430,6 +481,7 @@ impl Follower {
             self.told_ack = through;
             self.send(core, Message::Ack { through });
         }
+        self.fed.flush(core);
     }
 
     fn send(&self, core: &mut Core, message: Message) {

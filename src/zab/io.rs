@@ -6,7 +6,7 @@ use super::message::{HistorySummary, Message, Notification, Proposal};
 use super::quorum::Ensemble;
 use crate::ids::{Epoch, ServerId, Zxid};
 
-/// A connection between a learner and a leader; never used twice while the process lives.
+/// A connection between a learner and a leader, or between an observer and a follower that feeds it; never used twice while the process lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LinkId(pub u64);
 
@@ -15,8 +15,12 @@ pub struct LinkId(pub u64);
 pub struct Config {
     /// this server
     pub id: ServerId,
-    /// all servers, and what they are
+    /// all servers, and what they are, as the recovered state says, or else the operator
     pub ensemble: Ensemble,
+    /// which ensemble a transaction makes, if it makes one: a look at its first byte tells most of them apart
+    pub ensemble_of: fn(&Bytes) -> Option<Ensemble>,
+    /// the first leader puts the ensemble into the history; until it is there, nobody who was synchronized gets a vote
+    pub records_ensemble: bool,
     /// between two pings of a leader, ms
     pub heartbeat_ms: u64,
     /// silence after which a server is taken for dead, ms
@@ -27,6 +31,8 @@ pub struct Config {
     pub disk_timeout_ms: u64,
     /// how long a server that does not vote waits, when it has lost its leader, before it looks for one, ms
     pub observer_delay_ms: u64,
+    /// while this server observes, a follower is to send it what is proposed, if there is one that does
+    pub is_fed: bool,
     /// how long a quorum that agrees waits for others to bring a better vote, ms
     pub settle_ms: u64,
     /// bytes of memory for recent transactions, from which learners are synchronized
@@ -122,7 +128,7 @@ pub enum DiskOp {
 /// What the disk says. A failing disk says nothing: it ends the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DiskDone {
-    /// every operation through this number is durable
+    /// every operation through this number is durable; not told of an `InstallSnapshot`, but `Input::Installed`
     Synced {
         /// number of the last one
         seq: u64,
@@ -160,7 +166,16 @@ pub enum Input {
         /// we dialled it
         dialled: bool,
     },
-    /// it is closed; what was sent last may be lost
+    /// a connection between an observer that is to be fed (which dialled it) and another server is open
+    FeedUp {
+        /// the connection
+        link: LinkId,
+        /// the server at the other end
+        peer: ServerId,
+        /// we dialled it: we are to be fed
+        dialled: bool,
+    },
+    /// a connection is closed; what was sent last may be lost
     LinkDown {
         /// the connection
         link: LinkId,
@@ -179,6 +194,13 @@ pub enum Input {
     },
     /// the disk has done something
     Disk(DiskDone),
+    /// an `InstallSnapshot` is done
+    Installed {
+        /// its number
+        seq: u64,
+        /// the ensemble as the snapshot says, or else the operator
+        ensemble: Ensemble,
+    },
     /// this server is to lead no longer, if it does: it is to end, for example. `Output::HandedOver` answers
     HandOver,
 }
@@ -202,6 +224,9 @@ pub enum Output {
     },
     /// keep a connection to this server's quorum port, again and again until told otherwise; `None`: close it
     Follow(Option<ServerId>),
+    /// keep a connection over which a voter other than this one, the leader, can feed this server: to one after the other,
+    /// again and again until told otherwise; `None`: close it
+    SeekFeed(Option<ServerId>),
     /// send a message
     Send {
         /// on this connection

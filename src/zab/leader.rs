@@ -8,6 +8,7 @@ use super::core::{Core, Milestone, SavePurpose};
 use super::io::{EpochRecord, LinkId, Output, Role};
 use super::learner::{Learner, Stage};
 use super::message::{HistorySummary, Message, Proposal, Vote};
+use super::quorum::Ensemble;
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
 use crate::mutants::{Mutant, has};
 
@@ -52,6 +53,16 @@ pub struct Leader {
     barriers: VecDeque<(u64, u64)>,
     role_told: bool,
     leaving: Option<Leaving>,
+    /// The configuration in force when it was looked last.
+    config: u64,
+    unsecured: Option<Unsecured>,
+}
+
+/// Nobody but this leader may know durably that the configuration in force is decided (rule 22 of docs/zab.md).
+#[derive(Clone, Copy, Debug)]
+struct Unsecured {
+    /// The first proposal since: the end of the log before it, and its zxid.
+    first: Option<(Zxid, Zxid)>,
 }
 
 /// A leader that is to lead no longer (rule 20 of docs/zab.md).
@@ -61,6 +72,8 @@ struct Leaving {
     until: Tick,
     /// Who was named to the others.
     to: Option<ServerId>,
+    /// Somebody waits for `Output::HandedOver`.
+    is_asked: bool,
 }
 
 impl Leader {
@@ -81,7 +94,9 @@ impl Leader {
             ping_due: true,
             barriers: VecDeque::new(),
             role_told: false,
+            config: core.joint.base().version(),
             leaving: None,
+            unsecured: None,
         }
     }
 
@@ -160,7 +175,17 @@ impl Leader {
                 self.on_ack_new_leader(core, link);
                 Ok(())
             }
-            (Message::Ack { through }, _) if through <= learner.sent => {
+            (Message::Fed, Stage::Active) if !learner.is_fed => {
+                learner.is_fed = true;
+                Ok(())
+            }
+            (Message::Unfed { after }, Stage::Active) if learner.is_fed && after <= core.history.last() => {
+                learner.end_feed(if has(Mutant::FedTakesGap) { core.history.last() } else { after });
+                Ok(())
+            }
+            (Message::Ack { through }, _)
+                if through <= learner.cursor.sent || learner.is_fed && through <= core.history.last() =>
+            {
                 learner.on_ack(through);
                 self.maybe_commit(core);
                 self.maybe_hand_over(core)
@@ -188,7 +213,10 @@ impl Leader {
         }
         let unsettled = matches!(self.phase, Phase::SavingAcceptedEpoch | Phase::CollectingPromises);
         let taken = learner.accepted_epoch > self.epoch
-            || learner.accepted_epoch == self.epoch && learner.may_vote && unsettled;
+            || learner.accepted_epoch == self.epoch
+                && learner.may_vote
+                && core.joint.is_voter(learner.server)
+                && unsettled;
         core.epoch_heard = core.epoch_heard.max(learner.accepted_epoch);
         if self.phase != Phase::CollectingEpochs && taken {
             return Err(format!("server {} has promised epoch {}", learner.server, learner.accepted_epoch));
@@ -208,8 +236,7 @@ impl Leader {
         let introduced =
             self.learners.values().filter(|learner| learner.may_vote && learner.stage != Stage::Connected);
         let servers = introduced.clone().map(|learner| learner.server);
-        if self.phase != Phase::CollectingEpochs || !core.ensemble.is_quorum(servers.chain([core.config.id]))
-        {
+        if self.phase != Phase::CollectingEpochs || !core.joint.is_quorum(servers.chain([core.config.id])) {
             return Ok(());
         }
         let newest = introduced.map(|learner| learner.accepted_epoch).max().unwrap_or_default();
@@ -256,7 +283,8 @@ impl Leader {
         let learner_last = history.epoch_ends.last().copied().unwrap_or(Zxid::ZERO);
         let own = (core.epoch.current_epoch, core.history.last());
         let has_more = (current_epoch, learner_last) > own && !has(Mutant::LeadWithLess);
-        if self.phase == Phase::CollectingPromises && learner.may_vote && has_more {
+        let is_counted = learner.may_vote && core.joint.is_voter(learner.server);
+        if self.phase == Phase::CollectingPromises && is_counted && has_more {
             return Err(format!("server {} has more: epoch {current_epoch}, {learner_last}", learner.server));
         }
         learner.promised = promised;
@@ -277,7 +305,7 @@ impl Leader {
             .learners
             .values()
             .filter(|learner| learner.may_vote && learner.promised && learner.stage == Stage::Promised);
-        if !core.ensemble.is_quorum(promised.map(|learner| learner.server).chain([core.config.id])) {
+        if !core.joint.is_quorum(promised.map(|learner| learner.server).chain([core.config.id])) {
             return;
         }
         self.phase = Phase::SavingCurrentEpoch;
@@ -321,11 +349,13 @@ impl Leader {
     /// Rule 12 of docs/zab.md: a quorum has the history, so all of it is decided, and the leader is the only one of its epoch.
     fn maybe_establish(&mut self, core: &mut Core) {
         let synced = self.learners.values().filter(|learner| learner.counts()).map(|learner| learner.server);
-        if self.phase != Phase::Synchronizing || !core.ensemble.is_quorum(synced.chain([core.config.id])) {
+        if self.phase != Phase::Synchronizing || !core.joint.is_quorum(synced.chain([core.config.id])) {
             return;
         }
         self.phase = Phase::Established;
         core.led();
+        let is_recorded = core.joint.is_pending() || core.joint.base().version() > 0;
+        self.unsecured = is_recorded.then_some(Unsecured { first: None });
         tracing::info!(epoch = %self.epoch, last_zxid = %core.history.last(), "established as leader");
         core.commit(core.history.last());
         let ready: Vec<LinkId> = self
@@ -352,8 +382,9 @@ impl Leader {
         let learner = self.learners.get_mut(&link).expect("the learner is known");
         assert_eq!(learner.stage, Stage::Synced, "only a learner with the history serves clients");
         learner.stage = Stage::Active;
-        learner.told_committed = core.committed.min(learner.sent);
-        let told = if has(Mutant::UpToDateOfAck) { learner.acked } else { learner.told_committed };
+        learner.told_committed = core.committed.min(learner.cursor.sent);
+        learner.sent_inactive = learner.cursor.sent;
+        let told = if has(Mutant::UpToDateOfAck) { learner.cursor.acked } else { learner.told_committed };
         core.send(link, Message::UpToDate { committed: told });
         tracing::info!(server = %learner.server, "a follower is up to date");
     }
@@ -384,6 +415,9 @@ impl Leader {
     /// parallel, with the next flush (rule 14 of docs/zab.md).
     pub fn propose(&mut self, core: &mut Core, txn: Bytes) -> Zxid {
         let zxid = self.next_zxid(core).expect("only an established leader proposes");
+        if let Some(unsecured) = &mut self.unsecured {
+            unsecured.first.get_or_insert((core.history.last(), zxid));
+        }
         core.append(Proposal { zxid, txn });
         zxid
     }
@@ -393,25 +427,70 @@ impl Leader {
         if self.phase != Phase::Established {
             return;
         }
-        if let Some(through) = self.decided(core, |learner| learner.acked) {
+        if let Some(through) = self.decided(core, |learner| learner.cursor.acked) {
             core.commit(through);
         }
         core.deliver();
+        let first = self.unsecured.and_then(|unsecured| unsecured.first);
+        if first.is_some_and(|(_, first)| first <= core.delivered) {
+            self.unsecured = None;
+        }
+    }
+
+    /// Other configurations count than before: if one was decided, a quorum is to know it durably (rule 22 of
+    /// docs/zab.md).
+    pub fn follow_configuration(&mut self, core: &Core) {
+        let config = core.joint.base().version();
+        if self.phase == Phase::Established && std::mem::replace(&mut self.config, config) != config {
+            self.unsecured.get_or_insert(Unsecured { first: None });
+        }
+    }
+
+    /// True if something is to be proposed only so that it is acknowledged (rule 22 of docs/zab.md): nothing was since a
+    /// configuration was decided, or a learner wrote that before it was told so, and there is nothing behind it.
+    pub fn wants_proposal(&self, core: &Core) -> bool {
+        let can_propose = self.role_told && self.leaving.is_none();
+        let Some(unsecured) = self.unsecured.filter(|_| can_propose) else { return false };
+        let last = core.history.last();
+        unsecured.first.is_none()
+            || self.learners.values().any(|learner| {
+                learner.counts() && learner.cursor.acked == last && self.knowingly(learner, last) < last
+            })
+    }
+
+    /// What a learner that has everything through `on_disk` has acknowledged as one that was told what is decided: what
+    /// came before its UPTODATE, or from a follower, it wrote without knowing it (rules 22 and 24 of docs/zab.md).
+    fn knowingly(&self, learner: &Learner, on_disk: Zxid) -> Zxid {
+        match self.unsecured.and_then(|unsecured| unsecured.first) {
+            _ if has(Mutant::UnknowingCounts) => on_disk,
+            Some((before, first)) if first <= on_disk && on_disk <= learner.sent_inactive => before,
+            _ => on_disk,
+        }
+    }
+
+    /// True if a quorum of another ensemble is at hand (rule 22 of docs/zab.md).
+    pub fn has_quorum_of(&self, core: &Core, ensemble: &Ensemble) -> bool {
+        let at_hand = self.learners.values().filter(|learner| learner.counts()).map(|learner| learner.server);
+        ensemble.is_quorum(at_hand.chain([core.config.id]))
     }
 
     /// What is decided if every learner that counts has on its disk what `on_disk` says.
     fn decided(&self, core: &Core, on_disk: impl Fn(&Learner) -> Zxid) -> Option<Zxid> {
         let learners = self.learners.values().filter(|learner| learner.counts());
-        let on_disks = learners.map(|learner| (learner.server, on_disk(learner)));
-        let through = core.ensemble.reached_by_quorum(on_disks.chain([(core.config.id, core.synced)]))?;
+        let on_disks = learners.map(|learner| (learner.server, self.knowingly(learner, on_disk(learner))));
+        let through = core.joint.reached_by_quorum(on_disks.chain([(core.config.id, core.synced)]))?;
         (through.epoch() == self.epoch).then_some(through)
     }
 
     /// What a learner may take for decided as far as it is on its own disk: with it, a quorum has that (rule 15 of
     /// docs/zab.md).
     fn decided_with(&self, core: &Core, link: LinkId) -> Zxid {
+        if self.unsecured.is_some() {
+            return core.committed;
+        }
         let takes_it = |learner: &Learner| learner.link == link || has(Mutant::CommitToldTooEarly);
-        let on_disk = |learner: &Learner| if takes_it(learner) { learner.sent } else { learner.acked };
+        let on_disk =
+            |learner: &Learner| if takes_it(learner) { learner.cursor.sent } else { learner.cursor.acked };
         self.decided(core, on_disk).unwrap_or_default().max(core.committed)
     }
 
@@ -428,7 +507,7 @@ impl Leader {
         let answered = self.learners.values().filter(|learner| learner.counts());
         let answered =
             answered.map(|learner| (learner.server, learner.pong)).chain([(core.config.id, self.ping)]);
-        let Some(mut through) = core.ensemble.reached_by_quorum(answered) else { return };
+        let Some(mut through) = core.joint.reached_by_quorum(answered) else { return };
         if has(Mutant::SyncWithoutQuorum) {
             through = self.ping;
         }
@@ -444,32 +523,48 @@ impl Leader {
     /// Proposes nothing more, and names the learner that has everything to the others as soon as there is one (rule 20
     /// of docs/zab.md). Goes on as before if no learner can lead.
     pub fn begin_hand_over(&mut self, core: &mut Core) -> Result<(), StepDown> {
-        if self.leaving.is_some() {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.is_asked = true;
             return Ok(());
         }
         if !self.role_told || self.successors(core).next().is_none() {
             core.output(Output::HandedOver { to: None });
             return Ok(());
         }
+        self.leave(core, true)
+    }
+
+    fn leave(&mut self, core: &mut Core, is_asked: bool) -> Result<(), StepDown> {
         tracing::info!("leaving the lead to another server");
         core.flush_appends();
         let until = core.now.after_ms(core.config.peer_timeout_ms);
-        self.leaving = Some(Leaving { until, to: None });
+        self.leaving = Some(Leaving { until, to: None, is_asked });
         // Requests wait from here on, as they do in an election.
         core.output(Output::Role(Role::Looking));
         self.maybe_hand_over(core)
     }
 
+    /// Rule 22 of docs/zab.md: who is no voter any more leads until a quorum knows it.
+    fn maybe_leave(&mut self, core: &mut Core) -> Result<(), StepDown> {
+        let is_settled = self.role_told && self.unsecured.is_none() && !core.joint.is_pending();
+        if self.leaving.is_some() || !is_settled || core.is_voter() || self.successors(core).next().is_none()
+        {
+            return Ok(());
+        }
+        tracing::info!("this server is no voter of the ensemble any more");
+        self.leave(core, false)
+    }
+
     /// Who could lead next.
     fn successors<'a>(&'a self, core: &'a Core) -> impl Iterator<Item = &'a Learner> {
-        let may_lead = |learner: &&Learner| learner.counts() && core.ensemble.is_voter(learner.server);
+        let may_lead = |learner: &&Learner| learner.counts() && core.joint.newest().is_voter(learner.server);
         self.learners.values().filter(|learner| learner.stage == Stage::Active).filter(may_lead)
     }
 
     fn maybe_hand_over(&mut self, core: &mut Core) -> Result<(), StepDown> {
         let Some(leaving) = self.leaving else { return Ok(()) };
-        let best = self.successors(core).max_by_key(|learner| (learner.acked, learner.server));
-        let Some((acked, to)) = best.map(|learner| (learner.acked, learner.server)) else {
+        let best = self.successors(core).max_by_key(|learner| (learner.cursor.acked, learner.server));
+        let Some((acked, to)) = best.map(|learner| (learner.cursor.acked, learner.server)) else {
             return Err("there is nobody to leave the lead to".to_string());
         };
         let last_zxid = core.history.last();
@@ -491,7 +586,7 @@ impl Leader {
 
     /// The leader is to lead no longer: whom it named to the others.
     pub fn leaves_to(&self) -> Option<Option<ServerId>> {
-        self.leaving.map(|leaving| leaving.to)
+        self.leaving.filter(|leaving| leaving.is_asked).map(|leaving| leaving.to)
     }
 
     /// Time has passed: the learners are pinged, silent ones dropped, and a leader without a quorum or a disk steps down
@@ -507,6 +602,7 @@ impl Leader {
             self.ping_due = true;
         }
         self.check_patience(core)?;
+        self.maybe_leave(core)?;
         self.maybe_hand_over(core)
     }
 
@@ -532,7 +628,7 @@ impl Leader {
         let established = self.phase == Phase::Established;
         let heard = self.learners.values().filter(|learner| learner.counts() || !established);
         let heard = heard.map(|learner| (learner.server, learner.heard)).chain([(core.config.id, core.now)]);
-        if let Some(heard) = core.ensemble.reached_by_quorum(heard) {
+        if let Some(heard) = core.joint.reached_by_quorum(heard) {
             self.quorum_heard = self.quorum_heard.max(heard);
         }
     }
@@ -587,8 +683,8 @@ impl Leader {
             "an established leader holds its epoch"
         );
         for learner in self.learners.values() {
-            assert!(learner.sent <= core.history.last(), "a learner is sent what is in the log");
-            assert!(learner.acked <= learner.sent, "a learner acknowledges what it was sent");
+            assert!(learner.cursor.sent <= core.history.last(), "a learner is sent what is in the log");
+            assert!(learner.cursor.acked <= learner.cursor.sent, "a learner acknowledges what it was sent");
         }
     }
 }

@@ -1,8 +1,7 @@
 //! What a leader knows of one learner, and what it sends it next.
 
-use std::collections::VecDeque;
-
 use super::core::Core;
+use super::cursor::Cursor;
 use super::io::{LinkId, Output};
 use super::message::{HistorySummary, Message};
 use super::sync_plan::{SyncPlan, sync_plan};
@@ -55,15 +54,15 @@ pub struct Learner {
     pub heard: Tick,
     /// The newest ping it answered.
     pub pong: u64,
-    /// Everything through this zxid was sent, or is in the snapshot that was sent.
-    pub sent: Zxid,
-    /// Everything through this zxid is on its disk.
-    pub acked: Zxid,
+    /// What it was sent, what is in the snapshot that it was sent included, and what it has on its disk.
+    pub cursor: Cursor,
+    /// Everything through this zxid it may have written before it was told what is decided: it was sent it before
+    /// UPTODATE, or not by the leader.
+    pub sent_inactive: Zxid,
+    /// A follower sends it what is proposed (rule 24 of docs/zab.md).
+    pub is_fed: bool,
     /// The newest commit point it was told.
     pub told_committed: Zxid,
-    /// Batches on their way to its disk: the last zxid of each, and its bytes.
-    in_flight: VecDeque<(Zxid, usize)>,
-    in_flight_bytes: usize,
 }
 
 impl Learner {
@@ -79,11 +78,10 @@ impl Learner {
             history: HistorySummary::default(),
             heard: now,
             pong: 0,
-            sent: Zxid::ZERO,
-            acked: Zxid::ZERO,
+            cursor: Cursor::new(Zxid::ZERO),
+            sent_inactive: Zxid::ZERO,
+            is_fed: false,
             told_committed: Zxid::ZERO,
-            in_flight: VecDeque::new(),
-            in_flight_bytes: 0,
         }
     }
 
@@ -124,15 +122,14 @@ impl Learner {
         if let Some(zxid) = snapshot_zxid {
             core.output(Output::SendSnapshot { link: self.link, zxid });
         }
-        self.sent = sent;
-        self.acked = Zxid::ZERO;
+        self.cursor = Cursor::new(sent);
         self.stage = Stage::Syncing { target: core.history.last() };
     }
 
     /// What follows this zxid is still to be sent to the learner. Up to date or not: one that is slow for a moment should
     /// not need a snapshot for it.
     pub fn wanted_after(&self) -> Option<Zxid> {
-        self.is_sent_history().then_some(self.sent)
+        self.is_sent_history().then_some(self.cursor.sent)
     }
 
     fn is_sent_history(&self) -> bool {
@@ -149,54 +146,45 @@ impl Learner {
         if !self.is_sent_history() {
             return true;
         }
-        if self.sent < core.history.before_recent() {
+        if self.is_fed {
+            self.tell_decided(core, core.committed);
+            return true;
+        }
+        if self.cursor.sent < core.history.before_recent() {
             return false;
         }
         if has(Mutant::ProposeToAckedOnly) && matches!(self.stage, Stage::SentNewLeader { .. }) {
-            self.sent = core.history.last();
+            self.cursor.sent = core.history.last();
         }
         if let Stage::SentNewLeader { target } = self.stage
             && has(Mutant::ProposeTwice)
-            && self.sent == target
+            && self.cursor.sent == target
         {
-            self.sent = core.history.before_recent().max(Zxid::new(target.epoch(), 0));
+            self.cursor.sent = core.history.before_recent().max(Zxid::new(target.epoch(), 0));
         }
         self.send_proposals(core, decided);
         if let Stage::Syncing { target } = self.stage
-            && self.sent >= target
+            && self.cursor.sent >= target
         {
             core.send(self.link, Message::NewLeader { epoch, ensemble_id });
             self.stage = Stage::SentNewLeader { target };
         }
-        if self.stage == Stage::Active && decided.min(self.sent) > self.told_committed {
-            self.told_committed = decided.min(self.sent);
-            core.send(self.link, Message::Commit { through: self.told_committed });
+        if self.stage == Stage::Active {
+            self.tell_decided(core, decided.min(self.cursor.sent));
         }
         true
     }
 
+    fn tell_decided(&mut self, core: &mut Core, decided: Zxid) {
+        if decided > self.told_committed {
+            self.told_committed = decided;
+            core.send(self.link, Message::Commit { through: decided });
+        }
+    }
+
     fn send_proposals(&mut self, core: &mut Core, decided: Zxid) {
-        while self.sent < core.history.last() {
-            if self.in_flight_bytes >= core.config.unacked_bytes_max {
-                return;
-            }
-            let mut bytes = 0;
-            let batch_bytes_max = core.config.batch_bytes_max;
-            let proposals: Vec<_> = core
-                .history
-                .range(self.sent, Zxid(u64::MAX))
-                .take_while(|proposal| {
-                    let fits = bytes == 0 || bytes + proposal.txn.len() <= batch_bytes_max;
-                    bytes += if fits { proposal.txn.len().max(1) } else { 0 };
-                    fits
-                })
-                .cloned()
-                .collect();
-            let Some(newest) = proposals.last() else { return };
-            let previous = std::mem::replace(&mut self.sent, newest.zxid);
-            self.in_flight.push_back((self.sent, bytes));
-            self.in_flight_bytes += bytes;
-            let committed = decided.min(self.sent);
+        while let Some((previous, proposals)) = self.cursor.next_batch(core) {
+            let committed = decided.min(self.cursor.sent);
             if self.stage == Stage::Active {
                 self.told_committed = self.told_committed.max(committed);
             }
@@ -206,14 +194,15 @@ impl Learner {
 
     /// The learner has everything through this zxid on its disk.
     pub fn on_ack(&mut self, through: Zxid) {
-        self.acked = self.acked.max(through);
-        while let Some((end, bytes)) = self.in_flight.front() {
-            if *end > self.acked {
-                break;
-            }
-            self.in_flight_bytes -= bytes;
-            self.in_flight.pop_front();
-        }
+        self.cursor.skip(through);
+        self.cursor.on_ack(through);
+    }
+
+    /// The learner is fed no longer, and has everything through `after` in its log: what follows is sent to it again.
+    pub fn end_feed(&mut self, after: Zxid) {
+        self.is_fed = false;
+        self.cursor.skip(after);
+        self.sent_inactive = self.sent_inactive.max(self.cursor.sent);
     }
 }
 
@@ -224,7 +213,7 @@ mod tests {
     #[test]
     fn what_a_learner_was_not_sent_is_kept_for_it_though_it_is_up_to_date() {
         let mut learner = Learner::new(ServerId(2), LinkId(1), Tick(0));
-        learner.sent = Zxid(7);
+        learner.cursor = Cursor::new(Zxid(7));
         assert_eq!(learner.wanted_after(), None, "nothing is decided about it yet");
         for stage in [Stage::Syncing { target: Zxid(9) }, Stage::Synced, Stage::Active] {
             learner.stage = stage;

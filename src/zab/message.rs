@@ -55,6 +55,12 @@ pub struct Notification {
     pub vote: Vote,
     /// false: the vote must not be counted, since the sender's disk is unexpectedly empty
     pub may_vote: bool,
+    /// the sender votes: by what it knows of the ensemble, or since another server told it so
+    pub voter: bool,
+    /// the receiver votes, by what the sender knows of the ensemble
+    pub receiver_votes: bool,
+    /// which transaction made the ensemble that is in force for the sender; 0: none
+    pub config: Zxid,
     /// true of a server that looks, and does not want to lead for now: it takes part, but is no candidate
     pub abstains: bool,
     /// the sender has no data at all
@@ -72,7 +78,8 @@ pub struct HistorySummary {
     pub floor: Zxid,
 }
 
-/// A message between a learner and a leader, on the learner's connection to the quorum port.
+/// A message between a learner and a leader, on the learner's connection to the quorum port; or between an observer and
+/// the follower that feeds it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
     /// learner: who I am, and what I promised
@@ -166,5 +173,21 @@ pub enum Message {
     Pong {
         /// of the ping
         sequence: u64,
+    },
+    /// observer to a follower: send me what is proposed (rule 24 of docs/zab.md)
+    Subscribe {
+        /// in which both of them follow
+        epoch: Epoch,
+        /// the end of the observer's log
+        after: Zxid,
+    },
+    /// follower to an observer that subscribed, again and again: I do, and I live
+    Feeding,
+    /// observer to the leader: a follower sends me what is proposed
+    Fed,
+    /// observer to the leader: nobody does any more, go on
+    Unfed {
+        /// the end of the observer's log
+        after: Zxid,
     },
 }

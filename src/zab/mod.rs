@@ -13,15 +13,23 @@
 //! that the disk has it. A transaction is a zxid and bytes: nothing here knows of znodes, sessions or requests.
 
 mod core;
+mod cursor;
 mod election;
+mod fed;
+#[cfg(test)]
+mod feed_tests;
+mod feeding;
 mod follower;
 mod history;
 mod io;
+mod joint;
 mod leader;
 mod learner;
 mod message;
 mod quorum;
 mod sync_plan;
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -31,12 +39,26 @@ pub use quorum::{Ensemble, Member};
 
 use self::core::{Core, Milestone};
 use election::{Decision, Election, Peers};
+use feeding::Feeding;
 use follower::Follower;
 use history::History;
 use leader::Leader;
 use learner::Learner;
 
 use crate::ids::{Epoch, ServerId, Tick, Zxid};
+
+/// How many servers learn from a leader.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LearnerCounts {
+    /// they have a connection
+    pub connected: usize,
+    /// of these, followers that are up to date
+    pub followers: usize,
+    /// of these, those that are no members, or not yet
+    pub non_voting: usize,
+    /// observers that are up to date
+    pub observers: usize,
+}
 
 /// One server's part in the broadcast.
 #[derive(Debug)]
@@ -48,8 +70,12 @@ pub struct Zab {
     state: State,
     /// What the others were told last by a server that leads or follows.
     announced: Option<(PeerState, Vote)>,
+    /// The configurations that were counted with when the others were told last: which, and if this server takes part.
+    counted: (u64, bool),
     /// Connections of learners that came before this server knew that it is to lead.
     waiting: Vec<Waiting>,
+    /// The observers that a follower feeds.
+    feeding: Feeding,
 }
 
 #[derive(Debug)]
@@ -86,13 +112,16 @@ impl Zab {
         core.now = now;
         let election = Election::new(&core, 0, None);
         let round = election.round();
+        let counted = (core.joint.revision(), core.is_voter());
         let mut zab = Zab {
             core,
             peers: Peers::default(),
             round,
             state: State::Looking(election),
             waiting: Vec::new(),
+            feeding: Feeding::default(),
             announced: None,
+            counted,
         };
         zab.advance_election();
         zab
@@ -108,16 +137,22 @@ impl Zab {
             Input::Notification { from, notification } => self.on_notification(from, notification),
             Input::PeerGone { peer } => self.on_peer_gone(peer),
             Input::LinkUp { link, peer, dialled } => self.on_link_up(link, peer, dialled),
+            Input::FeedUp { link, peer, dialled } => self.on_feed_up(link, peer, dialled),
             Input::LinkDown { link } => self.on_link_down(link),
-            Input::LinkProgress { link } => match &mut self.state {
-                State::Leading(leader) => leader.on_link_progress(&self.core, link),
-                State::Following(follower) => follower.on_link_progress(&mut self.core, link),
-                State::Looking(_) => {}
-            },
+            Input::LinkProgress { link } => {
+                self.feeding.on_link_progress(&self.core, link);
+                match &mut self.state {
+                    State::Leading(leader) => leader.on_link_progress(&self.core, link),
+                    State::Following(follower) => follower.on_link_progress(&mut self.core, link),
+                    State::Looking(_) => {}
+                }
+            }
             Input::Message { link, message } => self.on_message(link, message),
-            Input::Disk(done) => self.on_disk(done),
+            Input::Disk(done) => self.on_disk(done, None),
+            Input::Installed { seq, ensemble } => self.on_disk(DiskDone::Synced { seq }, Some(ensemble)),
             Input::HandOver => self.on_hand_over(),
         }
+        self.follow_configurations();
         self.check_invariants();
     }
 
@@ -126,8 +161,14 @@ impl Zab {
         match &mut self.state {
             State::Looking(_) => {}
             State::Leading(leader) => leader.flush(&mut self.core),
-            State::Following(follower) => follower.flush(&mut self.core),
+            State::Following(follower) => {
+                follower.flush(&mut self.core);
+                if follower.active_epoch().is_some() {
+                    self.feeding.flush(&mut self.core);
+                }
+            }
         }
+        self.follow_configurations();
     }
 
     /// What there is to do, in order.
@@ -155,6 +196,44 @@ impl Zab {
         }
     }
 
+    /// True if this server leads, and is to propose something that changes nothing, or to resign if it cannot: a configuration was decided, or an
+    /// epoch began, and a quorum is to know durably what is decided (rule 22 of docs/zab.md).
+    pub fn wants_proposal(&self) -> bool {
+        match &self.state {
+            State::Leading(leader) => leader.wants_proposal(&self.core),
+            State::Looking(_) | State::Following(_) => false,
+        }
+    }
+
+    /// True if this server leads, and a quorum of another ensemble is connected and has everything: then a transaction
+    /// that makes it the ensemble can be decided (rule 22 of docs/zab.md).
+    pub fn has_quorum_of(&self, ensemble: &Ensemble) -> bool {
+        match &self.state {
+            State::Leading(leader) => leader.has_quorum_of(&self.core, ensemble),
+            State::Looking(_) | State::Following(_) => false,
+        }
+    }
+
+    /// The zxids of the configurations in the log that are not delivered yet, in order.
+    pub fn pending_configs(&self) -> impl Iterator<Item = Zxid> + '_ {
+        self.core.joint.pending()
+    }
+
+    /// Which transaction made the ensemble that is in force; 0: none.
+    pub fn config(&self) -> Zxid {
+        Zxid(self.core.joint.base().version())
+    }
+
+    /// True if the ensemble that is in force has no other server.
+    pub fn is_alone(&self) -> bool {
+        self.core.joint.base().is_alone(self.core.config.id)
+    }
+
+    /// Another number whenever other configurations are in force or in the log.
+    pub fn config_revision(&self) -> u64 {
+        self.core.joint.revision()
+    }
+
     /// Asks for proof that this server is still the leader; `Output::Barrier` with the token is the proof. False if it
     /// does not lead.
     pub fn barrier(&mut self, token: u64) -> bool {
@@ -177,7 +256,7 @@ impl Zab {
     /// The state that was delivered differs from the leader's: it must be replaced by a leader's snapshot. Until then
     /// this server cannot lead. Halts if there is no other server to take it from.
     pub fn distrust_state(&mut self) {
-        if self.core.ensemble.is_only_voter(self.core.config.id) || matches!(self.state, State::Leading(_)) {
+        if self.core.joint.is_only_voter(self.core.config.id) || matches!(self.state, State::Leading(_)) {
             return self.core.halt("the state differs from what the log says it must be".to_string());
         }
         self.core.distrusted = true;
@@ -197,12 +276,23 @@ impl Zab {
         }
     }
 
-    /// How many learners are connected to this leader, and how many of them are up to date: followers, and observers.
-    pub fn learner_counts(&self) -> (usize, [usize; 2]) {
-        let State::Leading(leader) = &self.state else { return (0, [0, 0]) };
-        let observes = |server: &ServerId| self.core.ensemble.observes(*server);
+    /// Who learns from this leader; nobody unless this server leads.
+    pub fn learner_counts(&self) -> LearnerCounts {
+        let State::Leading(leader) = &self.state else { return LearnerCounts::default() };
+        let observes = |server: &ServerId| self.core.joint.observes(*server);
         let (observers, followers): (Vec<_>, Vec<_>) = leader.active_servers().partition(observes);
-        (leader.links().count(), [followers.len(), observers.len()])
+        let members = self.core.joint.members();
+        LearnerCounts {
+            connected: leader.links().count(),
+            followers: followers.len(),
+            non_voting: followers.iter().filter(|server| !members.contains(server)).count(),
+            observers: observers.len(),
+        }
+    }
+
+    /// How many observers this server feeds: it sends them what the leader proposes (rule 24 of docs/zab.md).
+    pub fn feeds(&self) -> usize {
+        self.feeding.count()
     }
 
     /// The end of the log, durable or not.
@@ -227,7 +317,7 @@ impl Zab {
 
     /// True if this server's votes, promises and acknowledgements count.
     pub fn may_vote(&self) -> bool {
-        self.core.may_vote()
+        self.core.may_vote() && self.core.is_voter()
     }
 
     /// The voters that are heard and whose votes do not count, and those that are not heard.
@@ -238,7 +328,8 @@ impl Zab {
     /// True if there can be a leader: the voters that are not known to be without a vote make a quorum.
     pub fn quorum_is_left(&self) -> bool {
         let (voteless, _) = self.missing_votes();
-        self.core.ensemble.is_quorum(self.core.ensemble.voters().filter(|voter| !voteless.contains(voter)))
+        let voters = self.core.joint.voters().into_iter();
+        self.core.joint.is_quorum(voters.filter(|voter| !voteless.contains(voter)))
     }
 
     /// True if the servers that are heard make a quorum with this one.
@@ -267,13 +358,25 @@ impl Zab {
 
     fn on_notification(&mut self, from: ServerId, notification: Notification) {
         let plausible = notification.round <= ROUND_MAX;
-        if from == self.core.config.id || !self.core.ensemble.is_voter(from) || !plausible {
+        if from == self.core.config.id || !plausible {
             return;
         }
+        let is_first = !self.peers.hears(from);
+        let mut known: BTreeSet<ServerId> = self.peers.heard_of().collect();
+        if is_first {
+            known.remove(&from);
+        }
+        known.extend(self.core.joint.members());
+        known.insert(self.core.config.id);
         let abstains = notification.abstains;
         let leads = notification.state == PeerState::Leading;
         self.core.led.insert(from, if leads { notification.epoch } else { Epoch(0) });
         self.peers.on_notification(from, notification);
+        // Strangers, and leaders that only others know: they hear of this server, so that it hears of them (rule 23 of
+        // docs/zab.md).
+        let named: BTreeSet<ServerId> = self.peers.heard_of().collect();
+        named.difference(&known).for_each(|stranger| self.tell(*stranger));
+        self.take_decided_config();
         match &self.state {
             State::Following(follower)
                 if abstains && follower.leader() == from && follower.link().is_none() =>
@@ -281,6 +384,16 @@ impl Zab {
                 self.look("the candidate has given up");
             }
             _ => self.advance_election(),
+        }
+    }
+
+    /// Who looks, and has a configuration in its log that another server knows to be decided, knows it too (rule 23 of
+    /// docs/zab.md).
+    fn take_decided_config(&mut self) {
+        let newest = self.peers.newest_config();
+        let State::Looking(election) = &self.state else { return };
+        if election.is_drained() && self.core.joint.pending().any(|zxid| zxid == newest) {
+            self.core.commit(newest);
         }
     }
 
@@ -318,12 +431,27 @@ impl Zab {
         self.look_if(result);
     }
 
+    fn on_feed_up(&mut self, link: LinkId, peer: ServerId, dialled: bool) {
+        match &mut self.state {
+            State::Following(follower) if dialled => follower.on_feed_up(&mut self.core, link, peer),
+            State::Following(_) => self.feeding.on_link_up(&mut self.core, link, peer),
+            State::Leading(_) | State::Looking(_) => {
+                let reason = "this server does not follow".to_string();
+                self.core.output(Output::CloseLink { link, reason });
+            }
+        }
+    }
+
     fn on_link_down(&mut self, link: LinkId) {
+        self.feeding.on_link_down(link);
         self.waiting.retain(|waiting| waiting.link != link);
         match &mut self.state {
             State::Leading(leader) => leader.on_link_down(link),
             State::Following(follower) if follower.link() == Some(link) => {
                 self.look("the connection to the leader is closed");
+            }
+            State::Following(follower) if follower.is_fed_over(link) => {
+                follower.on_feed_down(&mut self.core);
             }
             State::Following(_) | State::Looking(_) => {}
         }
@@ -335,7 +463,15 @@ impl Zab {
             State::Following(follower) if follower.link() == Some(link) => {
                 follower.on_message(&mut self.core, message)
             }
-            State::Following(_) => Ok(()),
+            State::Following(follower) if follower.is_fed_over(link) => {
+                follower.on_feed_message(&mut self.core, message);
+                Ok(())
+            }
+            State::Following(follower) => {
+                let epoch = follower.active_epoch();
+                self.feeding.on_message(&mut self.core, epoch, link, message);
+                Ok(())
+            }
             State::Looking(_) => {
                 let waiting = self.waiting.iter_mut().find(|waiting| waiting.link == link);
                 if let Some(waiting) = waiting.filter(|waiting| waiting.messages.len() < WAITING_MESSAGES_MAX)
@@ -348,8 +484,8 @@ impl Zab {
         self.look_if(result);
     }
 
-    fn on_disk(&mut self, done: DiskDone) {
-        for milestone in self.core.on_disk(done) {
+    fn on_disk(&mut self, done: DiskDone, installed: Option<Ensemble>) {
+        for milestone in self.core.on_disk(done, installed) {
             self.on_milestone(milestone);
             if let Milestone::EpochSaved(_) = milestone {
                 self.announce_again();
@@ -381,7 +517,10 @@ impl Zab {
                 }
                 result
             }
-            State::Following(follower) => follower.on_tick(&mut self.core),
+            State::Following(follower) => {
+                self.feeding.on_tick(&mut self.core);
+                follower.on_tick(&mut self.core)
+            }
             State::Looking(_) => {
                 self.advance_election();
                 Ok(())
@@ -445,16 +584,51 @@ impl Zab {
 
     fn announce(&mut self, state: PeerState, vote: Vote) {
         self.announced = Some((state, vote));
-        let notification = Notification {
+        let notification = self.notification(state, vote);
+        election::announce(&mut self.core, &self.peers, &notification);
+    }
+
+    /// What a server that leads or follows tells the others.
+    fn notification(&self, state: PeerState, vote: Vote) -> Notification {
+        Notification {
             state,
             round: self.round,
             vote,
             may_vote: self.core.may_vote(),
+            voter: self.peers.take_part(&self.core),
+            receiver_votes: false,
+            config: self.config(),
             abstains: false,
             empty: self.core.is_empty(),
             epoch: self.core.epoch.accepted_epoch,
+        }
+    }
+
+    fn tell(&mut self, to: ServerId) {
+        let notification = match (&self.state, self.announced) {
+            (State::Looking(election), _) => election.notification(&self.core, &self.peers),
+            (State::Leading(_) | State::Following(_), Some((state, vote))) => self.notification(state, vote),
+            (State::Leading(_) | State::Following(_), None) => return,
         };
-        election::announce(&mut self.core, &notification);
+        election::tell(&mut self.core, to, &notification);
+    }
+
+    /// Other configurations count than before, or this server is heard to vote: the others must know, and an election may
+    /// come to another end.
+    fn follow_configurations(&mut self) {
+        let counted = (self.core.joint.revision(), self.peers.take_part(&self.core));
+        if std::mem::replace(&mut self.counted, counted) == counted {
+            return;
+        }
+        match &mut self.state {
+            State::Looking(election) => election.announce(&mut self.core, &self.peers),
+            State::Leading(leader) => {
+                leader.follow_configuration(&self.core);
+                self.announce_again();
+            }
+            State::Following(_) => self.announce_again(),
+        }
+        self.advance_election();
     }
 
     /// Promises are durable, and change what the others must know: a server with an epoch is not empty any more.
@@ -475,7 +649,7 @@ impl Zab {
     fn look(&mut self, reason: &str) {
         tracing::info!(reason, "looking for a leader");
         self.core.flush_appends();
-        match &self.state {
+        match &mut self.state {
             State::Looking(_) => {}
             State::Leading(leader) => {
                 for link in leader.links().collect::<Vec<_>>() {
@@ -491,6 +665,8 @@ impl Zab {
             State::Following(follower) => {
                 // Whatever it said last is not believed any more: a stopped process still looks like a leader.
                 self.peers.on_peer_gone(follower.leader());
+                follower.end(&mut self.core);
+                self.feeding.end(&mut self.core);
                 self.core.output(Output::Follow(None));
             }
         }
@@ -504,7 +680,7 @@ impl Zab {
         self.round = election.round();
         if !self.core.disk_is_idle() {
             // It may take long. Nobody should take this server for what it was meanwhile.
-            election.announce(&mut self.core);
+            election.announce(&mut self.core, &self.peers);
         }
         self.state = State::Looking(election);
         self.advance_election();

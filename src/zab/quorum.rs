@@ -1,8 +1,8 @@
-//! What is enough of an ensemble. Every count of votes and acknowledgements asks here.
+//! What is enough of an ensemble.
 
 use std::collections::BTreeMap;
 
-use crate::ids::ServerId;
+use crate::ids::{ServerId, Zxid};
 use crate::mutants::{Mutant, has};
 
 /// What a server is in its ensemble.
@@ -73,7 +73,13 @@ impl Ensemble {
         Ensemble::new(0, servers.into_iter().map(|server| (server, Member::EQUAL)).collect())
     }
 
-    /// Which of several that followed one another this is.
+    /// The same servers, made by the transaction `version`.
+    #[must_use]
+    pub fn with_version(self, version: Zxid) -> Ensemble {
+        Ensemble { version: version.0, ..self }
+    }
+
+    /// Which of several that followed one another this is: the zxid of the transaction that made it, or 0.
     pub fn version(&self) -> u64 {
         self.version
     }

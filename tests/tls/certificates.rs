@@ -69,6 +69,11 @@ impl Authority {
 
     /// A file with its list of revoked certificates.
     pub fn revoke(&self, serials: &[u8]) -> PathBuf {
+        self.revoke_until(serials, 2100)
+    }
+
+    /// The same, valid until the beginning of a year.
+    pub fn revoke_until(&self, serials: &[u8], year: i32) -> PathBuf {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from_slice(&[*serial]),
             revocation_time: date_time_ymd(2024, 1, 1),
@@ -77,7 +82,7 @@ impl Authority {
         });
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2100, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
             crl_number: SerialNumber::from_slice(&[1]),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),

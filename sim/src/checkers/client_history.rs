@@ -3,13 +3,13 @@
 
 use bytes::Bytes;
 use zabra::ids::{SessionId, Zxid};
-use zabra::jute::{ErrorCode, MultiResult, ReadResult, Response, Stat};
+use zabra::jute::{ErrorCode, ListFilter, MultiResult, OpCode, ReadResult, Response, Stat};
 use zabra::txn::{ErrorTxn, Txn, op, txn::Body};
 
 use super::{Verdict, unless};
 use crate::history::Entry;
 use crate::model::{Author, Model, is_refused};
-use crate::op::{Op, Part, Read};
+use crate::op::{Keeper, Op, Part, Read, is_at_or_below};
 
 pub const NAME: &str = "client history";
 
@@ -47,6 +47,8 @@ fn is_done_by(op: &Op, expected: &Response, txn: &Txn) -> bool {
     match (op, expected) {
         // The znodes that go with the session are compared there.
         (Op::Close, _) => true,
+        // Its text is compared with what was asked for elsewhere.
+        (Op::Reconfig(_), _) => txn.reconfigures,
         (Op::Multi(ops), Response::Multi(results)) => {
             let done = txn.ops();
             ops.len() == done.len()
@@ -54,6 +56,10 @@ fn is_done_by(op: &Op, expected: &Response, txn: &Txn) -> bool {
         }
         (single, response) => {
             let result = match response.clone() {
+                Response::Create { path } if matches!(single, Op::Keeper(_)) => {
+                    MultiResult::CreateIfNotExists { path }
+                }
+                _ if matches!(single, Op::Keeper(_)) => MultiResult::Keeper(OpCode::CheckStat),
                 Response::Create { path } => MultiResult::Create { path },
                 Response::Create2 { path, stat } => MultiResult::Create2 { path, stat },
                 Response::Stat(stat) => MultiResult::SetData(stat),
@@ -79,6 +85,30 @@ fn is_part(op: &Op, result: &MultiResult, done: &zabra::txn::Op) -> bool {
         }
         (Op::SetAcl { path, .. }, MultiResult::SetData(stat), Some(op::Op::SetAcl(set))) => {
             set.path == *path && set.aversion == stat.aversion
+        }
+        (Op::Keeper(op), MultiResult::CreateIfNotExists { .. } | MultiResult::Keeper(_), Some(done)) => {
+            is_keeper_part(op, done)
+        }
+        _ => false,
+    }
+}
+
+/// What it does to the tree, if anything, the model compares at the next look.
+fn is_keeper_part(asked: &Keeper, done: &op::Op) -> bool {
+    match (asked, done) {
+        (Keeper::CreateIfNotExists { path, data, .. }, op::Op::Create(create)) => {
+            create.path == *path && create.data.as_deref() == Some(data.as_bytes())
+        }
+        (
+            Keeper::CreateIfNotExists { path, .. } | Keeper::CheckStat { path, .. },
+            op::Op::Check(zabra::txn::Check { path: done }),
+        )
+        | (Keeper::CheckNotExists { path, .. }, op::Op::Pass(zabra::txn::Pass { path: done })) => {
+            path == done
+        }
+        (Keeper::RemoveRecursive { path, znodes_max }, op::Op::DeleteAll(all)) => {
+            let is_right = all.paths.len() <= *znodes_max as usize;
+            is_right && all.paths.iter().all(|removed| is_at_or_below(removed, path))
         }
         _ => false,
     }
@@ -112,10 +142,17 @@ pub fn read(
 ) -> Verdict {
     let is_right = match (read, result) {
         (Read::Data { path, .. }, Ok(Response::Data { data, stat })) => {
-            model.node(path, zxid).is_some_and(|node| (Some(&node.data), node.stat) == (data.as_ref(), *stat))
+            let node = model.shown(path, zxid);
+            node.is_some_and(|node| (Some(&node.data), node.stat) == (data.as_ref(), *stat))
         }
         (Read::Exists { path, .. }, Ok(Response::Stat(stat))) => {
+            model.shown(path, zxid).is_some_and(|node| node.stat == *stat)
+        }
+        (Read::Filtered { path, filter, .. }, Ok(Response::Children { children, stat: Some(stat) })) => {
+            let mut told: Vec<&str> = children.iter().map(String::as_str).collect();
+            told.sort_unstable();
             model.node(path, zxid).is_some_and(|node| node.stat == *stat)
+                && told == of_kind(*filter, path, zxid, model)
         }
         (Read::Children { path, .. }, Ok(Response::Children { children, stat: Some(stat) })) => {
             model.node(path, zxid).is_some_and(|node| node.stat == *stat)
@@ -145,6 +182,7 @@ pub fn read(
             Read::Data { path, .. }
             | Read::Exists { path, .. }
             | Read::Children { path, .. }
+            | Read::Filtered { path, .. }
             | Read::Descendants { path },
             Err(ErrorCode::NoNode),
         ) => path != "/" && model.node(path, zxid).is_none(),
@@ -160,6 +198,20 @@ pub fn read(
     })
 }
 
+/// The names of the children of one kind, in order.
+fn of_kind<'m>(filter: ListFilter, path: &str, zxid: Zxid, model: &'m Model) -> Vec<&'m str> {
+    let is_meant = |name: &&str| {
+        let child = model.node(&format!("{path}/{name}"), zxid);
+        let is_ephemeral = child.is_some_and(|node| node.stat.ephemeral_owner != SessionId(0));
+        match filter {
+            ListFilter::All => true,
+            ListFilter::Persistent => !is_ephemeral,
+            ListFilter::Ephemeral => is_ephemeral,
+        }
+    };
+    model.children(path, zxid).into_iter().filter(is_meant).collect()
+}
+
 fn are_children(children: &[String], path: &str, zxid: Zxid, model: &Model) -> bool {
     let names = model.children(path, zxid);
     children.len() == names.len() && children.iter().all(|name| names.contains(name.as_str()))
@@ -168,7 +220,7 @@ fn are_children(children: &[String], path: &str, zxid: Zxid, model: &Model) -> b
 /// One of several reads.
 fn is_part_read(part: &Part, zxid: Zxid, result: &ReadResult, model: &Model) -> bool {
     let (Part::Data(path) | Part::Children(path)) = part;
-    match (part, result, model.node(path, zxid)) {
+    match (part, result, model.shown(path, zxid)) {
         (Part::Data(_), ReadResult::Data { data, stat }, Some(node)) => {
             (Some(&node.data), node.stat) == (data.as_ref(), *stat)
         }
@@ -186,7 +238,8 @@ const FIXED: usize = 4;
 /// A whole tree, with `len` znodes, at the end.
 pub fn tree_is(model: &Model, len: usize, held: impl Fn(&str) -> Option<(Option<Vec<u8>>, Stat)>) -> Verdict {
     let mut count = FIXED;
-    for (path, node) in model.all() {
+    for (path, _) in model.all() {
+        let node = model.shown(path, model.end()).expect("it is there");
         count += 1;
         let found = held(path);
         unless(found == Some((Some(node.data.to_vec()), node.stat)), || {

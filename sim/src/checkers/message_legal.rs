@@ -38,11 +38,21 @@ struct Talk {
     learner: Option<ServerId>,
     said: Learner,
     told: Leader,
+    /// The learner said that a follower feeds it.
+    is_fed: bool,
+}
+
+/// What an observer and the follower that feeds it said.
+#[derive(Default)]
+struct Feed {
+    observer: Option<ServerId>,
+    feeds: bool,
 }
 
 #[derive(Default)]
 pub struct MessageLegal {
     talks: BTreeMap<LinkId, Talk>,
+    feeds: BTreeMap<LinkId, Feed>,
     /// Nobody hears what is still said there.
     closed: BTreeSet<LinkId>,
 }
@@ -52,6 +62,13 @@ impl MessageLegal {
     pub fn sends(&mut self, server: ServerId, link: LinkId, message: &Message) -> Verdict {
         if self.closed.contains(&link) {
             return Ok(());
+        }
+        if let Message::Subscribe { .. } = message {
+            self.feeds.entry(link).or_default();
+        }
+        if let Some(feed) = self.feeds.get_mut(&link) {
+            let is_legal = feed.says(server, message);
+            return unless(is_legal, || format!("server {server} says {message:?} on {link:?}, a feed"));
         }
         let talk = self.talks.entry(link).or_default();
         if let Message::FollowerInfo { .. } = message {
@@ -74,10 +91,30 @@ impl MessageLegal {
     /// A server closes a connection.
     pub fn closes(&mut self, server: ServerId, link: LinkId, reason: &str) -> Verdict {
         self.talks.remove(&link);
+        self.feeds.remove(&link);
         self.closed.insert(link);
-        unless(!reason.contains("may not say"), || {
+        let is_bad = ["may not say", "may not follow", "but the log ends at"].iter();
+        unless(!is_bad.clone().any(|words| reason.contains(words)), || {
             format!("server {server} was told what it may not hear: {reason}")
         })
+    }
+}
+
+impl Feed {
+    fn says(&mut self, server: ServerId, message: &Message) -> bool {
+        match (self.observer, message) {
+            (None, Message::Subscribe { .. }) => {
+                self.observer = Some(server);
+                true
+            }
+            (Some(observer), Message::Ack { .. }) => observer == server && self.feeds,
+            (Some(observer), Message::Feeding) => {
+                self.feeds = true;
+                observer != server
+            }
+            (Some(observer), Message::Proposals { .. }) => observer != server && self.feeds,
+            _ => false,
+        }
     }
 }
 
@@ -99,6 +136,8 @@ impl Talk {
             }
             Message::Ack { .. } => said >= Learner::Promised && told >= Leader::Syncing,
             Message::Pong { .. } => said >= Learner::Introduced,
+            Message::Fed => !std::mem::replace(&mut self.is_fed, true) && told == Leader::Active,
+            Message::Unfed { .. } => std::mem::replace(&mut self.is_fed, false),
             _ => false,
         }
     }
@@ -174,6 +213,29 @@ mod tests {
             let verdict = messages.iter().try_for_each(&mut say);
             verdict.expect_err("something is missing");
         }
+    }
+
+    #[test]
+    fn a_follower_feeds_whoever_subscribed_and_the_leader_is_told_once() {
+        let (observer, follower, feed) = (ServerId(2), ServerId(3), LinkId(2));
+        let subscribe = Message::Subscribe { epoch: Epoch(1), after: Zxid::ZERO };
+        let proposals =
+            Message::Proposals { previous: Zxid::ZERO, proposals: Vec::new(), committed: Zxid::ZERO };
+        let mut legal = MessageLegal::default();
+        for (server, message) in story() {
+            assert_eq!(legal.sends(ServerId(server), LINK, &message), Ok(()));
+        }
+        assert_eq!(legal.sends(observer, feed, &subscribe), Ok(()));
+        legal.sends(follower, feed, &proposals).expect_err("it did not say that it feeds");
+        assert_eq!(legal.sends(follower, feed, &Message::Feeding), Ok(()));
+        assert_eq!(legal.sends(follower, feed, &proposals), Ok(()));
+        legal.sends(observer, feed, &proposals).expect_err("it is fed");
+        let unfed = Message::Unfed { after: Zxid::ZERO };
+        legal.sends(observer, LINK, &unfed).expect_err("it was not fed");
+        assert_eq!(legal.sends(observer, LINK, &Message::Fed), Ok(()));
+        legal.sends(observer, LINK, &Message::Fed).expect_err("it is fed");
+        assert_eq!(legal.sends(observer, LINK, &unfed), Ok(()));
+        legal.closes(observer, feed, "a proposal may not follow").expect_err("a gap");
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zabra::ids::{ServerId, Zxid};
 
-use super::super::shape::Shape;
 use super::{Verdict, unless};
+use crate::configs::Quorums;
 
 pub const NAME: &str = "durable on a quorum";
 
+#[derive(Default)]
 pub struct QuorumDurable {
-    shape: Shape,
     /// who ever had it on its disk while it could vote, and was not told to cut it
     holders: BTreeMap<Zxid, BTreeSet<ServerId>>,
     /// how far this was noted for each server
@@ -20,10 +20,6 @@ pub struct QuorumDurable {
 }
 
 impl QuorumDurable {
-    pub fn new(shape: Shape) -> QuorumDurable {
-        QuorumDurable { shape, holders: BTreeMap::new(), noted: BTreeMap::new(), lost: BTreeSet::new() }
-    }
-
     /// How far it is known what is durable on a server that can vote.
     pub fn noted(&self, server: ServerId) -> Zxid {
         self.noted.get(&server).copied().unwrap_or_default()
@@ -63,9 +59,9 @@ impl QuorumDurable {
     }
 
     /// Somebody delivers it for the first time.
-    pub fn delivered(&mut self, server: ServerId, zxid: Zxid) -> Verdict {
+    pub fn delivered(&mut self, server: ServerId, zxid: Zxid, needed: &Quorums) -> Verdict {
         let holders = self.holders.get(&zxid).cloned().unwrap_or_default();
-        unless(self.shape.is_quorum(holders.iter().copied()), || {
+        unless(needed.is_quorum(holders.iter().copied()), || {
             format!("server {server} delivers {zxid}, which only {holders:?} have")
         })
     }
@@ -73,31 +69,35 @@ impl QuorumDurable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::shape::Roles;
     use super::*;
+    use crate::shape::{Roles, Shape};
+
+    fn three() -> Quorums {
+        Quorums(vec![Shape { servers: 3, roles: Roles::Equal }.members()])
+    }
 
     #[test]
     fn what_a_minority_has_is_not_to_be_delivered() {
-        let mut durable = QuorumDurable::new(Shape { servers: 3, roles: Roles::Equal });
+        let mut durable = QuorumDurable::default();
         durable.durable(ServerId(1), [Zxid(1), Zxid(2)], Zxid(2));
-        durable.delivered(ServerId(1), Zxid(1)).expect_err("one of three has it");
+        durable.delivered(ServerId(1), Zxid(1), &three()).expect_err("one of three has it");
         durable.durable(ServerId(2), [Zxid(1), Zxid(2)], Zxid(2));
-        assert_eq!(durable.delivered(ServerId(1), Zxid(1)), Ok(()));
+        assert_eq!(durable.delivered(ServerId(1), Zxid(1), &three()), Ok(()));
         durable.cut(ServerId(2), Zxid(1));
-        durable.delivered(ServerId(1), Zxid(2)).expect_err("it was cut");
+        durable.delivered(ServerId(1), Zxid(2), &three()).expect_err("it was cut");
     }
 
     #[test]
     fn what_a_lost_disk_had_was_there_until_the_server_votes_again() {
-        let mut durable = QuorumDurable::new(Shape { servers: 3, roles: Roles::Equal });
+        let mut durable = QuorumDurable::default();
         for server in [1, 2] {
             durable.durable(ServerId(server), [Zxid(1), Zxid(2)], Zxid(2));
         }
         durable.lost(ServerId(2));
         durable.cut(ServerId(2), Zxid(1));
-        assert_eq!(durable.delivered(ServerId(1), Zxid(2)), Ok(()));
+        assert_eq!(durable.delivered(ServerId(1), Zxid(2), &three()), Ok(()));
         durable.durable(ServerId(2), [Zxid(1), Zxid(2)], Zxid(2));
         durable.cut(ServerId(2), Zxid(1));
-        durable.delivered(ServerId(1), Zxid(2)).expect_err("it was cut");
+        durable.delivered(ServerId(1), Zxid(2), &three()).expect_err("it was cut");
     }
 }

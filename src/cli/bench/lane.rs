@@ -34,8 +34,9 @@ const FRAME_BYTES_MAX: usize = 64 << 20;
 const TICK: Duration = Duration::from_millis(100);
 /// Between two attempts to connect: short, because the gap that a dead server leaves is what is measured.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
-/// What an attempt to connect gets.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// What an attempt to connect gets: longer than the second after which Linux repeats a SYN that a full backlog dropped.
+/// ZooKeeper's holds 50 connections.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// What all connections have in common.
 pub struct LaneSettings {

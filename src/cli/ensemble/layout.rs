@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use super::EnsembleArgs;
-use crate::config::{Format, ListenAddr, PeerRole, ServerAddr, Source, parse_text};
+use crate::config::{Format, Source, parse_text};
 use crate::ids::ServerId;
+use crate::membership::{ListenAddr, PeerRole, ServerAddr};
 
 /// The clients' port of the first server if nothing else is asked for.
 const CLIENT_PORT: u16 = 2181;
@@ -42,8 +43,10 @@ impl ServerPlan {
             host: self.client.ip().to_string(),
             quorum_port: self.quorum_port,
             election_port: self.election_port,
+            also: Vec::new(),
             role: PeerRole::EQUAL,
             client: Some(ListenAddr { host: Some(self.client.ip().to_string()), port: self.client.port() }),
+            secure_client: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::ids::Zxid;
 use crate::jute::{Acl, AddWatchMode, CreateMode, CreateOp, WatcherType};
 
 use super::format::parse_acl;
@@ -94,7 +95,7 @@ pub const COMMANDS: &[Spec] = &[
     Spec::new(
         "get",
         ("swbx", ""),
-        (1, 1),
+        (1, 2),
         "[-s] [-w] [-b] [-x] path",
         "show the data; -b in base64, -x in hexadecimal, -s the Stat too, -w leave a watch",
     ),
@@ -111,21 +112,30 @@ pub const COMMANDS: &[Spec] = &[
     Spec::new("history", ("", ""), (0, 0), "", "show the newest commands with their numbers"),
     Spec::new(
         "ls",
-        ("swR", ""),
-        (1, 1),
-        "[-s] [-w] [-R] path",
-        "show the children; -R all descendants, -s the Stat too, -w leave a watch",
+        ("swR?", ""),
+        (1, 2),
+        "[-s] [-w] [-R] [-?] path",
+        "show the children; -R all descendants, -s the Stat too, -w leave a watch, -? this",
     ),
     Spec::new("listquota", ("", ""), (1, 1), "path", "show a quota, and how much there is below the znode"),
     Spec::new("printwatches", ("", ""), (0, 1), "[on|off]", "whether events are shown"),
     Spec::new("quit", ("", ""), (0, 0), "", "close the session and leave"),
+    Spec::new(
+        "reconfig",
+        ("s", "vfmar"),
+        (0, 0),
+        "[-s] [-v version] [-file path | -members servers | -add servers -remove ids]",
+        "change the servers of the ensemble: server.N=host:port:port[:role];port with commas between them, or a file of \
+         such lines; -v the version they must have, -s show the Stat",
+    ),
     Spec::new("redo", ("", ""), (1, 1), "number", "carry out a command of the history again"),
     Spec::new(
         "removewatches",
-        ("cdpra", ""),
+        ("cdpral", ""),
         (1, 1),
-        "path [-c|-d|-p|-r|-a]",
-        "take watches away: -c on children, -d on data, -p persistent, -r recursive ones, -a or nothing for all",
+        "path [-c|-d|-p|-r|-a] [-l]",
+        "take watches away: -c on children, -d on data, -p persistent, -r recursive ones, -a or nothing for all; -l here \
+         alone if no server answers",
     ),
     Spec::new(
         "set",
@@ -148,7 +158,7 @@ pub const COMMANDS: &[Spec] = &[
         "-n|-b|-N|-B limit path",
         "limit what is below a znode: -n znodes, -b bytes of data; -N and -B are refused beyond (enforceQuota)",
     ),
-    Spec::new("stat", ("w", ""), (1, 1), "[-w] path", "show the Stat; -w leave a watch"),
+    Spec::new("stat", ("w", ""), (1, 2), "[-w] path", "show the Stat; -w leave a watch"),
     Spec::new("sync", ("", ""), (1, 1), "path", "bring the server up to date with the leader"),
     Spec::new("version", ("", ""), (0, 0), "", "show the version of this shell"),
     Spec::new("whoami", ("", ""), (0, 0), "", "show who the server takes you for"),
@@ -172,12 +182,13 @@ pub enum Command {
     GetEphemerals { path: String },
     Help { command: Option<String> },
     History,
-    Ls { path: String, stat: bool, watch: bool, recursive: bool },
+    Ls { path: String, stat: bool, watch: bool, recursive: bool, help: bool },
     ListQuota { path: String },
     PrintWatches { on: Option<bool> },
     Quit,
+    Reconfig { change: ServerChange, version: Option<Zxid>, stat: bool },
     Redo { number: usize },
-    RemoveWatches { path: String, watches: WatcherType },
+    RemoveWatches { path: String, watches: WatcherType, without_server: bool },
     Set { path: String, data: Vec<u8>, version: Option<i32>, stat: bool },
     SetAcl { path: String, acl: Vec<Acl>, version: Option<i32>, stat: bool, recursive: bool },
     SetQuota { path: String, kind: Kind, limit: i64 },
@@ -185,6 +196,17 @@ pub enum Command {
     Sync { path: String },
     Version,
     WhoAmI,
+}
+
+/// How the servers of the ensemble are to change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ServerChange {
+    /// These come, and those go; one of the two may be nothing
+    Some { joining: Option<String>, leaving: Option<String> },
+    /// These are all
+    All { members: String },
+    /// All are in a file
+    File { path: String },
 }
 
 /// How data is shown.
@@ -201,42 +223,29 @@ pub enum Shown {
 /// The options and other words behind a command's name.
 struct Parsed {
     flags: Vec<char>,
-    /// the value of the last option that has one
-    value: Option<String>,
+    /// the options that have a value
+    values: Vec<(char, String)>,
     words: std::vec::IntoIter<String>,
 }
 
 impl Parsed {
     /// Options may stand anywhere; what follows `--` is none.
     fn new(spec: &Spec, words: &[String]) -> Result<Parsed, String> {
-        let mut parsed = Parsed { flags: Vec::new(), value: None, words: Vec::new().into_iter() };
+        let mut parsed = Parsed { flags: Vec::new(), values: Vec::new(), words: Vec::new().into_iter() };
         let mut others = Vec::new();
         let mut left = words.iter();
         while let Some(word) = left.next() {
-            let letter =
-                match word.strip_prefix('-').map(|option| option.chars().collect::<Vec<_>>()).as_deref() {
-                    Some(['-']) => {
-                        others.extend(left.by_ref().cloned());
-                        break;
-                    }
-                    Some([letter]) => *letter,
-                    Some([_, ..]) => return Err(spec.wrong(&format!("unknown option {word}"))),
-                    Some([]) | None => {
-                        others.push(word.clone());
-                        continue;
-                    }
-                };
-            if spec.valued.contains(letter) {
-                let value = left.next().ok_or_else(|| spec.wrong(&format!("{word} needs a value")))?;
-                parsed.value = Some(value.clone());
-                parsed.flags.push(letter);
-            } else if spec.flags.contains(letter) {
-                parsed.flags.push(letter);
-            } else {
-                return Err(spec.wrong(&format!("unknown option {word} (data may follow --)")));
+            match word.strip_prefix('-') {
+                Some("-") => {
+                    others.extend(left.by_ref().cloned());
+                    break;
+                }
+                Some(option) if !option.is_empty() => parsed.take_option(spec, option, &mut left)?,
+                _ => others.push(word.clone()),
             }
         }
-        if others.len() < spec.words.0 {
+        let shows_help = parsed.flag('?') && others.is_empty();
+        if others.len() < spec.words.0 && !shows_help {
             return Err(spec.wrong("something is missing"));
         }
         if others.len() > spec.words.1 {
@@ -246,34 +255,94 @@ impl Parsed {
         Ok(parsed)
     }
 
+    /// Takes what stands behind a dash: an option, or several letters, of which the last may have its value in the same
+    /// word or in the next of `left`.
+    fn take_option(
+        &mut self,
+        spec: &Spec,
+        option: &str,
+        left: &mut std::slice::Iter<'_, String>,
+    ) -> Result<(), String> {
+        // zkCli has these as words, and in no other command.
+        let letters = match option {
+            "add" if spec.valued.contains('a') => "a",
+            "remove" if spec.valued.contains('r') => "r",
+            "members" if spec.valued.contains('m') => "m",
+            "file" if spec.valued.contains('f') => "f",
+            option => option,
+        };
+        for (at, letter) in letters.char_indices() {
+            if spec.valued.contains(letter) {
+                let same = &letters[at + letter.len_utf8()..];
+                let value = match same.strip_prefix('=').unwrap_or(same) {
+                    "" => left.next().ok_or_else(|| spec.wrong(&format!("-{option} needs a value")))?.clone(),
+                    value => value.to_owned(),
+                };
+                self.values.push((letter, value));
+                self.flags.push(letter);
+                return Ok(());
+            }
+            if !spec.flags.contains(letter) {
+                return Err(spec.wrong(&format!("unknown option -{option} (data may follow --)")));
+            }
+            self.flags.push(letter);
+        }
+        Ok(())
+    }
+
+    /// Whether a watch is to be left: by the option, or by a word behind the path, as old scripts have it.
+    fn watch(&mut self) -> bool {
+        self.flag('w') | self.words.next().is_some()
+    }
+
     fn flag(&self, letter: char) -> bool {
         self.flags.contains(&letter)
     }
 
+    /// The value of an option: the last, if it was given more often.
+    fn value(&self, option: char) -> Option<&str> {
+        self.values.iter().rfind(|(letter, _)| *letter == option).map(|(_, value)| value.as_str())
+    }
+
     /// The value of an option that has a number.
     fn number<T: FromStr>(&self, option: char, what: &str, spec: &Spec) -> Result<Option<T>, String> {
-        let Some(value) = self.value.as_ref().filter(|_| self.flag(option)) else { return Ok(None) };
+        let Some(value) = self.value(option) else { return Ok(None) };
         value.parse().map(Some).map_err(|_| spec.wrong(&format!("{value:?} is not {what}")))
     }
 
     /// What `addWatch` is to leave.
     fn watch_mode(&self, spec: &Spec) -> Result<AddWatchMode, String> {
-        match self.value.as_deref() {
+        match self.value('m') {
             None | Some("PERSISTENT_RECURSIVE") => Ok(AddWatchMode::PersistentRecursive),
             Some("PERSISTENT") => Ok(AddWatchMode::Persistent),
             Some(mode) => Err(spec.wrong(&format!("{mode:?} is not a mode"))),
         }
     }
 
-    /// What `removewatches` is to take away.
+    /// What `removewatches` is to take away: as in zkCli the first of these, whatever else is given.
     fn watches(&self) -> WatcherType {
-        match self.flags.last() {
-            Some('c') => WatcherType::Children,
-            Some('d') => WatcherType::Data,
-            Some('p') => WatcherType::Persistent,
-            Some('r') => WatcherType::PersistentRecursive,
-            _ => WatcherType::Any,
+        let kinds = [
+            ('c', WatcherType::Children),
+            ('d', WatcherType::Data),
+            ('p', WatcherType::Persistent),
+            ('r', WatcherType::PersistentRecursive),
+        ];
+        kinds.into_iter().find(|(flag, _)| self.flag(*flag)).map_or(WatcherType::Any, |(_, watches)| watches)
+    }
+
+    /// A whole `ls`; without a path, which only `-?` allows, its help.
+    fn ls(&mut self) -> Result<Command, String> {
+        if self.words.len() == 0 {
+            return Ok(Command::Help { command: Some("ls".to_owned()) });
         }
+        let (stat, recursive, help) = (self.flag('s'), self.flag('R'), self.flag('?'));
+        Ok(Command::Ls { path: self.path()?, stat, watch: self.watch(), recursive, help })
+    }
+
+    /// A whole `removewatches`.
+    fn remove_watches(&mut self) -> Result<Command, String> {
+        let (watches, without_server) = (self.watches(), self.flag('l'));
+        Ok(Command::RemoveWatches { watches, path: self.path()?, without_server })
     }
 
     /// Which limit of a quota is meant, if one is.
@@ -288,11 +357,38 @@ impl Parsed {
     /// What `setquota` is to set.
     fn quota_limit(&self, spec: &Spec) -> Result<(Kind, i64), String> {
         let kind = self.quota_kind(spec)?.ok_or_else(|| spec.wrong("one of -n, -b, -N and -B is missing"))?;
-        let text = self.value.as_deref().unwrap_or_default();
+        let text = self.values.last().map(|(_, value)| value.as_str()).unwrap_or_default();
         match text.parse() {
             Ok(limit) if limit >= kind.least() => Ok((kind, limit)),
             _ => Err(spec.wrong(&format!("{text:?} is not a number from {} on", kind.least()))),
         }
+    }
+
+    /// A whole `reconfig`: its version is no number like others.
+    fn reconfig(&self, spec: &Spec) -> Result<Command, String> {
+        let (change, version) = (self.server_change(spec)?, self.servers_version(spec)?);
+        Ok(Command::Reconfig { change, version, stat: self.flag('s') })
+    }
+
+    /// What `reconfig` is to do. As in zkCli, letters become small ones.
+    fn server_change(&self, spec: &Spec) -> Result<ServerChange, String> {
+        let text = |option| self.value(option).map(str::to_lowercase);
+        let path = self.value('f').map(str::to_owned);
+        match (text('a'), text('r'), text('m'), path) {
+            (None, None, None, None) => Err(spec.wrong("what is to change is missing")),
+            (joining, leaving, None, None) => Ok(ServerChange::Some { joining, leaving }),
+            (None, None, Some(members), None) => Ok(ServerChange::All { members }),
+            (None, None, None, Some(path)) => Ok(ServerChange::File { path }),
+            (None, None, ..) => Err(spec.wrong("only one of -file and -members")),
+            _ => Err(spec.wrong("-file and -members say who is there, so there is no -add and -remove")),
+        }
+    }
+
+    /// The version of the servers, in hexadecimal digits.
+    fn servers_version(&self, spec: &Spec) -> Result<Option<Zxid>, String> {
+        let Some(text) = self.value('v') else { return Ok(None) };
+        let version = u64::from_str_radix(text, 16).map(Zxid);
+        version.map(Some).map_err(|_| spec.wrong(&format!("{text:?} is not a version in hexadecimal digits")))
     }
 
     /// What `create` is to make.
@@ -371,13 +467,16 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
         .find(|spec| spec.name.eq_ignore_ascii_case(name))
         .ok_or_else(|| format!("Command not found: {name} (help lists what there is)"))?;
     let mut parsed = Parsed::new(spec, rest)?;
-    let (stat, watch) = (parsed.flag('s'), parsed.flag('w'));
+    let stat = parsed.flag('s');
+    if spec.name == "reconfig" {
+        return parsed.reconfig(spec);
+    }
     let version = parsed.number('v', "a version", spec)?;
     Ok(match spec.name {
         "addauth" => Command::AddAuth { scheme: parsed.word(), auth: parsed.word() },
         "addWatch" => Command::AddWatch { mode: parsed.watch_mode(spec)?, path: parsed.path()? },
         "close" => Command::Close,
-        "config" => Command::Config { for_clients: parsed.flag('c'), stat, watch },
+        "config" => Command::Config { for_clients: parsed.flag('c'), stat, watch: parsed.flag('w') },
         "connect" => Command::Connect { servers: parsed.words.next() },
         "create" => {
             let (mode, op) = parsed.kind_of_znode(spec)?;
@@ -390,7 +489,7 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
             let at_a_time: Option<NonZeroUsize> = parsed.number('b', "a number above 0", spec)?;
             Command::DeleteAll { path: parsed.path()?, at_a_time: at_a_time.map(NonZeroUsize::get) }
         }
-        "get" => Command::Get { shown: parsed.shown(), path: parsed.path()?, stat, watch },
+        "get" => Command::Get { shown: parsed.shown(), path: parsed.path()?, stat, watch: parsed.watch() },
         "delquota" => Command::DelQuota { kind: parsed.quota_kind(spec)?, path: parsed.path()? },
         "getAcl" => Command::GetAcl { path: parsed.path()?, stat },
         "getAllChildrenNumber" => Command::GetAllChildrenNumber { path: parsed.path()? },
@@ -400,7 +499,7 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
         }
         "help" => Command::Help { command: parsed.words.next() },
         "history" => Command::History,
-        "ls" => Command::Ls { path: parsed.path()?, stat, watch, recursive: parsed.flag('R') },
+        "ls" => parsed.ls()?,
         "printwatches" => Command::PrintWatches { on: parsed.switch(spec)? },
         "listquota" => Command::ListQuota { path: parsed.path()? },
         "quit" => Command::Quit,
@@ -409,7 +508,7 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
             let wrong = |_| spec.wrong(&format!("{number:?} is not a number of a command"));
             Command::Redo { number: number.parse().map_err(wrong)? }
         }
-        "removewatches" => Command::RemoveWatches { watches: parsed.watches(), path: parsed.path()? },
+        "removewatches" => parsed.remove_watches()?,
         "set" => Command::Set { path: parsed.path()?, data: parsed.data(spec)?, version, stat },
         "setAcl" => {
             let recursive = parsed.flag('R');
@@ -420,7 +519,7 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
             let (kind, limit) = parsed.quota_limit(spec)?;
             Command::SetQuota { path: parsed.path()?, kind, limit }
         }
-        "stat" => Command::Stat { path: parsed.path()?, watch },
+        "stat" => Command::Stat { path: parsed.path()?, watch: parsed.watch() },
         "sync" => Command::Sync { path: parsed.path()? },
         "version" => Command::Version,
         "whoami" => Command::WhoAmI,
@@ -460,6 +559,75 @@ mod tests {
     }
 
     #[test]
+    fn letters_may_share_a_dash_and_the_last_may_have_its_value_there() {
+        let create = |line: &str| match parsed(line) {
+            Ok(Command::Create { mode, op, .. }) => (mode, op),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(create("create -se /a"), (CreateMode::EphemeralSequential, CreateOp::Create2));
+        let with_ttl = (CreateMode::PersistentSequentialWithTtl, CreateOp::Ttl { ttl_ms: 5 });
+        for line in ["create -st5 /a", "create -st=5 /a", "create -st 5 /a"] {
+            assert_eq!(create(line), with_ttl, "{line}");
+        }
+        let expected = Command::Get { path: "/a".into(), stat: true, watch: false, shown: Shown::Base64 };
+        assert_eq!(parsed("get -bs /a"), Ok(expected));
+        let set = Command::Set { path: "/a".into(), data: b"x".into(), version: Some(-1), stat: true };
+        assert_eq!(parsed("set -sv-1 /a x"), Ok(set));
+        assert!(parsed("create -sx /a").unwrap_err().starts_with("unknown option -sx"));
+        assert!(parsed("set -sv").unwrap_err().starts_with("-sv needs a value"));
+    }
+
+    #[test]
+    fn ls_has_help_and_reads_take_a_word_for_a_watch() {
+        assert_eq!(parsed("ls -?"), Ok(Command::Help { command: Some("ls".into()) }));
+        let Ok(Command::Ls { help, watch, .. }) = parsed("ls -? /a") else { panic!() };
+        assert!(help && !watch);
+        for line in ["ls /a watch", "get /a true", "stat /a 1"] {
+            let watch = match parsed(line) {
+                Ok(Command::Ls { watch, .. } | Command::Get { watch, .. } | Command::Stat { watch, .. }) => {
+                    watch
+                }
+                other => panic!("{line}: {other:?}"),
+            };
+            assert!(watch, "{line}");
+        }
+        assert!(parsed("ls").unwrap_err().contains("something is missing"));
+    }
+
+    #[test]
+    fn servers_change_one_by_one_or_all_at_once() {
+        let reconfig = |line: &str| match parsed(&format!("reconfig {line}")) {
+            Ok(Command::Reconfig { change, version, stat }) => Ok((change, version.map(|it| it.0), stat)),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
+        let some = |joining: Option<&str>, leaving: Option<&str>| ServerChange::Some {
+            joining: joining.map(str::to_owned),
+            leaving: leaving.map(str::to_owned),
+        };
+        let line = "server.4=d:1:2;3";
+        assert_eq!(
+            reconfig("-s -v 10000000a -add server.4=D:1:2;3 -remove 1,2"),
+            Ok((some(Some(line), Some("1,2")), Some(0x1_0000_000a), true))
+        );
+        assert_eq!(reconfig("-remove 3"), Ok((some(None, Some("3")), None, false)));
+        assert_eq!(reconfig("-members x"), Ok((ServerChange::All { members: "x".into() }, None, false)));
+        assert_eq!(reconfig("-file X"), Ok((ServerChange::File { path: "X".into() }, None, false)));
+        for (line, expected) in [
+            ("", "what is to change is missing"),
+            ("-file a -members b", "only one of -file and -members"),
+            ("-add a -members b", "-file and -members say who is there"),
+            ("-add", "-add needs a value"),
+            ("-v x -add a", "\"x\" is not a version in hexadecimal digits"),
+            ("-add a b", "\"b\" is too much"),
+        ] {
+            let error = reconfig(line).unwrap_err();
+            assert!(error.starts_with(expected), "{line}: {error}");
+        }
+        assert!(parsed("ls -remove /a").is_err());
+    }
+
+    #[test]
     fn a_create_has_a_mode_data_and_a_list() {
         let Ok(Command::Create { path, data, acl, mode, .. }) = parsed("create -s -e /a") else { panic!() };
         assert_eq!((path.as_str(), data.as_str(), acl), ("/a", "", Acl::open()));
@@ -488,7 +656,11 @@ mod tests {
     #[test]
     fn every_command_of_the_table_can_be_parsed_and_has_help() {
         for spec in COMMANDS {
-            let needed: &[&str] = if spec.name == "setquota" { &["-n", "1"] } else { &[] };
+            let needed: &[&str] = match spec.name {
+                "setquota" => &["-n", "1"],
+                "reconfig" => &["-remove", "1"],
+                _ => &[],
+            };
             let words = std::iter::once(spec.name)
                 .chain(needed.iter().copied())
                 .chain(sample_words(spec.name).into_iter().take(spec.words.0))
@@ -503,7 +675,7 @@ mod tests {
     #[test]
     fn what_cannot_be_understood_is_answered_with_the_usage() {
         assert!(parsed("get").unwrap_err().contains("usage: get [-s] [-w] [-b] [-x] path"));
-        assert!(parsed("get /a /b").unwrap_err().contains("\"/b\" is too much"));
+        assert!(parsed("get /a /b c").unwrap_err().contains("\"c\" is too much"));
         assert!(parsed("get -y /a").unwrap_err().contains("unknown option -y"));
         assert!(parsed("set -v x /a b").unwrap_err().contains("not a version"));
         assert!(parsed("addWatch -m ONCE /a").unwrap_err().contains("not a mode"));

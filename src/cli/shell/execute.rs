@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::command::{self, Command, help};
+use super::command::{self, Command, ServerChange, help};
 use super::history::History;
-use super::{format, quota, walk, words};
+use super::{Told, format, quota, walk, words};
 use crate::client::{Client, Credentials, Error, Options, SessionState, Watch, WatchStream, Watched};
-use crate::jute::{AuthId, CreateOp, ErrorCode, WatchEvent};
+use crate::ids::Zxid;
+use crate::jute::{AuthId, CreateOp, ErrorCode, Reconfig};
+use crate::membership::Membership;
 
 /// Events that wait to be shown at most; a user does not read more.
 const EVENTS_MAX: usize = 1024;
@@ -21,7 +23,7 @@ pub struct Shell {
     options: Options,
     /// `None` behind `close`.
     client: Option<Client>,
-    events: mpsc::Sender<WatchEvent>,
+    events: mpsc::Sender<Told>,
     shows_events: Arc<AtomicBool>,
     history: History,
     /// Watches that were left by the last command.
@@ -38,15 +40,14 @@ pub enum Outcome {
 }
 
 impl Shell {
-    /// Opens a session; fired watches come out of the receiver.
-    pub async fn connect(
-        connect: String,
-        options: Options,
-    ) -> Result<(Shell, mpsc::Receiver<WatchEvent>), Error> {
-        let client = Some(Client::connect(&connect, options.clone()).await?);
+    /// Opens a session; what its watches tell comes out of the receiver, and of a read-only client its states too.
+    pub async fn connect(connect: String, options: Options) -> Result<(Shell, mpsc::Receiver<Told>), Error> {
         let (events, events_rx) = mpsc::channel(EVENTS_MAX);
         let (shows_events, history) = (Arc::new(AtomicBool::new(true)), History::default());
-        Ok((Shell { connect, options, client, events, shows_events, history, watches_left: 0 }, events_rx))
+        let mut shell =
+            Shell { connect, options, client: None, events, shows_events, history, watches_left: 0 };
+        shell.open().await?;
+        Ok((shell, events_rx))
     }
 
     /// As the user gave it.
@@ -132,6 +133,9 @@ impl Shell {
             | Command::Stat { .. }
             | Command::GetAcl { .. }
             | Command::Config { .. } => self.read(&client, command).await,
+            Command::Reconfig { change, version, stat } => {
+                return reconfigure(&client, change, *version, *stat).await.map(Outcome::Output);
+            }
             _ => self.write(&client, command).await.map(String::into_bytes),
         };
         output.map(Outcome::Output).map_err(|error| explain(&error, command))
@@ -143,16 +147,48 @@ impl Shell {
         if client.status().state != SessionState::Expired {
             return Ok(client);
         }
-        let client = self.open().await?;
+        let client = self.open().await.map_err(|error| error.to_string())?;
         eprintln!("The session had expired; this is a new one, without ephemeral znodes and watches.");
         Ok(client)
     }
 
-    async fn open(&mut self) -> Result<Client, String> {
-        let opened = Client::connect(&self.connect, self.options.clone()).await;
-        let client = opened.map_err(|error| error.to_string())?;
+    async fn open(&mut self) -> Result<Client, Error> {
+        let client = Client::connect(&self.connect, self.options.clone()).await?;
+        self.pass_on(&client).await?;
         self.client = Some(client.clone());
         Ok(client)
+    }
+
+    /// Passes on what the session tells without being asked, until it is over.
+    async fn pass_on(&self, client: &Client) -> Result<(), Error> {
+        let mut told = client.session_events().await?;
+        let (events, shows) = (self.events.clone(), Arc::clone(&self.shows_events));
+        tokio::spawn(async move {
+            while let Some(event) = told.recv().await {
+                if shows.load(Relaxed) && events.send(Told::Watch(event)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        if !self.options.read_only {
+            return Ok(());
+        }
+        let mut status = client.watch_status();
+        let (events, shows) = (self.events.clone(), Arc::clone(&self.shows_events));
+        tokio::spawn(async move {
+            let mut told = SessionState::Connecting;
+            loop {
+                let state = status.borrow_and_update().state;
+                if state != told && shows.load(Relaxed) && events.send(Told::State(state)).await.is_err() {
+                    return;
+                }
+                told = state;
+                if status.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
     }
 
     /// Ends the session, and opens another if that is wanted.
@@ -163,7 +199,7 @@ impl Shell {
         }
         if let Command::Connect { servers } = command {
             self.connect = servers.clone().unwrap_or_else(|| self.connect.clone());
-            self.open().await?;
+            self.open().await.map_err(|error| error.to_string())?;
         }
         Ok(Vec::new())
     }
@@ -183,7 +219,10 @@ impl Shell {
     }
 
     async fn read(&mut self, client: &Client, command: &Command) -> Result<Vec<u8>, Error> {
-        let mut output = Vec::new();
+        let mut output = match command {
+            Command::Ls { help: true, .. } => help(Some("ls")).unwrap_or_default().into_bytes(),
+            _ => Vec::new(),
+        };
         let (stat, watch) = match command {
             Command::Config { for_clients, stat: show, watch } => {
                 let (config, stat, watch) = if *watch {
@@ -211,11 +250,8 @@ impl Shell {
                 output.push(b'\n');
                 (show.then_some(stat), watch)
             }
-            Command::Ls { path, recursive: true, .. } => {
-                for path in walk::descendants(client, path).await? {
-                    output.extend_from_slice(path.as_bytes());
-                    output.push(b'\n');
-                }
+            Command::Ls { path, recursive: true, watch, .. } => {
+                output.extend(self.list_all(client, path, *watch).await?.into_bytes());
                 (None, None)
             }
             Command::Ls { path, stat: show, watch, .. } => {
@@ -247,8 +283,18 @@ impl Shell {
             _ => unreachable!("not a command that reads"),
         };
         output.extend(stat.map(|stat| format::stat(&stat)).unwrap_or_default().into_bytes());
-        self.report(watch);
+        self.keep(watch);
         Ok(output)
+    }
+
+    /// A path and all below it, one a line; each is watched if that is wanted.
+    async fn list_all(&mut self, client: &Client, path: &str, watch: bool) -> Result<String, Error> {
+        let paths = walk::descendants(client, path).await?;
+        for path in paths.iter().filter(|_| watch) {
+            let (_, _, watch) = client.get_children_watched(path).await?;
+            self.keep(Some(watch));
+        }
+        Ok(paths.iter().map(|path| format!("{path}\n")).collect())
     }
 
     async fn write(&mut self, client: &Client, command: &Command) -> Result<String, Error> {
@@ -288,10 +334,14 @@ impl Shell {
             }
             Command::AddWatch { path, mode } => {
                 let stream = client.add_watch(path, *mode).await?;
-                self.report_all(stream);
+                self.keep_all(stream);
                 None
             }
-            Command::RemoveWatches { path, watches } => {
+            Command::RemoveWatches { path, watches, without_server: true } => {
+                client.remove_watches_or_forget(path, *watches).await?;
+                None
+            }
+            Command::RemoveWatches { path, watches, .. } => {
                 client.remove_watches(path, *watches).await?;
                 None
             }
@@ -310,38 +360,18 @@ impl Shell {
         Ok(shown.map(|stat| format::stat(&stat)).unwrap_or_default())
     }
 
-    /// Passes the event on when the watch fires.
-    fn report(&mut self, watch: Option<Watch>) {
+    /// Keeps the watch until it fires or is over.
+    fn keep(&mut self, watch: Option<Watch>) {
         let Some(watch) = watch else { return };
         self.watches_left += 1;
-        let (events, shows) = (self.events.clone(), Arc::clone(&self.shows_events));
-        tokio::spawn(async move {
-            // A watch that ends with its session has nothing to say.
-            if let Ok(event) = watch.event().await
-                && shows.load(Relaxed)
-            {
-                let _ = events.send(event).await;
-            }
-        });
+        // What it tells comes with the session's events.
+        tokio::spawn(async move { drop(watch.event().await) });
     }
 
-    /// Passes the events on while the watch is there.
-    fn report_all(&mut self, mut stream: WatchStream) {
+    /// Keeps the watch until it is over.
+    fn keep_all(&mut self, mut stream: WatchStream) {
         self.watches_left += 1;
-        let (events, shows) = (self.events.clone(), Arc::clone(&self.shows_events));
-        tokio::spawn(async move {
-            loop {
-                let is_wanted = match stream.next().await {
-                    Watched::Event(_) if !shows.load(Relaxed) => true,
-                    Watched::Event(event) => events.send(event).await.is_ok(),
-                    Watched::Gap => true,
-                    Watched::End(_) => false,
-                };
-                if !is_wanted {
-                    return;
-                }
-            }
-        });
+        tokio::spawn(async move { while !matches!(stream.next().await, Watched::End(_)) {} });
     }
 
     /// How the word that is being typed could go on, if it is the beginning of a path.
@@ -367,6 +397,51 @@ async fn about_quotas(client: &Client, command: &Command) -> Option<Result<Resul
         Command::DelQuota { path, kind } => quota::delete(client, path, *kind).await,
         _ => return None,
     })
+}
+
+/// Changes the servers of the ensemble.
+async fn reconfigure(
+    client: &Client,
+    change: &ServerChange,
+    version: Option<Zxid>,
+    shows_stat: bool,
+) -> Result<Vec<u8>, String> {
+    let from_file;
+    let version = version.map_or(Reconfig::ANY_VERSION, |version| version.0.cast_signed());
+    let mut request = Reconfig { joining: None, leaving: None, members: None, version };
+    match change {
+        ServerChange::Some { joining, leaving } => {
+            (request.joining, request.leaving) = (joining.as_deref(), leaving.as_deref());
+        }
+        ServerChange::All { members } => request.members = Some(members),
+        ServerChange::File { path } => {
+            let wrong = |error: &dyn std::fmt::Display| format!("{path}: {error}");
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+            from_file = Membership::parse(&text).map_err(|error| wrong(&error))?.lines();
+            request.members = Some(&from_file);
+        }
+    }
+    let (config, stat) = client.reconfig(request).await.map_err(|error| match error {
+        Error::Server(ErrorCode::ReconfigInProgress) => {
+            "Another reconfiguration is in progress -- concurrent reconfigs not supported (yet)".to_owned()
+        }
+        Error::Server(ErrorCode::NewConfigNoQuorum) => {
+            "No quorum of new config is connected and up-to-date with the leader: start the new servers, and try again \
+             when they follow"
+                .to_owned()
+        }
+        Error::Server(ErrorCode::NoAuth) => "Insufficient permission : /zookeeper/config".to_owned(),
+        Error::Server(ErrorCode::BadArguments) => "Arguments are not valid : these servers".to_owned(),
+        Error::Server(ErrorCode::BadVersion) => "version No is not valid : /zookeeper/config".to_owned(),
+        error => error.to_string(),
+    })?;
+    let mut output = b"Committed new configuration:\n".to_vec();
+    output.extend_from_slice(&config);
+    output.push(b'\n');
+    if shows_stat {
+        output.extend_from_slice(format::stat(&stat).as_bytes());
+    }
+    Ok(output)
 }
 
 /// What is told in a few words.
@@ -415,6 +490,7 @@ fn explain(error: &Error, command: &Command) -> String {
         | Command::History
         | Command::PrintWatches { .. }
         | Command::Quit
+        | Command::Reconfig { .. }
         | Command::Redo { .. }
         | Command::Version
         | Command::WhoAmI => "",

@@ -3,9 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::Told;
 use super::command::Shown;
 use crate::cli::civil;
-use crate::jute::{Acl, AuthId, Stat, WatchEvent, perms};
+use crate::client::{SessionEvent, SessionState};
+use crate::jute::{Acl, AuthId, Stat, WatchEvent, WatcherType, perms};
 
 /// The letters of the permissions, in the order in which they are shown.
 const PERMISSIONS: [(char, i32); 5] = [
@@ -124,9 +126,45 @@ pub fn parse_acl(text: &str) -> Result<Vec<Acl>, String> {
         .collect()
 }
 
-/// A watch that has fired.
-pub fn event(event: &WatchEvent) -> String {
-    format!("\nWATCHER::\n\nWatchedEvent state:SyncConnected type:{:?} path:{}\n", event.kind, event.path)
+/// What a Java client gives as the transaction of an event that no transaction has made.
+const NO_ZXID: i64 = -1;
+
+/// What is told without having been asked for.
+pub fn told(told: &Told) -> String {
+    let removed = |watches: WatcherType| match watches {
+        WatcherType::Data => "DataWatchRemoved",
+        WatcherType::Children => "ChildWatchRemoved",
+        _ => "PersistentWatchRemoved",
+    };
+    match told {
+        Told::Watch(SessionEvent::Fired(WatchEvent { kind, path, zxid })) => {
+            event("SyncConnected", &format!("{kind:?}"), path, zxid.0.cast_signed())
+        }
+        Told::Watch(SessionEvent::Removed { watches, path, at_server: true }) => {
+            event("SyncConnected", removed(*watches), path, NO_ZXID)
+        }
+        Told::Watch(SessionEvent::Removed { watches, path, at_server: false }) => {
+            event("Disconnected", removed(*watches), path, NO_ZXID)
+        }
+        Told::State(state) => event(state_name(*state), "None", "null", NO_ZXID),
+    }
+}
+
+/// One as ZooKeeper's shell prints it.
+fn event(state: &str, kind: &str, path: &str, zxid: i64) -> String {
+    format!("\nWATCHER::\n\nWatchedEvent state:{state} type:{kind} path:{path} zxid: {zxid}\n")
+}
+
+/// What a Java client calls the state of a session.
+fn state_name(state: SessionState) -> &'static str {
+    match state {
+        SessionState::Connecting => "Disconnected",
+        SessionState::Connected => "SyncConnected",
+        SessionState::ConnectedReadOnly => "ConnectedReadOnly",
+        SessionState::Expired => "Expired",
+        SessionState::AuthFailed => "AuthFailed",
+        SessionState::Closed => "Closed",
+    }
 }
 
 #[cfg(test)]

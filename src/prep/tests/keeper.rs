@@ -157,7 +157,15 @@ fn a_check_of_the_stat_looks_at_each_field_that_is_asked_for() {
     for late in [Stat { mzxid: stat.mzxid, ..ANY }, Stat { mtime_ms: stat.mtime_ms, ..ANY }] {
         assert_eq!(leader.refusal(ONE, &check_stat("/a", late)), BadVersion);
     }
-    leader.apply_all();
-    let stat = leader.tree.node("/a").expect("is there").stat();
-    leader.ask(ONE, &check_stat("/a", stat)).expect("all of it is right");
+    // Whoever has seen it on a follower knows it before the leader has applied it.
+    let follower = leader.tree_to_be();
+    let seen = ["/a", "/a/c"].map(|path| (path, follower.node(path).expect("is there").stat()));
+    for applied in [false, true] {
+        for (path, stat) in seen {
+            leader.ask(ONE, &check_stat(path, stat)).expect("all of it is right");
+        }
+        if !applied {
+            leader.apply_all();
+        }
+    }
 }

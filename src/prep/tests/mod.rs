@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::ids::Epoch;
+use crate::ids::{Epoch, Version};
 use crate::jute::{Acl, Create, CreateOp, perms};
 use crate::tree::acl::Rules;
 use crate::txn::Txn;
@@ -20,6 +20,7 @@ pub const LIMITS: Limits = Limits {
     enforces_quotas: false,
     keeper_operations: false,
     ephemerals_per_session_max: 0,
+    ephemerals_max: 0,
 };
 
 /// Sessions that are open from the beginning.
@@ -27,6 +28,11 @@ pub const ONE: SessionId = SessionId(0x0100_0000_0000_0001);
 pub const TWO: SessionId = SessionId(0x0200_0000_0000_0002);
 /// One that is not.
 pub const GONE: SessionId = SessionId(3);
+
+/// What the clock shows when this is proposed.
+fn time_at(zxid: Zxid) -> i64 {
+    1000 + i64::from(zxid.counter())
+}
 
 /// A leader: what it prepares is applied when the test says so.
 pub struct Leader {
@@ -67,7 +73,9 @@ impl Leader {
     pub fn ask(&mut self, session_id: SessionId, request: &Request<'_>) -> Result<Body, PrepError> {
         let zxid = self.next();
         let auth = self.auth.clone();
-        let context = Context { session_id, is_local: false, auth: &auth, zxid };
+        let time_ms = time_at(zxid);
+        let version = Version::NEWEST;
+        let context = Context { session_id, is_local: false, auth: &auth, zxid, version, time_ms };
         let body = self.prep.prepare(&self.tree, &self.sessions, request, context)?;
         Ok(self.propose(session_id, body))
     }
@@ -92,6 +100,16 @@ impl Leader {
     pub fn delete_limited(&mut self, path: &str) -> Option<Body> {
         let body = self.prep.delete_limited(&self.tree, path, self.next())?;
         Some(self.propose(SessionId(0), body))
+    }
+
+    /// A tree as it will be when all that is proposed is applied.
+    pub fn tree_to_be(&self) -> Tree {
+        let blocks = self.tree.image().blocks().map(Ok::<_, std::convert::Infallible>);
+        let mut tree = Tree::load(7, blocks).expect("it is whole");
+        for (zxid, txn) in &self.proposed {
+            tree.apply(*zxid, txn).expect("what was prepared can be applied");
+        }
+        tree
     }
 
     /// Applies the oldest proposals, as many as that.
@@ -122,7 +140,8 @@ impl Leader {
 
     fn propose(&mut self, session_id: SessionId, body: Body) -> Body {
         self.last = self.next();
-        let txn = Txn { session_id: session_id.0, body: Some(body.clone()), ..Txn::default() };
+        let (session_id, time_ms) = (session_id.0, time_at(self.last));
+        let txn = Txn { session_id, time_ms, body: Some(body.clone()), ..Txn::default() };
         self.proposed.push_back((self.last, txn));
         body
     }

@@ -40,6 +40,22 @@ impl Leader {
 }
 
 #[test]
+fn limits_that_cannot_be_understood_are_told_where_they_would_bind() {
+    let mut leader = enforcing(&["/a"]);
+    leader.limit("/a", "count=-1,bytes=-1=;countHardLimit=2");
+    assert_eq!(leader.prep.take_misread(), []);
+    leader.limit("/a", "nonsense");
+    let told = leader.prep.take_misread();
+    assert_eq!(told, [Misread { path: "/a".into(), text: "nonsense".into() }]);
+    assert_eq!(leader.prep.take_misread(), [], "once");
+    leader.ask(ONE, &set_to("/a", b"nonsense")).expect("is there");
+    assert_eq!(leader.prep.take_misread(), []);
+    let mut leader = Leader::with(&["/a"]);
+    leader.limit("/a", "nonsense");
+    assert_eq!(leader.prep.take_misread(), [], "there is nothing that would bind");
+}
+
+#[test]
 fn a_hard_count_holds_whatever_is_applied_yet() {
     let mut leader = enforcing(&["/a"]);
     leader.limit("/a", "count=-1,bytes=-1=;countHardLimit=3");
@@ -142,6 +158,43 @@ fn the_nearest_quota_counts_and_only_while_it_is_there() {
 }
 
 #[test]
+fn a_quota_binds_what_comes_behind_it_and_counts_what_came_before_whatever_is_applied() {
+    const LIMITS_OF_A: &str = "/zookeeper/quota/a/zookeeper_limits";
+    for applied in 0..6 {
+        let mut leader = enforcing(&["/a", "/zookeeper/quota/a"]);
+        leader.ask(ONE, &create("/a/1")).expect("there is no quota");
+        leader.ask(ONE, &create_with(LIMITS_OF_A, b"countHardLimit=3")).expect("can be created");
+        leader.ask(ONE, &create("/a/2")).expect("there is room");
+        leader.apply(applied);
+        assert_eq!(leader.refusal(ONE, &create("/a/3")), QuotaExceeded);
+        let more = set_to(LIMITS_OF_A, b"countHardLimit=9");
+        assert_eq!(leader.refusal(ONE, &multi_of([more, delete("/none", -1)])), NoNode);
+        assert_eq!(leader.refusal(ONE, &create("/a/3")), QuotaExceeded, "the failed multi changed no limit");
+        leader.ask(ONE, &set_acl(LIMITS_OF_A, Acl::open(), -1)).expect("is permitted");
+        assert_eq!(leader.refusal(ONE, &create("/a/3")), QuotaExceeded, "its limit is the same");
+        leader.ask(ONE, &set_to(LIMITS_OF_A, b"countHardLimit=4")).expect("is there");
+        leader.apply(applied / 2);
+        leader.ask(ONE, &create("/a/3")).expect("there is room again");
+        assert_eq!(leader.refusal(ONE, &create("/a/4")), QuotaExceeded);
+        leader.ask(ONE, &delete(LIMITS_OF_A, -1)).expect("is there");
+        leader.ask(ONE, &create("/a/4")).expect("no quota is left");
+        leader.apply_all();
+        assert_eq!(leader.tree.usage("/a"), Usage { count: 5, bytes: 20 });
+    }
+}
+
+#[test]
+fn what_comes_below_an_inner_quota_counts_for_the_outer_one_before_it_is_applied() {
+    let mut leader = enforcing(&["/a", "/a/b"]);
+    leader.limit("/a", "countHardLimit=3");
+    leader.limit("/a/b", "count=9");
+    leader.ask(ONE, &create("/a/b/1")).expect("there is room below /a/b");
+    assert_eq!(leader.refusal(ONE, &create("/a/1")), QuotaExceeded);
+    leader.apply_all();
+    assert_eq!(leader.refusal(ONE, &create("/a/1")), QuotaExceeded);
+}
+
+#[test]
 fn nonsense_limits_nothing() {
     let mut leader = enforcing(&["/a"]);
     for limits in ["", "nonsense", "countHardLimit=-7", "countHardLimit=99999999999999999999", "=;,=", "\0"] {
@@ -166,6 +219,28 @@ fn quotas_that_are_not_enforced_refuse_nothing() {
     leader.ask(ONE, &create("/a/1")).expect("not enforced");
     leader.ask(ONE, &set_to("/a", b"more than that")).expect("not enforced");
     assert_eq!(leader.exceeded(), []);
+}
+
+#[test]
+fn all_sessions_have_no_more_ephemerals_than_there_may_be() {
+    let mut leader = Leader::with(&["/a"]);
+    leader.prep = Prep::new(Limits { ephemerals_max: 3, ..LIMITS }, Rules::default(), 7);
+    let ephemeral = |path| create_flags(path, CreateMode::Ephemeral);
+    leader.ask(ONE, &ephemeral("/a/1")).expect("the first");
+    leader.apply_all();
+    leader.ask(TWO, &ephemeral("/a/2")).expect("the second");
+    let both = multi_of([ephemeral("/a/3"), ephemeral("/a/4")]);
+    assert_eq!(leader.refusal(ONE, &both), QuotaExceeded);
+    leader.ask(ONE, &ephemeral("/a/3")).expect("the third: the failed multi made none");
+    assert_eq!(leader.refusal(TWO, &ephemeral("/a/4")), QuotaExceeded);
+    leader.ask(TWO, &create("/a/5")).expect("no ephemeral");
+    leader.close(ONE).expect("is open");
+    leader.ask(TWO, &both).expect("two went");
+    leader.apply_all();
+    assert_eq!(leader.refusal(TWO, &ephemeral("/a/6")), QuotaExceeded);
+    leader.ask(TWO, &delete("/a/3", -1)).expect("is there");
+    leader.prep.reset();
+    assert_eq!(leader.refusal(TWO, &ephemeral("/a/6")), QuotaExceeded, "it did not go");
 }
 
 #[test]

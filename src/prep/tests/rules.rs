@@ -286,7 +286,7 @@ fn a_read_never_becomes_a_transaction() {
         Request::GetData { path: "/a", watch: false },
         Request::Sync { path: Some("/a") },
         Request::Ping,
-        Request::Unimplemented { op: OpCode::Reconfig as i32 },
+        Request::Unimplemented { op: OpCode::DeleteContainer as i32 },
     ] {
         assert_eq!(leader.refusal(ONE, &request), Unimplemented, "{request:?}");
     }
@@ -391,4 +391,14 @@ fn a_multi_is_refused_as_soon_as_it_is_too_big() {
     let multi = multi_of(creates.chain([delete("/absent", -1)]));
     assert_eq!(leader.ask(ONE, &multi), Err(BadArguments.into()));
     leader.ask(ONE, &create_as("/a/0", 0, auth())).expect("nothing is left behind");
+}
+
+#[test]
+fn who_the_servers_are_is_changed_by_a_reconfiguration_alone() {
+    let mut leader = Leader::new();
+    assert_eq!(leader.refusal(ONE, &set("/zookeeper/config", -1)), NoAuth);
+    leader.prep = Prep::new(LIMITS, Rules { skip: true, ..Rules::default() }, 7);
+    assert_eq!(leader.refusal(ONE, &set("/zookeeper/config", -1)), BadArguments);
+    let multi = multi_of([set("/zookeeper/config", -1)]);
+    assert_eq!(leader.ask(ONE, &multi), Err(PrepError { code: BadArguments, failed_op: Some(0) }));
 }

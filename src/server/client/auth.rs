@@ -91,7 +91,17 @@ fn with_more(identities: &Arc<[AuthId]>, mut proved: Vec<AuthId>) -> Option<Arc<
 
 /// True if the client expects any of the names, or does not say which.
 fn is_ours(names: &[String], expected: &[u8]) -> bool {
-    names.is_empty() || expected.is_empty() || names.iter().any(|name| name.as_bytes() == expected)
+    is_any(names, expected) || names.iter().any(|name| name.as_bytes() == expected)
+}
+
+/// True if it does not matter which ensemble a client expects.
+fn is_any(names: &[String], expected: &[u8]) -> bool {
+    names.is_empty() || expected.is_empty()
+}
+
+/// True if an `auth` packet of the scheme `ensemble` that was accepted said nothing.
+pub fn named_no_ensemble(expected: &[u8], settings: &AuthSettings) -> bool {
+    settings.ensemble_names.as_ref().is_none_or(|names| is_any(names, expected))
 }
 
 /// Whom no ACL binds.

@@ -119,12 +119,15 @@ impl Conn {
         // The first sweep after it was heard of says nothing yet.
         let silent_ms = u64::from(self.silence.fetch_add(1, Ordering::Relaxed)) * SWEEP_MS;
         match self.timeout_ms.load(Ordering::Relaxed) {
-            0 => (age > HANDSHAKE_SWEEPS_MAX).then_some("there was no session in time"),
+            0 => (age > HANDSHAKE_SWEEPS_MAX).then_some(NO_SESSION),
             timeout_ms if silent_ms > u64::from(timeout_ms) => Some("silent for the whole session timeout"),
             _ => None,
         }
     }
 }
+
+/// Why a connection is closed that asked for no session.
+pub const NO_SESSION: &str = "there was no session in time";
 
 /// All of them.
 #[derive(Debug, Default)]

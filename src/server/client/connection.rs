@@ -16,12 +16,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::conn::Conn;
+use super::conn::{Conn, NO_SESSION};
 use super::outbox::{Closing, Drained};
-use super::requests::Progress;
+use super::requests::Next;
 use super::room::Share;
+use super::turn::Turn;
 use super::{ClientContext, Door, auth, door};
-use crate::admin::Counted;
+use crate::admin::{Count, Counted};
 use crate::jute::{AuthId, FrameError};
 use crate::replica::Input;
 use crate::sasl::Exchange;
@@ -98,14 +99,20 @@ pub(super) struct Connection {
     pub waiting: Option<Bytes>,
     /// to be written
     pub output: BytesMut,
+    /// how much of it are events
+    event_bytes: usize,
     /// the requests that the core has
     pub outstanding: VecDeque<Outstanding>,
     /// bytes of these
     pub outstanding_bytes: usize,
     /// for the next big request
     pub room: Share,
+    /// for any request, where they are throttled
+    pub turn: Option<Box<Turn>>,
     /// the last of them is a `sync`
     pub is_syncing: bool,
+    /// the last of them is a `reconfig`
+    pub is_reconfiguring: bool,
     pub identities: Arc<[AuthId]>,
     /// it is not served with these (`enforce.auth.*`)
     pub must_authenticate: bool,
@@ -121,6 +128,10 @@ pub(super) async fn serve(context: Arc<ClientContext>, conn: Arc<Conn>, socket: 
         context.conns.remove(&conn);
         return;
     };
+    if !identities.iter().any(|identity| identity.scheme == "x509") {
+        let is_local = conn.peer.ip().is_loopback();
+        context.stats.metrics.count(if is_local { Count::NonMtlsLocal } else { Count::NonMtlsRemote });
+    }
     let mut connection = Connection {
         context: Arc::clone(&context),
         conn: Arc::clone(&conn),
@@ -128,10 +139,13 @@ pub(super) async fn serve(context: Arc<ClientContext>, conn: Arc<Conn>, socket: 
         input: BytesMut::new(),
         waiting: None,
         output: BytesMut::new(),
+        event_bytes: 0,
         outstanding: VecDeque::new(),
         outstanding_bytes: 0,
         room: Share::new(&context.room),
+        turn: context.turnstile.enter(),
         is_syncing: false,
+        is_reconfiguring: false,
         must_authenticate: !auth::are_enough(&identities, &context.settings.auth),
         identities,
         sasl: None,
@@ -163,22 +177,22 @@ impl Connection {
                 return self.finish(closing).await;
             }
             match progress {
-                Progress::ToCore(input) => {
+                Next::ToCore(input) => {
                     self.context.inputs.send(input).await.map_err(|_| End::Stopping)?;
                 }
-                Progress::More if !self.is_stuck() => tokio::task::yield_now().await,
-                Progress::More | Progress::Wait => self.wait().await?,
+                Next::More if !self.is_stuck() => tokio::task::yield_now().await,
+                Next::More | Next::Wait => self.wait().await?,
             }
         }
     }
 
     /// Serves what has come, as far as there is room for the replies.
-    fn progress(&mut self) -> Result<Progress, End> {
+    fn progress(&mut self) -> Result<Next, End> {
         if self.is_stuck() {
             let closing = self.conn.outbox.closing();
             self.closing = closing.filter(|closing| matches!(closing, Closing::Now(_)));
             // What has come may have to be looked at again once this is written.
-            return Ok(Progress::More);
+            return Ok(Next::More);
         }
         self.output = OUTPUT.take();
         self.drain();
@@ -186,12 +200,27 @@ impl Connection {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
+        self.count_output();
         Ok(progress)
+    }
+
+    /// What is to be written now was made in this turn.
+    fn count_output(&mut self) {
+        let metrics = &self.context.stats.metrics;
+        let event_bytes = std::mem::take(&mut self.event_bytes);
+        if event_bytes > 0 {
+            metrics.add(Count::WatchBytes, event_bytes as u64);
+        }
+        let reply_bytes = self.output.len() - event_bytes;
+        if reply_bytes > 0 {
+            metrics.add(Count::ResponseBytes, reply_bytes as u64);
+        }
     }
 
     /// Takes over what the core has for the client.
     pub fn drain(&mut self) {
-        let Drained { replies, events, closing } = self.conn.outbox.drain(&mut self.output);
+        let Drained { replies, events, event_bytes, closing } = self.conn.outbox.drain(&mut self.output);
+        self.event_bytes += event_bytes;
         self.closing = self.closing.or(closing);
         if replies > 0 {
             let now = Instant::now();
@@ -199,7 +228,7 @@ impl Connection {
             for request in answered {
                 self.outstanding_bytes -= request.bytes;
                 let latency = now.duration_since(request.came);
-                self.context.stats.count_answered(1, latency);
+                self.context.stats.count_update(latency);
                 self.conn.tally.answered(1, request.came, latency);
             }
             self.conn.outstanding.store(self.outstanding.len() as u64, Relaxed);
@@ -251,10 +280,16 @@ impl Connection {
         }
         if is_stuck {
             self.room.give_up();
+            if let Some(turn) = &mut self.turn {
+                turn.give_up();
+            }
             self.conn.hold_up(false);
             return self.stream.poll_write_ready(context).map_err(End::Io);
         }
         if self.room.poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.turn.as_mut().is_some_and(|turn| turn.poll(context).is_ready()) {
             return Poll::Ready(Ok(()));
         }
         let is_behind = self.waiting.is_some() || self.stage == Stage::Connecting;
@@ -270,6 +305,10 @@ impl Connection {
             return Poll::Ready(Err(End::Gone));
         }
         self.input.extend_from_slice(bytes.filled());
+        if let Some(turn) = &mut self.turn {
+            turn.received(bytes.filled().len(), Instant::now());
+        }
+        self.context.stats.metrics.add(Count::BytesReceived, bytes.filled().len() as u64);
         self.context.conns.hear(&self.conn);
         Poll::Ready(Ok(()))
     }
@@ -295,6 +334,18 @@ impl Connection {
     }
 
     fn say_why(&self, end: &End) {
+        if matches!(end, End::Ours(_) | End::Frame(_) | End::Malformed { .. }) {
+            self.context.stats.metrics.count(Count::ConnectionDrop);
+        }
+        if let End::Ours(NO_SESSION) = end {
+            self.context.stats.metrics.count(Count::SessionlessExpired);
+        }
+        if matches!(end, End::Gone | End::Io(_)) && self.turn.as_ref().is_some_and(|turn| turn.is_waiting()) {
+            self.context.stats.metrics.count(Count::StaleRequestDropped);
+        }
+        if let End::Frame(FrameError::TooLong { .. }) = end {
+            self.context.stats.metrics.count(Count::LargeRequest);
+        }
         let (peer, session) = (self.conn.peer, self.conn.session_id());
         match end {
             End::Gone | End::Io(_) | End::Ours(_) | End::Stopping => {

@@ -8,6 +8,7 @@ use super::connection::{Connection, End};
 use super::outbox::Closing;
 use super::requests::{Access, Served};
 use super::{ClientContext, nonce};
+use crate::admin::Count;
 use crate::ids::{Xid, Zxid};
 use crate::jute::{
     AuthId, ErrorCode, OpCode, Request, decode_request, encode_empty_reply, encode_error_reply,
@@ -35,6 +36,11 @@ impl Connection {
         let ip = self.conn.peer.ip();
         match auth::authenticated(&self.identities, scheme, proof, ip, &context.settings.auth) {
             Ok(identities) => {
+                if scheme == "ensemble" {
+                    let skips = auth::named_no_ensemble(proof, &context.settings.auth);
+                    let count = if skips { Count::EnsembleAuthSkip } else { Count::EnsembleAuthSuccess };
+                    context.stats.metrics.count(count);
+                }
                 self.become_known(context, access, identities);
                 encode_empty_reply(&mut self.output, xid, Zxid::ZERO);
             }
@@ -45,6 +51,7 @@ impl Connection {
             }
             // An answer would be an error to the client; without one it tries another server.
             Err(AuthError::OtherEnsemble) => {
+                context.stats.metrics.count(Count::EnsembleAuthFail);
                 let name = String::from_utf8_lossy(proof);
                 self.log_refused(&format_args!("it looks for the ensemble {:?}", shown(&name)));
                 self.closing = Some(Closing::Now("it looks for another ensemble"));

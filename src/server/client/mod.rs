@@ -8,6 +8,8 @@
 //! | `connection` | the task: bytes in, bytes out, the end |
 //! | `requests` | frames: which are answered here, which wait, which go to the core |
 //! | `room` | the share of each request in what the core has at once |
+//! | `turn` | those that wait while the server has enough requests |
+//! | `ticket` | the queue for either |
 //! | `outbox` | what the core has for the client |
 //! | `conn` | all connections, who was heard of, who is overdue |
 //! | `tally` | what is told of one connection |
@@ -25,6 +27,8 @@ mod requests;
 mod room;
 mod tally;
 mod throttle;
+mod ticket;
+mod turn;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -38,7 +42,8 @@ pub use listener::{ClientThreads, listen};
 pub use outbox::Closing;
 pub use requests::is_for_leader;
 pub use room::Room;
-pub use throttle::Throttle;
+pub use throttle::{Comer, Throttle};
+pub use turn::Turnstile;
 
 use super::audit::AuditLog;
 use super::chance::nonce;
@@ -71,8 +76,10 @@ pub struct ClientContext {
     pub audit: Option<AuditLog>,
     /// for clients that come
     pub throttle: Throttle,
+    /// for their requests
+    pub turnstile: Turnstile,
     /// the counters
-    pub stats: Stats,
+    pub stats: Arc<Stats>,
     /// for the ports where TLS is spoken
     pub tls: Option<Arc<Tls>>,
     /// for log lines that can come often
@@ -97,6 +104,7 @@ impl ClientContext {
         let folder_bytes = word.folder_bytes(&self.settings);
         let replica = self.read();
         let status = replica.status();
+        let listed = self.settings.membership();
         let quotas = if word.tells_quotas() { replica.quotas() } else { Vec::new() };
         let mode = match status.role {
             Role::Looking if status.read_only => Mode::ReadOnly,
@@ -105,15 +113,18 @@ impl ClientContext {
             Role::Following { .. } if status.observes => Mode::Observer,
             Role::Following { .. } => Mode::Follower,
             Role::Leading { .. } => Mode::Leader {
-                learners: status.learners,
-                followers: status.synced_followers,
-                observers: status.synced_observers,
+                learners: status.learners.connected,
+                followers: status.learners.followers,
+                non_voting: status.learners.non_voting,
+                observers: status.learners.observers,
             },
         };
         let view = View {
             settings: &self.settings,
+            membership: replica.membership().map_or(&listed, |members| members),
             stats: &self.stats,
             mode,
+            fed_observers: status.fed_observers,
             last_zxid: status.zxid,
             digest: status.digest,
             nodes: status.znodes,
@@ -121,7 +132,11 @@ impl ClientContext {
             watches: status.watches,
             sessions: status.sessions,
             local_sessions: status.local_sessions,
+            sessions_expired: status.sessions_expired,
+            digest_mismatches: status.digest_mismatches,
             data_bytes: status.data_bytes,
+            data_version: replica.state().version(),
+            ensemble_version: replica.ensemble_version(),
             may_vote: status.may_vote,
             voters_without_vote: status.voters_without_vote.len(),
             voters_unheard: status.voters_unheard.len(),

@@ -23,6 +23,7 @@ struct State {
     bytes: BytesMut,
     replies: usize,
     events: usize,
+    event_bytes: usize,
     closing: Option<Closing>,
     /// of the connection's task, while it waits
     waker: Option<Waker>,
@@ -44,6 +45,8 @@ pub struct Drained {
     pub replies: usize,
     /// events
     pub events: usize,
+    /// bytes of these
+    pub event_bytes: usize,
     /// the connection is to end
     pub closing: Option<Closing>,
 }
@@ -52,23 +55,28 @@ impl Outbox {
     /// Adds one reply. The waker, if there is one, is to be woken when no lock is held any more.
     #[must_use]
     pub fn push_reply(&self, encode: impl FnOnce(&mut BytesMut)) -> Option<Waker> {
-        self.push(1, 0, encode)
+        self.push(1, encode)
     }
 
     /// Adds the frame of an event.
     #[must_use]
     pub fn push_event(&self, frame: &[u8]) -> Option<Waker> {
-        self.push(0, 1, |out| out.extend_from_slice(frame))
+        self.push(0, |out| out.extend_from_slice(frame))
     }
 
-    fn push(&self, replies: usize, events: usize, encode: impl FnOnce(&mut BytesMut)) -> Option<Waker> {
+    /// What is not one of `replies` is an event.
+    fn push(&self, replies: usize, encode: impl FnOnce(&mut BytesMut)) -> Option<Waker> {
         let mut state = self.state();
         if state.closing.is_some() {
             return None;
         }
+        let before = state.bytes.len();
         encode(&mut state.bytes);
         state.replies += replies;
-        state.events += events;
+        if replies == 0 {
+            state.events += 1;
+            state.event_bytes += state.bytes.len() - before;
+        }
         if state.bytes.len() > OUTBOX_BYTES_MAX {
             state.bytes = BytesMut::new();
             state.closing = Some(Closing::Now("it does not read what it is sent"));
@@ -100,6 +108,7 @@ impl Outbox {
         Drained {
             replies: std::mem::take(&mut state.replies),
             events: std::mem::take(&mut state.events),
+            event_bytes: std::mem::take(&mut state.event_bytes),
             closing: state.closing,
         }
     }
@@ -145,7 +154,7 @@ mod tests {
         assert!(outbox.push_reply(|out| out.extend_from_slice(b"reply")).is_none());
         assert!(outbox.poll_filled(&mut context, false).is_ready());
         let mut out = BytesMut::from(&b"before "[..]);
-        assert_eq!(outbox.drain(&mut out), Drained { replies: 1, events: 1, closing: None });
+        assert_eq!(outbox.drain(&mut out), Drained { replies: 1, events: 1, event_bytes: 6, closing: None });
         assert_eq!(out, b"before event reply"[..]);
         assert!(outbox.poll_filled(&mut context, false).is_pending());
     }

@@ -7,10 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::ClientContext;
 use super::connection::{Connection, End, Outstanding, Stage};
 use super::outbox::Closing;
-use crate::admin::{Counted, Word};
+use super::turn::{Asked, Held, Verdict};
+use super::{ClientContext, Comer};
+use crate::admin::{Count, Counted, Sum, Word};
 use crate::ids::Xid;
 use crate::jute::{
     ErrorCode, OpCode, Reader, Request, RequestHeader, decode_connect_request, decode_request,
@@ -31,7 +32,7 @@ const OUTSTANDING_MAX: usize = 1024;
 const OUTSTANDING_BYTES_MAX: usize = 4 << 20;
 
 /// What a connection can do next.
-pub(super) enum Progress {
+pub(super) enum Next {
     /// nothing, before something comes
     Wait,
     /// go on, once the replies are written
@@ -65,50 +66,60 @@ struct Read<'a> {
 
 impl Connection {
     /// Serves the frames that have come.
-    pub fn serve_input(&mut self) -> Result<Progress, End> {
+    pub fn serve_input(&mut self) -> Result<Next, End> {
         match self.stage {
             Stage::Greeting => self.greet(),
             Stage::Connecting if self.outstanding.is_empty() => {
                 self.stage = Stage::Serving;
                 self.serve_frames()
             }
-            Stage::Connecting => Ok(Progress::Wait),
+            Stage::Connecting => Ok(Next::Wait),
             Stage::Serving => self.serve_frames(),
         }
     }
 
     /// The first frame, or a four-letter word in its place.
-    fn greet(&mut self) -> Result<Progress, End> {
+    fn greet(&mut self) -> Result<Next, End> {
         let Some(&head) = self.input.first_chunk() else {
-            return Ok(Progress::Wait);
+            return Ok(Next::Wait);
         };
         if let Some(word) = Word::parse(head) {
             let Some(argument) = self.input.get(head.len()..head.len() + word.argument_bytes()) else {
-                return Ok(Progress::Wait);
+                return Ok(Next::Wait);
             };
             let answer = self.context.answer(word, argument);
             self.count_received(1);
             self.output.extend_from_slice(answer.as_bytes());
             self.closing = Some(Closing::Behind("a four-letter word was answered"));
-            return Ok(Progress::Wait);
+            return Ok(Next::Wait);
         }
         let Some(frame) = next_frame(&mut self.input, CONNECT_FRAME_BYTES_MAX)? else {
-            return Ok(Progress::Wait);
+            return Ok(Next::Wait);
         };
         self.count_received(1);
         let request = decode_connect_request(&frame)
             .map_err(|error| End::Malformed { what: "connect request", error })?;
-        if !self.context.throttle.lets_in(request.session_id.0 != 0) {
-            return Err(self.refuse());
+        let renews_session = request.session_id.0 != 0;
+        let metrics = &self.context.stats.metrics;
+        metrics.count(Count::ConnectionRequest);
+        if renews_session {
+            metrics.count(Count::ConnectionRevalidate);
         }
+        let comer = match renews_session {
+            true => Comer::Renewing,
+            false if self.context.settings.has_local_sessions() => Comer::Local,
+            false => Comer::New,
+        };
+        let Some(deficit) = self.context.throttle.let_in(comer) else { return Err(self.refuse()) };
+        metrics.note(Sum::TokenDeficit, deficit);
         if request.read_only.is_some() {
             self.conn.ask_read_only();
         }
         self.stage = Stage::Connecting;
         let counted = self.context.stats.begin();
         Ok(match self.hand_over(Input::Connect { conn: self.conn.id, request }, Some(counted))? {
-            Served::ToCore(input) => Progress::ToCore(input),
-            Served::Done | Served::Later(_) => Progress::Wait,
+            Served::ToCore(input) => Next::ToCore(input),
+            Served::Done | Served::Later(_) => Next::Wait,
         })
     }
 
@@ -122,36 +133,41 @@ impl Connection {
         End::Ours("too many clients connect")
     }
 
-    fn serve_frames(&mut self) -> Result<Progress, End> {
+    fn serve_frames(&mut self) -> Result<Next, End> {
         let context = Arc::clone(&self.context);
         let frame_bytes_max = context.settings.frame_bytes_max as usize;
         let mut access = Access::Unlocked;
         let (began, mut received, mut answered) = (Instant::now(), 0, 0);
         let progress = loop {
             if self.closing.is_some() {
-                break Progress::Wait;
+                break Next::Wait;
             }
             if self.output.len() >= OUTPUT_BYTES_PAUSE {
-                break Progress::More;
+                break Next::More;
             }
             let frame = match self.waiting.take() {
                 Some(frame) => frame,
                 None => match next_frame(&mut self.input, frame_bytes_max)? {
                     Some(frame) => {
                         received += 1;
+                        self.begin_turn(&frame)?;
                         frame
                     }
-                    None => break Progress::Wait,
+                    None => break Next::Wait,
                 },
             };
             let outstanding = self.outstanding.len();
-            match self.serve_frame(&context, &mut access, frame)? {
+            let served = self.serve_frame(&context, &mut access, frame)?;
+            if let (Some(turn), Served::Done | Served::ToCore(_)) = (&mut self.turn, &served) {
+                turn.end();
+            }
+            match served {
                 Served::Done => answered += usize::from(self.outstanding.len() == outstanding),
                 Served::Later(frame) => {
                     self.waiting = Some(frame);
-                    break Progress::Wait;
+                    break Next::Wait;
                 }
-                Served::ToCore(input) => break Progress::ToCore(input),
+                Served::ToCore(input) => break Next::ToCore(input),
             }
         };
         drop(access);
@@ -159,7 +175,7 @@ impl Connection {
         if answered > 0 {
             self.count_sent(answered);
             let latency = began.elapsed();
-            self.context.stats.count_answered(answered as u64, latency);
+            self.context.stats.count_reads(answered as u64, latency);
             self.conn.tally.answered(answered as u64, began, latency);
         }
         Ok(progress)
@@ -184,21 +200,40 @@ impl Connection {
             Some(OpCode::Ping) => {
                 let zxid = self.lock_shared(context, access).state().zxid();
                 encode_empty_reply(&mut self.output, xid::PING, zxid);
-                return Ok(Served::Done);
+                Ok(Served::Done)
             }
             Some(OpCode::Auth) => {
                 let body = &frame[RequestHeader::WIRE_BYTES..];
-                return self.authenticate(context, access, header.xid, body);
+                self.authenticate(context, access, header.xid, body)
             }
             Some(OpCode::Sasl) => {
                 let body = &frame[RequestHeader::WIRE_BYTES..];
-                return self.step_sasl(context, access, header.xid, body);
+                self.step_sasl(context, access, header.xid, body)
             }
-            _ => {}
+            _ => self.serve_in_order(context, access, (header, op), frame),
         }
+    }
+
+    /// A request that is answered behind those before it; `op` is `None` of one that is not known.
+    fn serve_in_order<'a>(
+        &mut self,
+        context: &'a ClientContext,
+        access: &mut Access<'a>,
+        (header, op): (RequestHeader, Option<OpCode>),
+        frame: Bytes,
+    ) -> Result<Served, End> {
         let for_core = op.is_some_and(is_for_leader);
-        if self.must_wait(op.filter(|_| for_core)) || (for_core && !self.room.is_for(frame.len())) {
+        if self.must_wait(op.filter(|_| for_core)) {
             return Ok(Served::Later(frame));
+        }
+        match self.judge(op)? {
+            Verdict::Throttled if self.outstanding.is_empty() => {
+                context.stats.metrics.count(Count::ThrottledOp);
+                self.fail(context, access, header.xid, ErrorCode::ThrottledOp);
+                return Ok(Served::Done);
+            }
+            Verdict::Goes if !for_core || self.room.is_for(frame.len()) => {}
+            _ => return Ok(Served::Later(frame)),
         }
         let body = &frame[RequestHeader::WIRE_BYTES..];
         let request = match op {
@@ -207,10 +242,11 @@ impl Connection {
         };
         match request {
             Ok(request) if for_core => {
-                self.is_syncing = matches!(request, Request::Sync { .. });
+                self.note_last(&request);
+                let held = self.take_turn(op);
                 // A closeSession has no body to go with its share; it needs none, as the last of its connection.
-                let body =
-                    self.room.send_off(frame, context.stats.begin()).slice(RequestHeader::WIRE_BYTES..);
+                let counted = context.stats.begin();
+                let body = self.room.send_off(frame, counted, held).slice(RequestHeader::WIRE_BYTES..);
                 let (conn, auth) = (self.conn.id, Arc::clone(&self.identities));
                 self.hand_over(Input::Request { conn, xid: header.xid, op: header.op, body, auth }, None)
             }
@@ -236,6 +272,43 @@ impl Connection {
         }
     }
 
+    /// A frame came; true of most servers is that this is nothing to them.
+    fn begin_turn(&mut self, frame: &Bytes) -> Result<(), End> {
+        let Some(turn) = &mut self.turn else { return Ok(()) };
+        if turn.begin(frame.len(), self.input.len()) {
+            return Ok(());
+        }
+        self.context.stats.metrics.count(Count::LargeRequest);
+        let (from, bytes) = (self.conn.peer, frame.len());
+        self.context.quiet.say("large requests", |more| {
+            tracing::warn!("a request of {bytes} bytes of client {from} is refused: largeRequestMaxBytes is used up{more}");
+        });
+        Err(End::Ours("largeRequestMaxBytes is used up"))
+    }
+
+    fn judge(&mut self, op: Option<OpCode>) -> Result<Verdict, End> {
+        let asked = self.asked(op);
+        let (Some(turn), Some(asked)) = (&mut self.turn, asked) else { return Ok(Verdict::Goes) };
+        match turn.judge(asked, Instant::now(), &self.context.stats.metrics) {
+            Verdict::Stale => Err(End::Ours("a request waited longer than the timeout of its session")),
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// What a request for the core keeps until its end.
+    fn take_turn(&mut self, op: Option<OpCode>) -> Held {
+        let asked = self.asked(op);
+        let (Some(turn), Some(asked)) = (&mut self.turn, asked) else { return Held::default() };
+        turn.take(asked, Instant::now(), &self.context.stats.metrics)
+    }
+
+    /// `None` of what is not known: it waits for nothing.
+    fn asked(&self, op: Option<OpCode>) -> Option<Asked> {
+        let op = op.filter(|_| self.turn.is_some())?;
+        let closes = op == OpCode::CloseSession;
+        Some(Asked { for_leader: is_for_leader(op), closes, timeout_ms: self.conn.timeout_ms() })
+    }
+
     fn fail<'a>(&mut self, context: &'a ClientContext, access: &mut Access<'a>, xid: Xid, code: ErrorCode) {
         let zxid = self.lock_shared(context, access).state().zxid();
         encode_error_reply(&mut self.output, xid, zxid, code);
@@ -243,14 +316,18 @@ impl Connection {
 
     /// Answers a read. Events that came before go first.
     fn read<'a>(&mut self, context: &'a ClientContext, access: &mut Access<'a>, read: &Read<'_>) {
+        let before;
         if Replica::changes_watches(read.request) {
             let replica = self.lock_exclusive(context, access);
             let (conn, auth) = (self.conn.id, &self.identities);
+            before = self.output.len();
             replica.read_and_watch(conn, auth, read.request, read.xid, &mut self.output);
         } else {
             let replica = self.lock_shared(context, access);
+            before = self.output.len();
             replica.read(self.conn.id, &self.identities, read.request, read.xid, &mut self.output);
         }
+        context.stats.count_response(self.output.len() - before);
     }
 
     /// The state to read from. Once it is locked nothing is added to the outbox, so what is in there goes first.
@@ -298,12 +375,20 @@ impl Connection {
         }
     }
 
+    /// Of the last request that the core got it matters what may come behind it.
+    fn note_last(&mut self, request: &Request<'_>) {
+        self.is_syncing = matches!(request, Request::Sync { .. });
+        self.is_reconfiguring = matches!(request, Request::Reconfig(_));
+    }
+
     /// True if a request has to wait, so that all of a connection are answered in their order. `for_core` is its
     /// operation if the core gets it: that ends requests in their order, except that it answers a `sync` when the others
-    /// have confirmed it, which can be after what came behind it; so it must not get anything behind one.
+    /// have confirmed it, which can be after what came behind it; so it must not get anything behind one. A `reconfig` is
+    /// answered later than it is applied as well.
     fn must_wait(&self, for_core: Option<OpCode>) -> bool {
         match for_core {
             None => !self.outstanding.is_empty(),
+            Some(_) if self.is_reconfiguring && !self.outstanding.is_empty() => true,
             Some(OpCode::Sync) => self.has_enough_outstanding(),
             Some(_) => (self.is_syncing && !self.outstanding.is_empty()) || self.has_enough_outstanding(),
         }
@@ -346,5 +431,6 @@ pub fn is_for_leader(op: OpCode) -> bool {
             | CreateIfNotExists
             | RemoveRecursive
             | CheckStat
+            | Reconfig
     )
 }

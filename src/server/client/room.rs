@@ -1,14 +1,14 @@
 //! Room for big requests: all connections of a server share it, so that however many clients send big ones, the core has
 //! no more of them than it can handle in a moment. Who finds none waits in the order of coming, and so do the bytes behind.
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::ticket::Ticket;
+use super::turn::Held;
 use crate::admin::Counted;
 
 /// Requests up to this length need no room: their number is bounded, and with it what they come to.
@@ -40,6 +40,7 @@ struct Underway {
     frame: Bytes,
     _counted: Counted,
     _room: Option<OwnedSemaphorePermit>,
+    _held: Held,
 }
 
 impl AsRef<[u8]> for Underway {
@@ -48,34 +49,14 @@ impl AsRef<[u8]> for Underway {
     }
 }
 
-type Coming = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
-
 /// What one connection has of the room: that for the request that it serves next.
-pub struct Share {
-    room: Room,
-    state: State,
-}
-
-enum State {
-    Nothing,
-    Waiting(Coming),
-    Held(OwnedSemaphorePermit),
-}
-
-impl fmt::Debug for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.state {
-            State::Nothing => "nothing",
-            State::Waiting(_) => "waiting",
-            State::Held(_) => "held",
-        })
-    }
-}
+#[derive(Debug)]
+pub struct Share(Ticket);
 
 impl Share {
     /// Nothing yet.
     pub fn new(room: &Room) -> Share {
-        Share { room: room.clone(), state: State::Nothing }
+        Share(Ticket::new(Arc::clone(&room.pieces)))
     }
 
     /// True if there is room for a request of so many bytes. If not, the connection waits for it from now on, and
@@ -84,43 +65,24 @@ impl Share {
         if bytes <= SMALL_BYTES_MAX {
             return true;
         }
-        if let State::Nothing = self.state {
-            // One that is bigger than all the room has it alone.
-            let pieces = bytes.min(ROOM_BYTES).div_ceil(PIECE_BYTES) as u32;
-            let room = Arc::clone(&self.room.pieces);
-            self.state = match Arc::clone(&room).try_acquire_many_owned(pieces) {
-                Ok(held) => State::Held(held),
-                Err(_) => State::Waiting(Box::pin(async move { room.acquire_many_owned(pieces).await.ok() })),
-            };
-        }
-        matches!(self.state, State::Held(_))
+        // One that is bigger than all the room has it alone.
+        self.0.has(bytes.min(ROOM_BYTES).div_ceil(PIECE_BYTES) as u32)
     }
 
     /// Ready once the room that is waited for is there.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let State::Waiting(coming) = &mut self.state else { return Poll::Pending };
-        match coming.as_mut().poll(context) {
-            Poll::Ready(held) => {
-                self.state = held.map_or(State::Nothing, State::Held);
-                Poll::Ready(())
-            }
-            Poll::Pending => Poll::Pending,
-        }
+        self.0.poll(context)
     }
 
     /// Sends off the request that [`Share::is_for`] found room for: what is held goes with its bytes from now on.
-    pub fn send_off(&mut self, frame: Bytes, counted: Counted) -> Bytes {
-        let room = match std::mem::replace(&mut self.state, State::Nothing) {
-            State::Held(held) => Some(held),
-            State::Nothing | State::Waiting(_) => None,
-        };
-        Bytes::from_owner(Underway { frame, _counted: counted, _room: room })
+    pub fn send_off(&mut self, frame: Bytes, counted: Counted, held: Held) -> Bytes {
+        Bytes::from_owner(Underway { frame, _counted: counted, _room: self.0.take(), _held: held })
     }
 
     /// The request needs no room, or the connection cannot go on for now: nobody is to wait for it. It comes last when
     /// it can.
     pub fn give_up(&mut self) {
-        self.state = State::Nothing;
+        self.0.give_up();
     }
 }
 
@@ -138,7 +100,7 @@ mod tests {
     }
 
     fn send_off(share: &mut Share) -> Bytes {
-        share.send_off(Bytes::from_static(b"big"), Stats::default().begin())
+        share.send_off(Bytes::from_static(b"big"), Stats::default().begin(), Held::default())
     }
 
     #[test]
@@ -181,7 +143,7 @@ mod tests {
         let (room, stats) = (Room::default(), Stats::default());
         let mut share = Share::new(&room);
         assert!(share.is_for(ROOM_BYTES));
-        let frame = share.send_off(Bytes::from_static(b"header, body"), stats.begin());
+        let frame = share.send_off(Bytes::from_static(b"header, body"), stats.begin(), Held::default());
         let body = frame.slice(8..);
         let forwarded = body.clone();
         let mut next = Share::new(&room);

@@ -13,6 +13,17 @@ pub struct Throttle {
     bucket: Mutex<Bucket>,
 }
 
+/// What a client wants that comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Comer {
+    /// a session of the ensemble
+    New,
+    /// a session that only this server knows
+    Local,
+    /// the session that it has
+    Renewing,
+}
+
 #[derive(Debug)]
 struct Bucket {
     tokens: u64,
@@ -26,15 +37,15 @@ impl Throttle {
         Throttle { settings, bucket: Mutex::new(bucket) }
     }
 
-    /// Takes what a client costs. False if there is not as much.
-    pub fn lets_in(&self, renews_session: bool) -> bool {
-        self.lets_in_at(renews_session, Instant::now())
+    /// Takes what a client costs, and tells how many tokens are missing then. `None` if there is not as much.
+    pub fn let_in(&self, comer: Comer) -> Option<u64> {
+        self.let_in_at(comer, Instant::now())
     }
 
-    fn lets_in_at(&self, renews_session: bool, now: Instant) -> bool {
+    fn let_in_at(&self, comer: Comer, now: Instant) -> Option<u64> {
         let settings = &self.settings;
         if settings.tokens_max == 0 {
-            return true;
+            return Some(0);
         }
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let passed_ms = now.saturating_duration_since(bucket.filled).as_millis() as u64;
@@ -44,14 +55,13 @@ impl Throttle {
             bucket.tokens = bucket.tokens.saturating_add(more).min(tokens_max(settings));
             bucket.filled = now;
         }
-        let weighed = if renews_session { settings.renew_weight } else { settings.new_weight };
-        match bucket.tokens.checked_sub(weight(settings, weighed)) {
-            Some(left) => {
-                bucket.tokens = left;
-                true
-            }
-            None => false,
-        }
+        let weighed = match comer {
+            Comer::New => settings.new_weight,
+            Comer::Renewing => settings.renew_weight,
+            Comer::Local => settings.local_weight,
+        };
+        bucket.tokens = bucket.tokens.checked_sub(weight(settings, weighed))?;
+        Some(tokens_max(settings) - bucket.tokens)
     }
 }
 
@@ -76,14 +86,14 @@ mod tests {
         (throttle, now)
     }
 
-    fn come(throttle: &Throttle, now: Instant, renew: bool) -> usize {
-        (0..1000).take_while(|_| throttle.lets_in_at(renew, now)).count()
+    fn come(throttle: &Throttle, now: Instant, comer: Comer) -> usize {
+        (0..1000).take_while(|_| throttle.let_in_at(comer, now).is_some()).count()
     }
 
     #[test]
     fn without_tokens_everybody_may_come() {
         let (throttle, now) = throttle(ThrottleSettings::default());
-        assert_eq!(come(&throttle, now, false), 1000);
+        assert_eq!(come(&throttle, now, Comer::New), 1000);
     }
 
     #[test]
@@ -92,18 +102,23 @@ mod tests {
             ThrottleSettings { tokens_max: 10, fill_ms: 100, fill_count: 2, ..ThrottleSettings::default() };
         let (throttle, start) = throttle(settings);
         let at = |ms| start + Duration::from_millis(ms);
-        assert_eq!(come(&throttle, at(0), false), 10);
-        assert_eq!(come(&throttle, at(100), false), 0);
-        assert_eq!(come(&throttle, at(200), true), 4);
-        assert_eq!(come(&throttle, at(10_000), false), 10);
-        assert_eq!(come(&throttle, at(0), false), 0, "a clock that stands still gives nothing");
+        assert_eq!(come(&throttle, at(0), Comer::New), 10);
+        assert_eq!(come(&throttle, at(100), Comer::New), 0);
+        assert_eq!(
+            [throttle.let_in_at(Comer::New, at(200)), throttle.let_in_at(Comer::New, at(200))],
+            [Some(7), Some(8)]
+        );
+        assert_eq!(come(&throttle, at(200), Comer::Renewing), 2);
+        assert_eq!(come(&throttle, at(10_000), Comer::New), 10);
+        assert_eq!(come(&throttle, at(0), Comer::New), 0, "a clock that stands still gives nothing");
     }
 
     #[test]
-    fn a_session_that_goes_on_weighs_less_than_a_new_one() {
+    fn a_session_that_goes_on_weighs_less_than_a_new_one_and_a_local_one_least() {
         let settings = ThrottleSettings { tokens_max: 4, weighs: true, ..ThrottleSettings::default() };
         let (throttle, now) = throttle(settings);
-        assert_eq!(come(&throttle, now, true), 6);
-        assert_eq!(come(&throttle, now + Duration::from_secs(1), false), 4);
+        assert_eq!(come(&throttle, now, Comer::Renewing), 6);
+        assert_eq!(come(&throttle, now + Duration::from_secs(1), Comer::New), 4);
+        assert_eq!(come(&throttle, now + Duration::from_secs(2), Comer::Local), 12);
     }
 }

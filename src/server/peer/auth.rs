@@ -126,9 +126,10 @@ async fn read_token(stream: &mut (impl AsyncRead + Unpin)) -> Result<Bytes, Hell
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
+    use super::super::directory::Directory;
     use super::super::hello::{Identity, LivePeers, answer, greet};
     use super::*;
     use crate::config::Secret;
@@ -143,7 +144,7 @@ mod tests {
     }
 
     fn plain(id: u8) -> Identity {
-        Identity::new(ServerId(id), BTreeSet::from([1, 2].map(ServerId)), &EpochRecord::default())
+        Identity::new(ServerId(id), Directory::of(&[1, 2]), &EpochRecord::default())
     }
 
     /// What 1 that dials and 2 that is dialled make of each other.
@@ -152,14 +153,14 @@ mod tests {
         let live = Arc::new(LivePeers::default());
         let answering = tokio::spawn(async move {
             let live = Arc::new(LivePeers::default());
-            answer(&mut far, &dialled, &live, |_, _| Ok(()))
+            answer(&mut far, &dialled, &live, false, |_, _, _| Ok(()))
                 .await
-                .map(|(id, _)| id.0)
+                .map(|greeted| greeted.id.0)
                 .map_err(|error| error.to_string())
         });
-        let greeted = greet(&mut near, &dials, &live, ServerId(2)).await;
+        let greeted = greet(&mut near, &dials, &live, ServerId(2), false).await;
         drop(near);
-        (greeted.map(|(id, _)| id.0).map_err(|error| error.to_string()), answering.await.unwrap())
+        (greeted.map(|greeted| greeted.id.0).map_err(|error| error.to_string()), answering.await.unwrap())
     }
 
     #[tokio::test]

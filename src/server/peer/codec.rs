@@ -99,6 +99,9 @@ pub fn encode_notification(notification: &Notification, out: &mut BytesMut) {
         abstains: notification.abstains,
         empty: notification.empty,
         epoch: notification.epoch.0,
+        voteless: !notification.voter,
+        receiver_votes: notification.receiver_votes,
+        config: notification.config.0,
     };
     put_frame(frame::Message::Notification(message), out);
 }
@@ -141,6 +144,9 @@ pub fn decode_notification(frame: Bytes) -> Result<Notification, CodecError> {
             round: it.round,
             vote: vote_from_pb(it.vote.ok_or(CodecError::Missing("vote"))?)?,
             may_vote: it.may_vote,
+            voter: !it.voteless,
+            receiver_votes: it.receiver_votes,
+            config: Zxid(it.config),
             abstains: it.abstains,
             empty: it.empty,
             epoch: Epoch(it.epoch),
@@ -266,6 +272,10 @@ fn zab_to_pb(message: Message) -> frame::Message {
         Message::HandOver { to, last_zxid } => {
             F::HandOver(pb::HandOver { to: u32::from(to.0), last_zxid: last_zxid.0 })
         }
+        Message::Subscribe { epoch, after } => F::Subscribe(pb::Subscribe { epoch: epoch.0, after: after.0 }),
+        Message::Feeding => F::Feeding(pb::Feeding {}),
+        Message::Fed => F::Fed(pb::Fed {}),
+        Message::Unfed { after } => F::Unfed(pb::Unfed { after: after.0 }),
     }
 }
 
@@ -312,6 +322,10 @@ fn zab_from_pb(message: frame::Message) -> Result<Message, CodecError> {
         },
         F::Pong(it) => Message::Pong { sequence: it.sequence },
         F::HandOver(it) => Message::HandOver { to: server_id(it.to)?, last_zxid: Zxid(it.last_zxid) },
+        F::Subscribe(it) => Message::Subscribe { epoch: Epoch(it.epoch), after: Zxid(it.after) },
+        F::Feeding(pb::Feeding {}) => Message::Feeding,
+        F::Fed(pb::Fed {}) => Message::Fed,
+        F::Unfed(it) => Message::Unfed { after: Zxid(it.after) },
         F::Notification(_) | F::Requests(_) | F::Answers(_) | F::Touched(_) | F::TreeDigest(_) => {
             return Err(CodecError::WrongPort);
         }
@@ -337,6 +351,7 @@ fn request_to_pb(request: ForwardedRequest) -> pb::Request {
         auth: auth.map(|it| pb::AuthId { scheme: it.scheme.clone(), id: it.id.clone() }).collect(),
         body: request.body,
         local: request.standing == Standing::Local,
+        upgraded: request.standing == Standing::Upgraded,
         upgrade: if let Standing::Upgrade(terms) = request.standing { terms } else { Bytes::new() },
     }
 }
@@ -350,10 +365,11 @@ fn request_from_pb(request: pb::Request) -> ForwardedRequest {
         op: request.op,
         body: request.body,
         auth: request.auth.into_iter().map(|it| AuthId { scheme: it.scheme, id: it.id }).collect(),
-        standing: match (request.local, request.upgrade) {
-            (true, _) => Standing::Local,
-            (false, terms) if terms.is_empty() => Standing::Global,
-            (false, terms) => Standing::Upgrade(terms),
+        standing: match (request.local, request.upgraded, request.upgrade) {
+            (true, ..) => Standing::Local,
+            (_, true, _) => Standing::Upgraded,
+            (.., terms) if terms.is_empty() => Standing::Global,
+            (.., terms) => Standing::Upgrade(terms),
         },
     }
 }

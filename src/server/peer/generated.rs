@@ -2,7 +2,8 @@
 /// The first frame of both sides, on both ports.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hello {
-    /// The version of this protocol; see PROTOCOL_VERSION.
+    /// The oldest version of this protocol that the sender speaks: what it can do, and what its data needs. Version 2 takes
+    /// it for the only one, and talks to nobody who says another.
     #[prost(uint32, tag = "1")]
     pub protocol_version: u32,
     /// Which ensemble the data of the sender belong to; 0 while it belongs to none.
@@ -22,6 +23,18 @@ pub struct Hello {
     /// From the side that dialled: it authenticates next, and expects the same. From the other side: it can.
     #[prost(bool, tag = "7")]
     pub authenticates: bool,
+    /// Where servers can be changed while they run: what stands behind "server.N=" of the sender, and the text of the newest
+    /// configuration in its log. For dialling only.
+    #[prost(string, tag = "8")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub membership: ::prost::alloc::string::String,
+    /// The newest version that the sender speaks; 0: the same as the oldest. Both sides use the greatest common one.
+    #[prost(uint32, tag = "10")]
+    pub newest_version: u32,
+    /// Only from the side that dialled: an observer, and wants the other side, a follower, to send it what is proposed.
+    #[prost(bool, tag = "11")]
+    pub to_be_fed: bool,
 }
 /// Behind the Hellos, while the side that dialled authenticates.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -37,7 +50,7 @@ pub struct Token {
 pub struct Frame {
     #[prost(
         oneof = "frame::Message",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23"
     )]
     pub message: ::core::option::Option<frame::Message>,
 }
@@ -83,6 +96,14 @@ pub mod frame {
         TreeDigest(super::TreeDigest),
         #[prost(message, tag = "19")]
         HandOver(super::HandOver),
+        #[prost(message, tag = "20")]
+        Subscribe(super::Subscribe),
+        #[prost(message, tag = "21")]
+        Feeding(super::Feeding),
+        #[prost(message, tag = "22")]
+        Fed(super::Fed),
+        #[prost(message, tag = "23")]
+        Unfed(super::Unfed),
     }
 }
 /// Election port only; each replaces the one before.
@@ -106,6 +127,15 @@ pub struct Notification {
     /// True while the sender looks, and does not want to lead: a vote for it is not counted.
     #[prost(bool, tag = "7")]
     pub abstains: bool,
+    /// The sender does not vote, as far as it knows.
+    #[prost(bool, tag = "8")]
+    pub voteless: bool,
+    /// The receiver votes, by what the sender knows of the ensemble.
+    #[prost(bool, tag = "9")]
+    pub receiver_votes: bool,
+    /// The transaction that made the ensemble that is in force for the sender; 0: none.
+    #[prost(uint64, tag = "10")]
+    pub config: u64,
 }
 /// Nested message and enum types in `Notification`.
 pub mod notification {
@@ -275,6 +305,26 @@ pub struct HandOver {
     #[prost(uint64, tag = "2")]
     pub last_zxid: u64,
 }
+/// Observer to a follower: send me what is proposed in this epoch behind that zxid.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Subscribe {
+    #[prost(uint32, tag = "1")]
+    pub epoch: u32,
+    #[prost(uint64, tag = "2")]
+    pub after: u64,
+}
+/// Follower to an observer that subscribed, again and again: I do, and I live. Proposals follow.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Feeding {}
+/// Observer to leader: a follower sends me what is proposed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fed {}
+/// Observer to leader: nobody does any more; my log ends here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unfed {
+    #[prost(uint64, tag = "1")]
+    pub after: u64,
+}
 /// Learner to leader: sessions whose clients were heard of since the last one.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Touched {
@@ -317,6 +367,9 @@ pub struct Request {
     /// Of such a session: this request is to make it global, with this timeout and password.
     #[prost(bytes = "bytes", tag = "9")]
     pub upgrade: ::prost::bytes::Bytes,
+    /// An earlier request of the connection was to make it global, and the origin has not heard that it did.
+    #[prost(bool, tag = "10")]
+    pub upgraded: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthId {

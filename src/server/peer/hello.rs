@@ -1,8 +1,9 @@
 //! The first frame of both sides, on both ports: who is there, and whether the two fit together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -11,17 +12,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::auth::PeerAuth;
 use super::codec::{self, CodecError, LENGTH_BYTES};
+use super::directory::Directory;
 use super::generated::Hello;
 use super::stream::StreamError;
-use crate::ids::ServerId;
+use crate::ids::{ServerId, Version};
 use crate::sasl::SaslError;
 use crate::zab::EpochRecord;
 
-/// The version of the protocol between servers. Rises when a server could misread another.
-pub const PROTOCOL_VERSION: u32 = 2;
-
-/// Nothing is known of the other side yet: its first frame is small.
-const HELLO_BYTES_MAX: usize = 4096;
+/// Nothing is known of the other side yet: its first frame is small. It has room for the text of a membership.
+const HELLO_BYTES_MAX: usize = 16 << 10;
 
 /// The text of a refusal that another server sends is cut to this before it is logged.
 const REFUSAL_CHARS_MAX: usize = 300;
@@ -30,24 +29,36 @@ const REFUSAL_CHARS_MAX: usize = 300;
 #[derive(Debug)]
 pub struct Identity {
     server_id: ServerId,
-    members: BTreeSet<ServerId>,
+    directory: Directory,
     ensemble_id: AtomicU64,
     data_dir_id: AtomicU64,
+    needed_version: AtomicU32,
     auth: Option<PeerAuth>,
 }
 
 impl Identity {
-    /// `members` are the servers of the configuration.
-    pub fn new(server_id: ServerId, members: BTreeSet<ServerId>, record: &EpochRecord) -> Identity {
+    /// `directory` tells who the others are.
+    pub fn new(server_id: ServerId, directory: Directory, record: &EpochRecord) -> Identity {
         let (ensemble_id, data_dir_id) = (AtomicU64::new(0), AtomicU64::new(0));
-        let identity = Identity { server_id, members, ensemble_id, data_dir_id, auth: None };
+        let needed_version = AtomicU32::new(Version::OLDEST.0);
+        let identity =
+            Identity { server_id, directory, ensemble_id, data_dir_id, needed_version, auth: None };
         identity.update(record);
         identity
+    }
+
+    fn admits(&self, id: ServerId) -> bool {
+        self.directory.known().admits(id)
     }
 
     /// The same, and how it authenticates.
     pub fn with_auth(self, auth: Option<PeerAuth>) -> Identity {
         Identity { auth, ..self }
+    }
+
+    /// Who the others are.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Takes note of what is in the epoch file now.
@@ -57,14 +68,26 @@ impl Identity {
         self.data_dir_id.store(record.data_dir_id, Ordering::Relaxed);
     }
 
+    /// Takes note of what a server must speak to have the data of this one: no other is talked to.
+    pub fn set_needed_version(&self, version: Version) {
+        self.needed_version.store(version.0, Ordering::Relaxed);
+    }
+
     fn hello(&self, expected: Option<ServerId>, refusal: String) -> Hello {
+        // Whoever is refused need not know.
+        let told = refusal.is_empty().then(|| self.directory.known().told());
+        let (address, membership) = told.unwrap_or_default();
         Hello {
-            protocol_version: PROTOCOL_VERSION,
+            address,
+            membership,
+            protocol_version: self.needed_version.load(Ordering::Relaxed),
+            newest_version: Version::NEWEST.0,
             ensemble_id: self.ensemble_id.load(Ordering::Relaxed),
             server_id: u32::from(self.server_id.0),
             data_dir_id: self.data_dir_id.load(Ordering::Relaxed),
             expected_server_id: expected.map_or(0, |id| u32::from(id.0)),
             refusal,
+            to_be_fed: false,
             authenticates: match expected {
                 Some(_) => self.auth.as_ref().is_some_and(PeerAuth::dials),
                 None => self.auth.is_some(),
@@ -76,16 +99,16 @@ impl Identity {
 /// Why two servers do not talk to each other. Both log it.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum Refusal {
-    /// They could misread each other.
-    #[error(
-        "it speaks version {theirs} of the protocol between servers, this server version {PROTOCOL_VERSION}"
-    )]
+    /// They have none in common, or none that the data of both permits.
+    #[error("it speaks {theirs} of the protocol between servers, this server {ours} (docs/upgrading.md)")]
     Version {
         /// of the other side
-        theirs: u32,
+        theirs: Versions,
+        /// of this side
+        ours: Versions,
     },
     /// Not in the configuration.
-    #[error("server {0} is not in the server list of this server")]
+    #[error("server {0} is not in the server list of this server, and reconfigEnabled is not set")]
     NotAMember(u32),
     /// Two servers were given the same id.
     #[error("it says that it is server {0}, but that is this server: two servers have the same myid")]
@@ -121,6 +144,9 @@ pub enum Refusal {
     /// A second server with the id of one that is connected.
     #[error("server {0} is connected already, with another data directory: two servers have the same myid")]
     OtherDataDir(ServerId),
+    /// A port of the one that was dialled is in the configuration of the other for something else.
+    #[error("observerMasterPort here is another port than there")]
+    WrongPort,
     /// Whoever connects has to authenticate.
     #[error(
         "it does not authenticate: expected quorum.auth.learnerRequireSasl=true there, as quorum.auth.serverRequireSasl here"
@@ -133,23 +159,66 @@ pub enum Refusal {
     CannotAuthenticate,
 }
 
+/// The versions that a server speaks, from the oldest that its data permits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Versions {
+    oldest: Version,
+    newest: Version,
+}
+
+impl Versions {
+    fn of(hello: &Hello) -> Versions {
+        let oldest = Version(hello.protocol_version);
+        Versions { oldest, newest: Version(hello.newest_version).max(oldest) }
+    }
+
+    /// The greatest that both speak.
+    fn common(self, other: Versions) -> Option<Version> {
+        Some(self.newest.min(other.newest)).filter(|common| *common >= self.oldest.max(other.oldest))
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Versions { oldest, newest } = self;
+        if oldest == newest {
+            write!(f, "version {oldest}")
+        } else {
+            write!(f, "versions {oldest} to {newest}")
+        }
+    }
+}
+
+/// Who is at the other end, and what is spoken with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Checked {
+    /// who it is
+    pub id: ServerId,
+    /// the greatest version that both speak
+    pub version: Version,
+}
+
 /// Decides whether to talk to the server that sent `theirs`: `expected` is whom this server dialled (`None`: it was
-/// dialled), `live_data_dir` tells with which data directory a server is connected at the moment.
+/// dialled), `admits` tells who may connect, `live_data_dir` tells with which data directory a server is connected at the moment.
 pub fn check_hello(
     theirs: &Hello,
     ours: &Hello,
-    members: &BTreeSet<ServerId>,
+    admits: impl FnOnce(ServerId) -> bool,
     expected: Option<ServerId>,
     live_data_dir: impl FnOnce(ServerId) -> Option<u64>,
-) -> Result<ServerId, Refusal> {
-    if theirs.protocol_version != PROTOCOL_VERSION {
-        return Err(Refusal::Version { theirs: theirs.protocol_version });
-    }
-    let Some(id) = codec::server_id(theirs.server_id).ok().filter(|id| members.contains(id)) else {
+) -> Result<Checked, Refusal> {
+    let (their_versions, our_versions) = (Versions::of(theirs), Versions::of(ours));
+    let Some(version) = their_versions.common(our_versions) else {
+        return Err(Refusal::Version { theirs: their_versions, ours: our_versions });
+    };
+    let Ok(id) = codec::server_id(theirs.server_id) else {
         return Err(Refusal::NotAMember(theirs.server_id));
     };
     if theirs.server_id == ours.server_id {
         return Err(Refusal::OwnId(id));
+    }
+    if !admits(id) {
+        return Err(Refusal::NotAMember(theirs.server_id));
     }
     let (dialled, found) = match expected {
         Some(expected) => (u32::from(expected.0), theirs.server_id),
@@ -163,8 +232,19 @@ pub fn check_hello(
     }
     match live_data_dir(id) {
         Some(data_dir_id) if data_dir_id != theirs.data_dir_id => Err(Refusal::OtherDataDir(id)),
-        _ => Ok(id),
+        _ => Ok(Checked { id, version }),
     }
+}
+
+/// A connection on which both sides know each other.
+#[derive(Debug)]
+pub struct Greeted {
+    /// who is at the other end
+    pub id: ServerId,
+    /// what is spoken
+    pub version: Version,
+    /// as long as it is kept, that server counts as connected
+    pub live: LivePeer,
 }
 
 /// Which servers are connected, and with which data directory.
@@ -245,55 +325,62 @@ fn without_name(error: &SaslError) -> String {
     }
 }
 
-/// The exchange on the side that dialled.
+/// The exchange on the side that dialled; `to_be_fed`: to be sent what is proposed by a follower.
 pub async fn greet(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     identity: &Identity,
     live: &Arc<LivePeers>,
     expected: ServerId,
-) -> Result<(ServerId, LivePeer), HelloError> {
-    let ours = identity.hello(Some(expected), String::new());
+    to_be_fed: bool,
+) -> Result<Greeted, HelloError> {
+    let ours = Hello { to_be_fed, ..identity.hello(Some(expected), String::new()) };
     write_hello(stream, &ours).await?;
     let theirs = read_hello(stream).await?;
     if !theirs.refusal.is_empty() {
         return Err(HelloError::RefusedByPeer(printable(&theirs.refusal)));
     }
-    let id = check_hello(&theirs, &ours, &identity.members, Some(expected), |id| live.data_dir(id))?;
+    let Checked { id, version } =
+        check_hello(&theirs, &ours, |id| identity.admits(id), Some(expected), |id| live.data_dir(id))?;
     if let Some(auth) = identity.auth.as_ref().filter(|auth| auth.dials()) {
         if !theirs.authenticates {
             return Err(Refusal::CannotAuthenticate.into());
         }
         auth.prove(stream, identity.server_id, id).await?;
     }
-    Ok((id, live.enter(id, theirs.data_dir_id)))
+    identity.directory.hear(id, &theirs.address, &theirs.membership);
+    Ok(Greeted { id, version, live: live.enter(id, theirs.data_dir_id) })
 }
 
 /// The exchange on the side that was dialled. `check_is` looks whether the certificate at the other end, if it has shown
-/// one, is that of the server it says it is.
+/// one, is that of the server it says it is, at the address it says it has. `feeds`: this is the port for those that are to
+/// be fed.
 pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     identity: &Identity,
     live: &Arc<LivePeers>,
-    check_is: impl FnOnce(&S, ServerId) -> Result<(), String>,
-) -> Result<(ServerId, LivePeer), HelloError> {
+    feeds: bool,
+    check_is: impl FnOnce(&S, ServerId, &str) -> Result<(), String>,
+) -> Result<Greeted, HelloError> {
     let theirs = read_hello(stream).await?;
     let ours = identity.hello(None, String::new());
     let insists = identity.auth.as_ref().is_some_and(PeerAuth::insists);
-    let checked = match check_hello(&theirs, &ours, &identity.members, None, |id| live.data_dir(id)) {
+    let checked = match check_hello(&theirs, &ours, |id| identity.admits(id), None, |id| live.data_dir(id)) {
+        Ok(_) if theirs.to_be_fed != feeds => Err(Refusal::WrongPort),
         Ok(_) if insists && !theirs.authenticates => Err(Refusal::Unauthenticated),
-        Ok(id) => match check_is(stream, id) {
-            Ok(()) => Ok(id),
-            Err(reason) => Err(Refusal::Certificate { id, reason }),
+        Ok(checked) => match check_is(stream, checked.id, &theirs.address) {
+            Ok(()) => Ok(checked),
+            Err(reason) => Err(Refusal::Certificate { id: checked.id, reason }),
         },
         refused => refused,
     };
     match checked {
-        Ok(id) => {
+        Ok(Checked { id, version }) => {
             write_hello(stream, &ours).await?;
             if let Some(auth) = identity.auth.as_ref().filter(|_| theirs.authenticates) {
                 auth.demand(stream, identity.server_id, id).await?;
             }
-            Ok((id, live.enter(id, theirs.data_dir_id)))
+            identity.directory.hear(id, &theirs.address, &theirs.membership);
+            Ok(Greeted { id, version, live: live.enter(id, theirs.data_dir_id) })
         }
         Err(refusal) => {
             write_hello(stream, &identity.hello(None, refusal.to_string())).await?;
@@ -333,40 +420,81 @@ pub(super) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// The hello of server 2 as server 1 likes it when server 2 dials.
     fn good() -> Hello {
         Hello {
-            protocol_version: PROTOCOL_VERSION,
+            to_be_fed: false,
+            protocol_version: 2,
+            newest_version: 3,
             ensemble_id: 7,
             server_id: 2,
             data_dir_id: 22,
             expected_server_id: 1,
             refusal: String::new(),
             authenticates: false,
+            address: String::new(),
+            membership: String::new(),
         }
     }
 
     /// What server 1 of {1, 2, 3}, of ensemble 7, makes of it.
-    fn check(theirs: &Hello, expected: Option<u8>, live: Option<u64>) -> Result<ServerId, Refusal> {
+    fn check(theirs: &Hello, expected: Option<u8>, live: Option<u64>) -> Result<Checked, Refusal> {
         let members = BTreeSet::from([1, 2, 3].map(ServerId));
         let ours = Hello { server_id: 1, data_dir_id: 11, ..good() };
-        check_hello(theirs, &ours, &members, expected.map(ServerId), |_| live)
+        check_hello(theirs, &ours, |id| members.contains(&id), expected.map(ServerId), |_| live)
     }
 
     #[test]
     fn servers_that_fit_talk_to_each_other_whoever_dials() {
-        assert_eq!(check(&good(), None, None), Ok(ServerId(2)));
-        assert_eq!(check(&Hello { expected_server_id: 0, ..good() }, Some(2), None), Ok(ServerId(2)));
-        assert_eq!(check(&good(), None, Some(22)), Ok(ServerId(2)), "a second connection of the same server");
-        assert_eq!(check(&Hello { ensemble_id: 0, ..good() }, None, None), Ok(ServerId(2)), "a new server");
+        let fits = Ok(Checked { id: ServerId(2), version: Version(3) });
+        assert_eq!(check(&good(), None, None), fits);
+        assert_eq!(check(&Hello { expected_server_id: 0, ..good() }, Some(2), None), fits);
+        assert_eq!(check(&good(), None, Some(22)), fits, "a second connection of the same server");
+        assert_eq!(check(&Hello { ensemble_id: 0, ..good() }, None, None), fits, "a new server");
+    }
+
+    #[test]
+    fn both_use_the_greatest_version_that_they_have_in_common() {
+        let spoken = |theirs: (u32, u32), ours: (u32, u32)| {
+            let hello =
+                |(oldest, newest)| Hello { protocol_version: oldest, newest_version: newest, ..good() };
+            let common = |one, other| Versions::of(&hello(one)).common(Versions::of(&hello(other)));
+            assert_eq!(common(theirs, ours), common(ours, theirs), "both find the same");
+            common(theirs, ours).map(|version| version.0)
+        };
+        assert_eq!(spoken((2, 3), (2, 3)), Some(3));
+        assert_eq!(spoken((2, 3), (3, 5)), Some(3));
+        assert_eq!(spoken((2, 0), (2, 3)), Some(2), "one that knows no range");
+        assert_eq!(spoken((2, 0), (3, 3)), None, "the data needs more");
+        assert_eq!(spoken((1, 0), (2, 3)), None);
+        assert_eq!(spoken((4, 5), (2, 3)), None);
+    }
+
+    #[test]
+    fn who_speaks_less_than_the_data_needs_is_told_so() {
+        let identity = Identity::new(ServerId(1), Directory::of(&[1]), &EpochRecord::default());
+        let said = |identity: &Identity| Versions::of(&identity.hello(None, String::new())).to_string();
+        assert_eq!(said(&identity), "versions 2 to 4");
+        identity.set_needed_version(Version(4));
+        assert_eq!(said(&identity), "version 4");
     }
 
     #[test]
     fn what_does_not_fit_is_refused_with_the_reason() {
         let table = [
-            (Hello { protocol_version: 1, ..good() }, None, None, Refusal::Version { theirs: 1 }),
+            (
+                Hello { protocol_version: 1, newest_version: 0, ..good() },
+                None,
+                None,
+                Refusal::Version {
+                    theirs: Versions { oldest: Version(1), newest: Version(1) },
+                    ours: Versions { oldest: Version(2), newest: Version(3) },
+                },
+            ),
             (Hello { server_id: 4, ..good() }, None, None, Refusal::NotAMember(4)),
             (Hello { server_id: 257, ..good() }, None, None, Refusal::NotAMember(257)),
             (Hello { server_id: 1, ..good() }, None, None, Refusal::OwnId(ServerId(1))),
@@ -385,10 +513,25 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn who_is_to_be_fed_has_a_port_of_its_own() {
+        let identity = |id| Identity::new(ServerId(id), Directory::of(&[1, 2]), &EpochRecord::default());
+        for (to_be_fed, feeds) in [(false, false), (false, true), (true, false), (true, true)] {
+            let (mut near, mut far) = tokio::io::duplex(1 << 16);
+            let (dials, dialled) = (identity(1), identity(2));
+            let live = Arc::new(LivePeers::default());
+            let (greeted, answered) = tokio::join!(
+                greet(&mut near, &dials, &live, ServerId(2), to_be_fed),
+                answer(&mut far, &dialled, &live, feeds, |_, _, _| Ok(())),
+            );
+            assert_eq!((greeted.is_ok(), answered.is_ok()), (to_be_fed == feeds, to_be_fed == feeds));
+        }
+    }
+
     #[test]
     fn an_ensemble_that_is_not_confirmed_is_not_told() {
         let record = EpochRecord { ensemble_id: 7, data_dir_id: 11, ..EpochRecord::default() };
-        let identity = Identity::new(ServerId(1), BTreeSet::new(), &record);
+        let identity = Identity::new(ServerId(1), Directory::of(&[]), &record);
         assert_eq!(identity.hello(None, String::new()).ensemble_id, 0);
         identity.update(&EpochRecord { ensemble_confirmed: true, ..record });
         assert_eq!(identity.hello(None, String::new()).ensemble_id, 7);

@@ -1,4 +1,4 @@
-//! The quorum port: links between a learner and its leader.
+//! Links: between a learner and its leader on the quorum port, and between an observer and the follower that feeds it.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,13 +13,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::frames::{FrameReader, PeerReadError};
-use super::hello::{HelloError, LivePeer, answer, greet};
+use super::hello::{Greeted, HelloError, answer, greet};
 use super::queue::{Item, LinkQueue};
-use super::{Backoff, INBOUND_MAX, LINK_FRAME_BYTES_MAX, PeerContext, codec, stream};
-use crate::config::ServerAddr;
+use super::{Backoff, INBOUND_MAX, LINK_FRAME_BYTES_MAX, PeerContext, codec, shown, stream};
+use crate::admin::Count;
 use crate::ids::ServerId;
-use crate::replica::{Image, Input, PeerMessage};
-use crate::server::net::{self, ACCEPT_PAUSE};
+use crate::membership::ServerAddr;
+use crate::replica::{FEEDS, Image, Input, PeerMessage};
+use crate::server::net::{self, ACCEPT_PAUSE, Ways};
 use crate::server::snapshots;
 use crate::tls::Stream;
 use crate::zab::{LinkId, Message};
@@ -58,6 +59,24 @@ impl Links {
     }
 }
 
+/// What a link is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// Of a learner to its leader, on the quorum port.
+    Leader,
+    /// Of an observer to a follower that feeds it, on the port of its own.
+    Feed,
+}
+
+impl Kind {
+    pub(super) fn port_name(self) -> &'static str {
+        match self {
+            Kind::Leader => "quorum",
+            Kind::Feed => "observer master",
+        }
+    }
+}
+
 /// Whom to follow, as the core says.
 pub type FollowTarget = watch::Receiver<Option<ServerId>>;
 
@@ -65,9 +84,8 @@ pub type FollowTarget = watch::Receiver<Option<ServerId>>;
 pub async fn follow(context: Arc<PeerContext>, mut target: FollowTarget) {
     loop {
         let leader = *target.borrow_and_update();
-        let peer = leader.and_then(|id| context.settings.peers().find(|peer| peer.id == id).cloned());
-        let changed = match peer {
-            Some(peer) => keep_link(&context, &peer, &mut target).await,
+        let changed = match leader {
+            Some(leader) => keep_link(&context, leader, &mut target).await,
             None => target.changed().await.is_ok(),
         };
         if !changed {
@@ -76,57 +94,106 @@ pub async fn follow(context: Arc<PeerContext>, mut target: FollowTarget) {
     }
 }
 
-/// Keeps a link to `peer` until the core names another. False: the core is gone.
-async fn keep_link(context: &Arc<PeerContext>, peer: &ServerAddr, target: &mut FollowTarget) -> bool {
+/// Keeps a link to `leader` until the core names another. False: the core is gone.
+async fn keep_link(context: &Arc<PeerContext>, leader: ServerId, target: &mut FollowTarget) -> bool {
     let mut backoff = Backoff::new(DIAL_PAUSE_MAX);
+    let mut ways = Ways::default();
     loop {
-        let dialled = tokio::select! {
-            dialled = dial(context, peer) => dialled,
-            changed = target.changed() => return changed.is_ok(),
-        };
-        match dialled {
-            Ok((stream, live)) => {
-                let began = Instant::now();
-                let (link, queue) = context.links.open();
-                let running = run(Arc::clone(context), stream, live, peer.id, true, link, Arc::clone(&queue));
-                let running = tokio::spawn(running);
-                tokio::select! {
-                    // One that ends at once was not wanted by the other side yet.
-                    _ = running => if began.elapsed() > DIAL_PAUSE_MAX {
-                        backoff.reset();
-                    },
-                    changed = target.changed() => {
-                        queue.close("this server does not follow that one any more".to_owned());
-                        return changed.is_ok();
-                    }
-                }
-            }
-            Err(error) => {
-                let what = format!("quorum port {}:{} of", peer.host, peer.quorum_port);
-                context.complain(&what, peer.id, &error);
-            }
-        }
-        tokio::select! {
-            () = backoff.pause() => {}
-            changed = target.changed() => return changed.is_ok(),
+        let changed = link_once(context, (leader, Kind::Leader), &mut ways, &mut backoff, target).await;
+        if let Some(is_there) = changed {
+            return is_there;
         }
     }
 }
 
-async fn dial(context: &PeerContext, peer: &ServerAddr) -> Result<(Stream, LivePeer), HelloError> {
+/// Dials a server, runs the link to its end, and pauses. If the core names another meanwhile, it ends at once, and tells
+/// whether the core is still there.
+pub(super) async fn link_once(
+    context: &Arc<PeerContext>,
+    (peer, kind): (ServerId, Kind),
+    ways: &mut Ways,
+    backoff: &mut Backoff,
+    target: &mut FollowTarget,
+) -> Option<bool> {
+    let dialled = tokio::select! {
+        dialled = dial(context, peer, kind, ways) => dialled,
+        changed = target.changed() => return Some(changed.is_ok()),
+    };
+    if let Some((stream, greeted)) = dialled {
+        let began = Instant::now();
+        let (link, queue) = context.links.open();
+        let running = run(Arc::clone(context), stream, greeted, (kind, true), link, Arc::clone(&queue));
+        let running = tokio::spawn(running);
+        tokio::select! {
+            // One that ends at once was not wanted by the other side yet.
+            _ = running => if began.elapsed() > DIAL_PAUSE_MAX {
+                backoff.reset();
+            },
+            changed = target.changed() => {
+                queue.close("this server does not follow that one any more".to_owned());
+                return Some(changed.is_ok());
+            }
+        }
+    }
+    tokio::select! {
+        () = backoff.pause() => None,
+        changed = target.changed() => Some(changed.is_ok()),
+    }
+}
+
+/// A connection to a port of `peer`, wherever it is. What stands in the way is in the log.
+async fn dial(
+    context: &PeerContext,
+    peer: ServerId,
+    kind: Kind,
+    ways: &mut Ways,
+) -> Option<(Stream, Greeted)> {
+    let addresses = context.directory().known().addresses(peer);
+    let name = kind.port_name();
+    if addresses.is_empty() {
+        context.complain(&format!("{name} port of"), peer, &"nobody tells where it is");
+    }
+    for address in addresses {
+        match dial_address(context, &address, kind, ways).await {
+            Ok((_, greeted)) if kind == Kind::Feed && greeted.version < FEEDS => {
+                context.complain("to be fed by", peer, &"it is of an older version");
+            }
+            Ok(dialled) => return Some(dialled),
+            Err(error) => {
+                let what = format!("{name} port {} of", shown(&address));
+                context.complain(&what, peer, &error);
+            }
+        }
+    }
+    None
+}
+
+async fn dial_address(
+    context: &PeerContext,
+    peer: &ServerAddr,
+    kind: Kind,
+    ways: &mut Ways,
+) -> Result<(Stream, Greeted), HelloError> {
     let limit = context.connect_limit();
-    let socket = net::dial(&peer.host, peer.quorum_port, limit).await?;
+    let port = |quorum_port| match kind {
+        Kind::Leader => quorum_port,
+        // Whoever is to be fed has it in its configuration.
+        Kind::Feed => context.settings.observer_master_port.unwrap_or(quorum_port),
+    };
+    let addrs: Vec<_> = peer.peer_addrs().map(|addr| (addr.host, port(addr.quorum_port))).collect();
+    let (socket, host) = ways.dial(&addrs, limit).await?;
     net::tune_peer(&socket, Duration::from_millis(context.settings.sync_limit_ms()))?;
     let greeting = async {
-        let mut stream = stream::secured(context, peer, socket).await?;
-        let (_, live) = greet(&mut stream, &context.identity, &context.live, peer.id).await?;
-        Ok((stream, live))
+        let mut stream = stream::secured(context, &host, socket).await?;
+        let to_be_fed = kind == Kind::Feed;
+        let greeted = greet(&mut stream, &context.identity, &context.live, peer.id, to_be_fed).await?;
+        Ok((stream, greeted))
     };
     timeout(limit, greeting).await.unwrap_or_else(|_| Err(super::timed_out().into()))
 }
 
-/// Lets learners in until the task is aborted.
-pub async fn listen(context: Arc<PeerContext>, listener: TcpListener) {
+/// Lets learners in, or observers that are to be fed, until the task is aborted.
+pub(super) async fn listen(context: Arc<PeerContext>, listener: TcpListener, kind: Kind) {
     let permits = Arc::new(Semaphore::new(INBOUND_MAX));
     loop {
         let permit = Arc::clone(&permits).acquire_owned().await.expect("never closed");
@@ -135,15 +202,17 @@ pub async fn listen(context: Arc<PeerContext>, listener: TcpListener) {
                 let context = Arc::clone(&context);
                 tokio::spawn(async move {
                     let from = net::canonical(from);
-                    if let Some((peer, live)) = let_in(&context, stream, from).await {
+                    if let Some((stream, greeted)) = let_in(&context, stream, from, kind).await {
                         let (link, queue) = context.links.open();
-                        run(context, live.0, live.1, peer, false, link, queue).await;
+                        run(context, stream, greeted, (kind, false), link, queue).await;
                     }
                     drop(permit);
                 });
             }
             Err(error) => {
-                context.quiet.say("quorum accept", |more| tracing::warn!("quorum port: {error}{more}"));
+                let name = kind.port_name();
+                let subject = format!("{name} accept");
+                context.quiet.say(&subject, |more| tracing::warn!("{name} port: {error}{more}"));
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -154,24 +223,25 @@ async fn let_in(
     context: &PeerContext,
     socket: TcpStream,
     from: SocketAddr,
-) -> Option<(ServerId, (Stream, LivePeer))> {
+    kind: Kind,
+) -> Option<(Stream, Greeted)> {
     let greeting = async {
         net::tune_peer(&socket, Duration::from_millis(context.settings.sync_limit_ms()))?;
         let mut stream = stream::accepted(context, socket).await?;
-        let (peer, live) = answer(&mut stream, &context.identity, &context.live, |stream, id| {
-            stream::check_is(stream, context, id)
-        })
-        .await?;
-        Ok((peer, (stream, live)))
+        let check_is = |stream: &Stream, id, address: &str| stream::check_is(stream, context, id, address);
+        let feeds = kind == Kind::Feed;
+        let greeted = answer(&mut stream, &context.identity, &context.live, feeds, check_is).await?;
+        Ok((stream, greeted))
     };
     let greeted = timeout(context.connect_limit(), greeting).await;
     match greeted.unwrap_or_else(|_| Err(super::timed_out().into())) {
         Ok(let_in) => Some(let_in),
         Err(error) => {
             let error: HelloError = error;
-            let subject = format!("quorum {} {error}", from.ip());
+            let name = kind.port_name();
+            let subject = format!("{name} {} {error}", from.ip());
             context.quiet.say(&subject, |more| {
-                tracing::warn!("connection from {from} to the quorum port: {error}{more}");
+                tracing::warn!("connection from {from} to the {name} port: {error}{more}");
             });
             None
         }
@@ -182,15 +252,19 @@ async fn let_in(
 async fn run(
     context: Arc<PeerContext>,
     stream: Stream,
-    live: LivePeer,
-    peer: ServerId,
-    dialled: bool,
+    greeted: Greeted,
+    (kind, dialled): (Kind, bool),
     link: LinkId,
     queue: Arc<LinkQueue>,
 ) {
-    let with = if dialled { "leader" } else { "learner" };
+    let Greeted { id: peer, version, live } = greeted;
+    let (with, is_up) = match kind {
+        Kind::Leader => (if dialled { "leader" } else { "learner" }, Input::LinkUp { link, peer, dialled }),
+        Kind::Feed => (if dialled { "feeder" } else { "observer" }, Input::FeedUp { link, peer, dialled }),
+    };
     tracing::debug!("link {} with {with} {peer} is up", link.0);
-    if context.tell(Input::LinkUp { link, peer, dialled }).await {
+    context.tell(Input::PeerSpeaks { peer, version }).await;
+    if context.tell(is_up).await {
         let (read, write) = stream.split();
         let why = tokio::select! {
             error = receive(&context, link, &queue, FrameReader::new(read, LINK_FRAME_BYTES_MAX)) => error.to_string(),
@@ -266,7 +340,7 @@ async fn send(
                     if buffer.len() < WRITE_BYTES && !items.is_empty() {
                         continue;
                     }
-                    write_all(&mut stream, &mut buffer).await
+                    write_all(context, &mut stream, &mut buffer).await
                 }
                 Item::Snapshot(image) => {
                     stream_snapshot(context, link, *image, &mut stream, &mut buffer).await
@@ -283,7 +357,12 @@ async fn send(
     }
 }
 
-async fn write_all(stream: &mut (impl AsyncWrite + Unpin), buffer: &mut BytesMut) -> std::io::Result<()> {
+async fn write_all(
+    context: &PeerContext,
+    stream: &mut (impl AsyncWrite + Unpin),
+    buffer: &mut BytesMut,
+) -> std::io::Result<()> {
+    context.stats.metrics.add(Count::PeerBytesSent, buffer.len() as u64);
     stream.write_all(buffer).await?;
     // TLS keeps back what the socket did not take.
     stream.flush().await?;
@@ -308,13 +387,13 @@ async fn stream_snapshot(
     });
     while let Some(data) = encoded.recv().await {
         codec::encode(PeerMessage::Zab(Message::SnapshotChunk { data, last: false }), buffer);
-        write_all(stream, buffer).await?;
+        write_all(context, stream, buffer).await?;
         context.tell(Input::LinkProgress { link }).await;
     }
     encoding.await.map_err(std::io::Error::other)??;
     // An empty piece tells that it was the whole: an encoder that failed never gets here.
     codec::encode(PeerMessage::Zab(Message::SnapshotChunk { data: Bytes::new(), last: true }), buffer);
-    write_all(stream, buffer).await
+    write_all(context, stream, buffer).await
 }
 
 #[cfg(test)]
@@ -322,19 +401,22 @@ mod tests {
     use super::*;
     use crate::config::Settings;
     use crate::server::disk::{DiskQueue, Job, WAITING_BYTES_MAX};
-    use crate::server::peer::{Identity, LivePeers};
+    use crate::server::peer::{Directory, Identity, Inbound, LivePeers, ToldStates};
     use crate::server::quiet::Quiet;
     use crate::zab::{DiskOp, EpochRecord};
 
     fn context(queue: &DiskQueue, inputs: mpsc::Sender<Input>) -> PeerContext {
         PeerContext {
             settings: Settings { peer_heartbeat_ms: 1, ..Settings::standalone_default() },
-            identity: Arc::new(Identity::new(ServerId(1), [ServerId(1)].into(), &EpochRecord::default())),
+            identity: Arc::new(Identity::new(ServerId(1), Directory::of(&[1]), &EpochRecord::default())),
             live: Arc::new(LivePeers::default()),
             inputs,
+            inbound: Inbound::default(),
+            told: ToldStates::default(),
             links: Arc::new(Links::default()),
             disk_room: queue.room(),
             tls: None,
+            stats: Arc::default(),
             quiet: Quiet::default(),
         }
     }

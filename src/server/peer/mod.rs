@@ -1,9 +1,10 @@
-//! The connections between servers. Two ports, both with frames of protobuf behind a `Hello`:
+//! The connections between servers. Up to three ports, all with frames of protobuf behind a `Hello`:
 //!
 //! | port | who dials | what goes over it |
 //! |---|---|---|
 //! | election | everyone everyone | notifications, outward only; the newest replaces what was not sent yet |
 //! | quorum | a learner its leader | everything else, both ways: a *link* |
+//! | observer master | an observer a follower | proposals, if followers feed observers: a *feed* |
 //!
 //! Either in plain text or through TLS (`stream`), by which each side knows that the other is the server that it says.
 //! Behind the `Hello` the two authenticate one another, if that is configured (`auth`).
@@ -14,7 +15,9 @@
 
 mod auth;
 mod codec;
+mod directory;
 mod election;
+mod feed;
 mod frames;
 #[rustfmt::skip]
 #[allow(missing_docs, clippy::all)]
@@ -22,6 +25,7 @@ mod frames;
 mod generated;
 mod hello;
 mod link;
+mod ports;
 mod queue;
 mod stream;
 
@@ -35,17 +39,22 @@ pub use auth::PeerAuth;
 pub use codec::{
     CodecError, approximate_bytes, decode, decode_hello, decode_notification, encode, encode_notification,
 };
-pub use election::{Electors, listen as listen_for_notifications};
+pub use directory::{Directory, Known};
+pub use election::{Electors, Inbound, ToldStates};
+pub use feed::be_fed;
 pub use frames::PeerReadError;
-pub use hello::{HelloError, Identity, LivePeers, PROTOCOL_VERSION, Refusal, check_hello};
-pub use link::{FollowTarget, Links, follow, listen as listen_for_learners};
+pub use hello::{Checked, HelloError, Identity, LivePeers, Refusal, Versions, check_hello};
+pub use link::{FollowTarget, Links, follow};
+pub use ports::Ports;
 pub use queue::LinkQueue;
 pub use stream::StreamError;
 
 use super::disk::DiskRoom;
 use super::quiet::Quiet;
+use crate::admin::Stats;
 use crate::config::Settings;
 use crate::ids::ServerId;
+use crate::membership::ServerAddr;
 use crate::replica::Input;
 use crate::storage::TXN_BYTES_MAX;
 use crate::tls::Tls;
@@ -64,12 +73,18 @@ pub struct PeerContext {
     pub live: Arc<LivePeers>,
     /// to the core
     pub inputs: mpsc::Sender<Input>,
+    /// who tells this server its state
+    pub inbound: Inbound,
+    /// what this server tells the others
+    pub told: ToldStates,
     /// the open links
     pub links: Arc<Links>,
     /// for `sslQuorum` and `portUnification`
     pub tls: Option<Arc<Tls>>,
     /// not read from while the disk is behind
     pub disk_room: Arc<DiskRoom>,
+    /// what was sent is counted there
+    pub stats: Arc<Stats>,
     /// for log lines that can come often
     pub quiet: Quiet,
 }
@@ -79,6 +94,11 @@ pub struct PeerContext {
 const LINK_FRAME_BYTES_MAX: usize = TXN_BYTES_MAX + 2 * codec::LIST_BYTES_MAX;
 
 impl PeerContext {
+    /// who the others are
+    pub fn directory(&self) -> &Directory {
+        self.identity.directory()
+    }
+
     fn heartbeat(&self) -> Duration {
         Duration::from_millis(u64::from(self.settings.peer_heartbeat_ms))
     }
@@ -101,6 +121,11 @@ impl PeerContext {
     async fn tell(&self, input: Input) -> bool {
         self.inputs.send(input).await.is_ok()
     }
+}
+
+/// The addresses of a server, for the log.
+fn shown(server: &ServerAddr) -> String {
+    server.peer_addrs().map(|addr| addr.to_string()).collect::<Vec<_>>().join(" and ")
 }
 
 /// The error of an exchange that took too long.

@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::PeerContext;
-use crate::config::ServerAddr;
 use crate::ids::ServerId;
+use crate::membership::ServerAddr;
 use crate::server::net;
 use crate::tls::{self, Stream};
 
@@ -30,17 +30,17 @@ pub enum StreamError {
     Silent(u32),
 }
 
-/// What is spoken on a connection to `peer` that this server dialled. With TLS the certificate there is for its host.
+/// What is spoken on a connection to another server that this one dialled. With TLS the certificate there is for `host`.
 pub(super) async fn secured(
     context: &PeerContext,
-    peer: &ServerAddr,
+    host: &str,
     socket: TcpStream,
 ) -> Result<Stream, StreamError> {
     let tls = context.tls.as_ref().filter(|_| context.settings.ssl_quorum);
     let Some(connector) = tls.and_then(|tls| tls.connector()) else {
         return Ok(Stream::Plain(socket));
     };
-    let name = tls::server_name(&peer.host).map_err(StreamError::Name)?;
+    let name = tls::server_name(host).map_err(StreamError::Name)?;
     let connected = connector.connect(name, socket).await.map_err(StreamError::Handshake)?;
     Ok(Stream::Tls(Box::new(connected.into())))
 }
@@ -61,12 +61,25 @@ pub(super) async fn accepted(context: &PeerContext, socket: TcpStream) -> Result
 
 /// Whether the certificate at the other end, which dialled, is for the host of the server that it says it is. In plain text
 /// nobody shows one. The error is for the log of both.
-pub(super) fn check_is(stream: &Stream, context: &PeerContext, id: ServerId) -> Result<(), String> {
+/// A server that is in no configuration has to be at the address that it tells itself.
+pub(super) fn check_is(
+    stream: &Stream,
+    context: &PeerContext,
+    id: ServerId,
+    told_address: &str,
+) -> Result<(), String> {
     let (Stream::Tls(_), Some(tls)) = (stream, &context.tls) else { return Ok(()) };
     if !tls.settings().client_hostname_verification {
         return Ok(());
     }
-    let peer = context.settings.peers().find(|peer| peer.id == id);
-    let peer = peer.ok_or_else(|| format!("server {id} is not in the server list"))?;
-    tls::check_host(stream.certificate().ok_or("it has shown no certificate")?, &peer.host)
+    let certificate = stream.certificate().ok_or("it has shown no certificate")?;
+    let mut addresses = context.directory().known().addresses(id);
+    if !context.directory().known().is_member(id) {
+        addresses = vec![ServerAddr::parse(id, told_address).map_err(|_| "it does not tell its address")?];
+    }
+    // It does not tell from which of its addresses it dialled: for any of them will do.
+    let hosts = addresses.iter().flat_map(ServerAddr::peer_addrs);
+    let mut checks = hosts.map(|addr| tls::check_host(certificate, &addr.host));
+    let first = checks.next().ok_or_else(|| format!("server {id} is not in the server list"))?;
+    checks.fold(first, Result::or)
 }

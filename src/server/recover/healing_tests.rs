@@ -5,7 +5,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{INITIALIZE, OnDamage, Recovered, StartFault, recover_from};
-use crate::ids::{Epoch, SessionId, Zxid};
+use crate::ids::{Epoch, SessionId, Version, Zxid};
 use crate::storage::testing::{Chance, SimDisk, SimWorld, Survivors};
 use crate::storage::{DAMAGED_SETS_MAX, Disk, DiskFile, Options, Storage, StorageError, decode_segment};
 use crate::txn::{Acl, Op, Ops, Txn, txn::Body};
@@ -57,7 +57,7 @@ fn world() -> SimWorld {
     append(&mut storage, 1..=12);
     let found = start(&world, OnDamage::Refuse).unwrap();
     let image = found.state.image();
-    let mut writer = found.storage.snapshots().begin(image.zxid(), image.digest()).unwrap();
+    let mut writer = found.storage.snapshots().begin(image.zxid(), image.digest(), image.version()).unwrap();
     image.blocks().for_each(|block| writer.block(&block).unwrap());
     assert!(writer.finish().unwrap());
     let mut storage = found.storage;
@@ -344,5 +344,27 @@ fn a_restored_backup_that_cannot_be_read_is_no_empty_server() {
             }
             (_, other) => panic!("{:?}", other.map(|found| found.damage)),
         }
+    }
+}
+
+/// As a server of another version may have written them.
+#[test]
+fn a_log_of_a_newer_release_is_no_damage_and_its_data_keeps_what_it_needs() {
+    let with_version = |version: u32| {
+        let world = world();
+        let mut storage = start(&world, OnDamage::Refuse).unwrap().storage;
+        let txn = Txn::from_bytes(create(21, NOT_COMPARED).txn).unwrap().into_bytes(Version(version));
+        storage.append(zxid(20), &[Proposal { zxid: zxid(21), txn }], zxid(20)).unwrap();
+        storage.append(zxid(21), &[create(22, NOT_COMPARED)], zxid(21)).unwrap();
+        storage.sync().unwrap();
+        world
+    };
+    let state = start(&with_version(3), OnDamage::Heal).unwrap().state;
+    assert_eq!((state.zxid(), state.version()), (zxid(21), Version(3)));
+    let newer = with_version(Version::NEWEST.0 + 1);
+    let before = files(&newer);
+    for on_damage in [OnDamage::Heal, OnDamage::Refuse] {
+        assert!(matches!(start(&newer, on_damage), Err(StartFault::Newer(_))));
+        assert_eq!(files(&newer), before, "nothing is put aside");
     }
 }

@@ -2,6 +2,7 @@
 //! afterwards, and nothing else.
 
 use super::harness::{Model, Pair, Step, open, random_step};
+use crate::ids::Version;
 use crate::storage::testing::{Chance, CrashPoint, SimWorld, Survivors};
 use crate::storage::{Disk, SnapshotEncoder, decode_segment};
 use crate::zab::Proposal;
@@ -178,7 +179,7 @@ fn a_crash_while_an_older_snapshot_is_installed_leaves_the_old_state_or_that_one
     }
     let before = pair.model.clone();
     let after = Model { history: before.history[..9].to_vec(), ..before.clone() };
-    let encoder = SnapshotEncoder::new(after.last(), 9, after.blocks().into_iter()).unwrap();
+    let encoder = SnapshotEncoder::new(after.last(), 9, Version::OLDEST, after.blocks().into_iter()).unwrap();
     for (index, chunk) in encoder.enumerate() {
         pair.storage.receive_snapshot(chunk.unwrap(), index == 0).unwrap();
     }

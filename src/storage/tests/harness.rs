@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::ids::{Epoch, Zxid};
+use crate::ids::{Epoch, Version, Zxid};
 use crate::storage::testing::{Chance, SimDisk, SimWorld};
 use crate::storage::{Executed, Options, Recovered, SnapshotEncoder, Storage, StorageError, Tail};
 use crate::zab::{DiskOp, EpochRecord, Proposal};
@@ -175,7 +175,7 @@ impl Pair {
             Step::Snapshot if before == Zxid::ZERO => {}
             Step::Snapshot => {
                 let digest = self.model.history.len() as u64;
-                let mut writer = self.storage.snapshots().begin(before, digest)?;
+                let mut writer = self.storage.snapshots().begin(before, digest, Version::OLDEST)?;
                 for block in self.model.blocks() {
                     writer.block(&block)?;
                 }
@@ -228,7 +228,8 @@ impl Pair {
             leader.history.push(Proposal { zxid, txn: vec![0x77; 40].into() });
         }
         let digest = leader.history.len() as u64;
-        let encoder = SnapshotEncoder::new(leader.last(), digest, leader.blocks().into_iter()).unwrap();
+        let blocks = leader.blocks().into_iter();
+        let encoder = SnapshotEncoder::new(leader.last(), digest, Version::OLDEST, blocks).unwrap();
         for (index, chunk) in encoder.enumerate() {
             let op = DiskOp::ReceiveSnapshot { chunk: chunk.unwrap(), first: index == 0 };
             assert_eq!(self.storage.execute(op)?, Executed::Buffered);

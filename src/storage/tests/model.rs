@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::harness::{OPTIONS, Pair, Step, open};
-use crate::ids::Zxid;
+use crate::ids::{Version, Zxid};
 use crate::storage::testing::{SimWorld, Survivors};
 use crate::storage::{Disk, SEGMENT_HEADER_BYTES};
 
@@ -79,7 +79,7 @@ fn a_snapshot_that_an_installation_overtakes_is_thrown_away() {
     let mut pair = Pair::new(&world);
     pair.run(&Step::Epoch).unwrap();
     pair.run(&Step::Append { lengths: vec![10; 10], new_epoch: false }).unwrap();
-    let mut writer = pair.storage.snapshots().begin(pair.model.last(), 10).unwrap();
+    let mut writer = pair.storage.snapshots().begin(pair.model.last(), 10, Version::OLDEST).unwrap();
     for block in pair.model.blocks() {
         writer.block(&block).unwrap();
     }

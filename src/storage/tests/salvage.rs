@@ -1,7 +1,7 @@
 //! What is left of damaged data is always a beginning of what was there, and nothing is changed by looking.
 
 use super::harness::{Model, Pair, Step, open};
-use crate::ids::Zxid;
+use crate::ids::{Version, Zxid};
 use crate::storage::testing::{SimWorld, Survivors};
 use crate::storage::{Disk, DiskFile, Left, Storage, decode_segment, open_left, what_is_left, write_backup};
 
@@ -119,7 +119,8 @@ fn what_a_log_lost_at_its_end_is_told_and_the_rest_can_be_started_from() {
     assert!(open(&world).is_err());
     let new = SimWorld::default();
     let digest = found.history.len() as u64;
-    write_backup(&new.disk("data"), left.through, digest, found.blocks().into_iter()).unwrap();
+    write_backup(&new.disk("data"), left.through, digest, Version::OLDEST, found.blocks().into_iter())
+        .unwrap();
     let mut pair = Pair::resume(&new);
     assert_eq!(pair.model.history, found.history);
     for step in [Step::Epoch, append(&[9]), Step::Reopen] {
@@ -132,7 +133,8 @@ fn a_backup_of_what_is_left_can_be_started_from() {
     let (_, model) = world();
     let new = SimWorld::default();
     let (zxid, digest) = (model.last(), model.history.len() as u64);
-    let name = write_backup(&new.disk("data"), zxid, digest, model.blocks().into_iter()).unwrap();
+    let name =
+        write_backup(&new.disk("data"), zxid, digest, Version::OLDEST, model.blocks().into_iter()).unwrap();
     assert_eq!(name, format!("snapshot.{:x}", zxid.0));
     let (_, _, found) = open(&new.crash(Survivors::Nothing)).unwrap();
     assert_eq!(found.history, model.history);

@@ -3,8 +3,11 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"reflect"
 	"strings"
@@ -31,8 +34,25 @@ type client struct {
 	states <-chan zk.Event
 }
 
+// dial opens a connection: by TLS if the second word is a file with the certificate of the servers' authority.
+func dial(network, address string, timeout time.Duration) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: timeout}
+	if len(os.Args) < 3 {
+		return dialer.Dial(network, address)
+	}
+	authority, err := os.ReadFile(os.Args[2])
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(authority) {
+		return nil, fmt.Errorf("no certificate in %s", os.Args[2])
+	}
+	return tls.DialWithDialer(dialer, network, address, &tls.Config{RootCAs: roots})
+}
+
 func connected() (*client, error) {
-	conn, states, err := zk.Connect(servers, session, zk.WithLogInfo(false))
+	conn, states, err := zk.Connect(servers, session, zk.WithLogInfo(false), zk.WithDialer(dial))
 	if err != nil {
 		return nil, err
 	}

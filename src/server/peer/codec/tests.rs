@@ -54,6 +54,10 @@ fn broadcast() -> impl Strategy<Value = Message> {
         }),
         any::<u64>().prop_map(|sequence| Message::Pong { sequence }),
         (any::<u8>(), zxid()).prop_map(|(to, last_zxid)| Message::HandOver { to: ServerId(to), last_zxid }),
+        (epoch(), zxid()).prop_map(|(epoch, after)| Message::Subscribe { epoch, after }),
+        Just(Message::Feeding),
+        Just(Message::Fed),
+        zxid().prop_map(|after| Message::Unfed { after }),
     ]
 }
 
@@ -63,6 +67,7 @@ fn request() -> impl Strategy<Value = ForwardedRequest> {
     let standing = prop_oneof![
         Just(Standing::Global),
         Just(Standing::Local),
+        Just(Standing::Upgraded),
         vec(any::<u8>(), 20).prop_map(|terms| Standing::Upgrade(terms.into())),
     ];
     (numbers, data(), vec(id, 0..3), standing).prop_map(
@@ -105,15 +110,21 @@ fn notification() -> impl Strategy<Value = Notification> {
         last_zxid,
         server_id: ServerId(id),
     });
-    (state, any::<u64>(), vote, any::<bool>(), any::<bool>(), any::<bool>(), epoch()).prop_map(
-        |(state, round, vote, may_vote, abstains, empty, epoch)| Notification {
-            state,
-            round,
-            vote,
-            may_vote,
-            abstains,
-            empty,
-            epoch,
+    let flags = any::<[bool; 5]>();
+    (state, any::<u64>(), vote, flags, zxid(), epoch()).prop_map(
+        |(state, round, vote, [may_vote, voter, receiver_votes, abstains, empty], config, epoch)| {
+            Notification {
+                state,
+                round,
+                vote,
+                may_vote,
+                voter,
+                receiver_votes,
+                config,
+                abstains,
+                empty,
+                epoch,
+            }
         },
     )
 }

@@ -7,8 +7,8 @@ use zookeeper_client::{
     MultiReadResult, MultiWriteResult, Permission, SessionState, Stat,
 };
 
-use crate::SESSION;
 use crate::checks::{Checked, equal, error, holds, please, soon};
+use crate::door::Door;
 
 const OPEN: Acls<'static> = Acls::anyone_all();
 const PLAIN: CreateOptions<'static> = CreateMode::Persistent.with_acls(OPEN);
@@ -122,13 +122,14 @@ pub async fn multi_read(client: &Client) -> Checked {
     holds(matches!(&results[2], MultiReadResult::Error { err: Error::NoNode }), "the missing one")
 }
 
-pub async fn access_lists(servers: &str, stranger: &Client) -> Checked {
-    let owner = Client::connector().with_session_timeout(SESSION).with_auth("digest", b"me:secret");
-    let owner = owner.connect(servers).await?;
-    owner.create("/acl", b"mine", &CreateMode::Persistent.with_acls(Acls::creator_all())).await?;
-    let (list, _) = owner.get_acl("/acl").await?;
+pub async fn access_lists(door: &Door, stranger: &Client) -> Checked {
+    let owner = door.open("", |connector| connector.with_auth("digest", b"me:secret")).await?;
+    owner.create("/creator", b"", &CreateMode::Persistent.with_acls(Acls::creator_all())).await?;
+    let (list, _) = owner.get_acl("/creator").await?;
+    // What else it is, by certificate and by password, the stranger is too.
+    let list: Vec<Acl> = list.into_iter().filter(|acl| acl.scheme() == "digest").collect();
     equal(1, list.len())?;
-    equal("digest", list[0].scheme())?;
+    owner.create("/acl", b"mine", &CreateMode::Persistent.with_acls(Acls::new(&list))).await?;
     let users = owner.list_auth_users().await?;
     holds(users.iter().any(|user| user.scheme() == "digest" && user.user() == "me"), &format!("{users:?}"))?;
     stranger.sync("/acl").await?;
@@ -215,9 +216,15 @@ pub async fn counts(client: &Client) -> Checked {
     equal(vec!["/counts/e".to_string()], client.list_ephemerals("/counts").await?)
 }
 
-pub async fn chroot(servers: &str, outside: &Client) -> Checked {
+pub async fn known(client: &Client, user: &str) -> Checked {
+    let users = client.list_auth_users().await?;
+    let is = |scheme, name| users.iter().any(|user| user.scheme() == scheme && user.user() == name);
+    holds(is("x509", "CN=client,O=Ex") && is("sasl", user), &format!("{users:?}"))
+}
+
+pub async fn chroot(door: &Door, outside: &Client) -> Checked {
     made(outside, "/chroot").await?;
-    let inside = crate::connected(&format!("{servers}/chroot")).await?;
+    let inside = door.open("/chroot", |connector| connector).await?;
     let mut watch = inside.watch("/", AddWatchMode::PersistentRecursive).await?;
     made(&inside, "/a").await?;
     equal("/a", soon(watch.changed()).await?.path.as_str())?;

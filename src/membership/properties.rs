@@ -5,30 +5,51 @@
 //! `=`, `:` or blank that has no backslash before it; blanks, at most one `=` or `:`, and blanks again part it from its
 //! value. `\t \n \r \f` and `\uXXXX` are characters, any other `\x` is `x`. ZooKeeper then trims key and value.
 
-use super::report::ConfigError;
-
 /// One key with its value, and the number of the line on which the key stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
+    /// Trimmed, escapes replaced.
     pub key: String,
+    /// Trimmed, escapes replaced.
     pub value: String,
+    /// Counted from 1.
     pub line: u32,
 }
 
+/// An escape that is no character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EscapeError {
+    /// Where it stands, counted from 1.
+    pub line: u32,
+    /// The key, and what is wrong; the value is not shown: it may be a password.
+    pub text: String,
+}
+
 /// The entries in the order of the file, repeated keys included.
-pub(super) fn parse(name: &str, text: &str) -> Result<Vec<Entry>, ConfigError> {
+pub fn parse(text: &str) -> Result<Vec<Entry>, EscapeError> {
     let mut entries = Vec::new();
     for (line, text) in logical_lines(text) {
         let (raw_key, value) = split(&text);
-        // The value is not shown: it may be a password.
         let unescaped = |raw: &str| {
-            unescape(raw)
-                .map_err(|problem| ConfigError::one(name, Some(line), format!("{raw_key}: {problem}")))
+            unescape(raw).map_err(|problem| EscapeError { line, text: format!("{raw_key}: {problem}") })
         };
         let (key, value) = (trimmed(&unescaped(raw_key)?), trimmed(&unescaped(value)?));
         entries.push(Entry { key, value, line });
     }
     Ok(entries)
+}
+
+/// The text without the entries whose keys `is_dropped` names. All else stays as it is, comments included.
+pub fn without(text: &str, is_dropped: impl Fn(&str) -> bool) -> Result<String, EscapeError> {
+    let mut lines: Vec<Option<&str>> = natural_lines(text).into_iter().map(Some).collect();
+    for entry in parse(text)?.into_iter().filter(|entry| is_dropped(&entry.key)) {
+        for line in &mut lines[entry.line as usize - 1..] {
+            if line.take().is_none_or(|line| !goes_on(line)) {
+                break;
+            }
+        }
+    }
+    Ok(lines.into_iter().flatten().collect::<Vec<_>>().join("\n"))
 }
 
 fn is_blank(c: char) -> bool {
@@ -52,8 +73,7 @@ fn logical_lines(text: &str) -> Vec<(u32, String)> {
             }
             current.0 = u32::try_from(index + 1).unwrap_or(u32::MAX);
         }
-        let backslashes = part.len() - part.trim_end_matches('\\').len();
-        if backslashes % 2 == 1 {
+        if goes_on(part) {
             current.1.push_str(&part[..part.len() - 1]);
         } else {
             current.1.push_str(part);
@@ -64,6 +84,12 @@ fn logical_lines(text: &str) -> Vec<(u32, String)> {
         lines.push(current);
     }
     lines
+}
+
+/// True if the next line continues this one.
+fn goes_on(line: &str) -> bool {
+    let backslashes = line.len() - line.trim_end_matches('\\').len();
+    backslashes % 2 == 1
 }
 
 /// The text between line ends. CR LF is one end.
@@ -150,7 +176,7 @@ mod tests {
 
     /// `text` as `line key=value` lines.
     fn parsed(text: &str) -> Vec<String> {
-        let entries = parse("zoo.cfg", text).expect("must parse");
+        let entries = parse(text).expect("must parse");
         entries.iter().map(|entry| format!("{} {}={}", entry.line, entry.key, entry.value)).collect()
     }
 
@@ -200,16 +226,26 @@ mod tests {
     }
 
     #[test]
+    fn entries_are_taken_out_and_all_else_stays() {
+        let text = "# first\n a = 1\nserver.1=x,\\\n  y\r\n\n! b\nb=2\\\\\nserver.2=z";
+        let is_server = |key: &str| key.starts_with("server.");
+        assert_eq!(without(text, is_server).unwrap(), "# first\n a = 1\n\n! b\nb=2\\\\");
+        assert_eq!(without("a=1\nserver.1=\\", is_server).unwrap(), "a=1");
+        assert_eq!(without("a=1\n", is_server).unwrap(), "a=1\n");
+    }
+
+    #[test]
     fn escapes_are_characters() {
         assert_eq!(parsed(r"a=x\ty\u00e9\ud83d\ude00\q"), ["1 a=x\ty\u{e9}\u{1f600}q"]);
     }
 
     #[test]
     fn escapes_that_are_no_characters_are_errors_with_their_line() {
-        let error = parse("zoo.cfg", "a=1\nb=\\u12g4").unwrap_err().to_string();
-        assert_eq!(error, "zoo.cfg:2: b: \\u needs four hexadecimal digits");
-        let error = parse("zoo.cfg", r"b=\ud83d").unwrap_err().to_string();
-        assert!(error.starts_with("zoo.cfg:1: b: \\u escapes that are half a character"), "{error}");
+        let error = parse("a=1\nb=\\u12g4").unwrap_err();
+        assert_eq!((error.line, error.text.as_str()), (2, "b: \\u needs four hexadecimal digits"));
+        let error = parse(r"b=\ud83d").unwrap_err();
+        assert_eq!(error.line, 1);
+        assert!(error.text.starts_with("b: \\u escapes that are half a character"), "{error:?}");
     }
 
     #[test]
