@@ -41,7 +41,7 @@ def _wait(seconds):
 def test_disks_that_lie_are_found(tmp_path):
     """The test of the test: with syncs that do nothing, a loss of power loses what was acknowledged, and that is told."""
     # No new file while the disks lie: one that is there without what came before it is damage, which halts the servers.
-    keys = {"snapCount": "1000000", "logSegmentBytes": "67108864"}
+    keys = {"snapCount": "1000000", "logSegmentBytes": "16777216"}
     with Cluster(target.chosen(), tmp_path, 3, random.Random(SEED), keys) as cluster:
         load = AllLoad(cluster, tmp_path, SEED)
         try:

@@ -1,5 +1,6 @@
 """The audit log: what ZooKeeper writes about the same requests, and what nobody may write into it."""
 
+import contextlib
 import os
 import re
 
@@ -8,11 +9,13 @@ import pytest
 from harness import jute
 from harness.ensemble import Ensemble
 from harness.jute import Acl
+from harness.members import SUPER, Members
 from harness.rawclient import RawClient
 from harness.server import Options
 from harness.wait import wait_for
 
 AUDIT = {"audit.enable": "true", "extendedTypesEnabled": "true"}
+CREATE_IF_NOT_EXISTS, REMOVE_RECURSIVE = 502, 503
 _LINE = re.compile(r"(?:session=\S+\t)?user=.*result=\w+$")
 
 
@@ -106,6 +109,35 @@ def test_the_lines_are_those_of_zookeeper(reference, flavour, make_ensemble, tmp
     assert [line for line in ours if "OnSession" not in line] == [line for line in theirs if "OnSession" not in line]
 
 
+def _reconfigurations(kind, folder):
+    """What the audit log of a server tells of some reconfigurations, done and refused."""
+    with contextlib.closing(Members(kind, folder, 1, 1, Options(extra=AUDIT), alone_is_ensemble=True)) as members:
+        server = members.servers[1]
+        java = "JAVA_TOOL_OPTIONS=-Dorg.apache.logging.log4j.level=INFO"
+        server.launcher = ["env", "-u", "USER", "-u", "LOGNAME"] if kind.is_zabra else ["env", java]
+        members.start()
+        same = jute.reconfig(joining=f"server.1={server.line()}")
+        with RawClient(server.address.host, server.address.client_port) as client:
+            assert client.call(same).error == jute.NO_AUTH
+            client.value(jute.auth("digest", SUPER.encode()))
+            assert client.call(jute.reconfig(joining=f"server.1={server.line()}", version=1 << 40)).error == jute.BAD_VERSION
+            assert client.call(same).error == jute.OK
+            client.close()
+        log = lambda: _audit_log(server) if kind.is_zabra else server.log_since(0)
+        told = lambda: re.findall(r"operation=(reconfig.*result=\w+)", log())
+        wait_for(lambda: len(told()) == 3, 10, log)
+        return told(), re.search(r"user=(\S+)\toperation=serverStart", log()).group(1)
+
+
+def test_reconfigurations_are_told_and_who_runs_the_server(reference, flavour, tmp_path):
+    if not flavour.is_zabra:
+        pytest.skip("where ZooKeeper's audit log goes to is a matter of its logger")
+    if reference.version < (3, 9, 2):
+        pytest.skip("the reference must be ZooKeeper 3.9")
+    theirs, ours = (_reconfigurations(kind, tmp_path / kind.name) for kind in (reference, flavour))
+    assert ours == theirs
+
+
 def test_each_server_tells_of_its_own_clients(flavour, make_ensemble):
     if not flavour.is_zabra:
         pytest.skip("the file is Zabra's")
@@ -143,12 +175,38 @@ def test_who_goes_away_before_the_answer_is_told_of(flavour, make_ensemble):
     assert made == told
 
 
+def test_clickhouse_operations_are_told(flavour, make_ensemble):
+    if not flavour.is_zabra:
+        pytest.skip("ZooKeeper does not have them")
+    server = make_ensemble(options=Options(extra={"clickHouseOperationsEnabled": "true", **AUDIT})).servers[0]
+    create = lambda path: jute.raw(CREATE_IF_NOT_EXISTS, jute.create(path).body)
+    remove = lambda path, most: jute.raw(REMOVE_RECURSIVE, jute.text(path) + jute.int32(most))
+    with RawClient(server.address.host, server.address.client_port) as client:
+        single = [create("/k"), create("/k/x"), remove("/k", 1), remove("/k", 2), remove("/none/x", 1)]
+        assert [client.call(op).error for op in single] == [jute.OK, jute.OK, jute.NOT_EMPTY, jute.OK, jute.NO_NODE]
+        assert client.call(jute.multi([create("/m"), create("/m/n"), remove("/m", 9)])).error == jute.OK
+        client.close()
+    expected = [
+        ("create", "/k", "success"),
+        ("create", "/k/x", "success"),
+        ("delete", "/k", "failure"),
+        ("delete", "/k", "success"),
+        ("delete", "/none/x", "failure"),
+        ("create", "/m", "success"),
+        ("create", "/m/n", "success"),
+        ("delete", "/m", "success"),
+    ]
+    told = lambda: re.findall(r"operation=(\w+)\tznode=(\S+)\t.*result=(\w+)", _audit_log(server))
+    wait_for(lambda: len(told()) == len(expected), 10, lambda: _audit_log(server))
+    assert told() == expected
+
+
 def test_no_name_forges_a_line(flavour, make_ensemble):
     if not flavour.is_zabra:
         pytest.skip("the file is Zabra's")
     ensemble = make_ensemble(options=Options(extra=AUDIT))
     server = ensemble.servers[0]
-    forged = "x\nsession=0x1\tuser=root\toperation=delete\tresult=success"
+    forged = "x\nsession=0x1\tuser=forger\toperation=delete\tresult=success"
     with RawClient(*ensemble.endpoints[0]) as client:
         client.call(jute.auth("digest", f"{forged}:pw".encode()))
         client.call(jute.set_data(f"/{forged}", b""))
@@ -157,7 +215,7 @@ def test_no_name_forges_a_line(flavour, make_ensemble):
     for line in _audit_log(server).splitlines():
         pairs = line.split(" audit: ", 1)[1].split("\t")
         assert all(pair.count("=") == 1 for pair in pairs), line
-        assert ("user=root" not in pairs) and pairs[-1] in ("result=success", "result=failure"), line
+        assert ("user=forger" not in pairs) and pairs[-1] in ("result=success", "result=failure"), line
     # What is off by default costs nothing, not even a file.
     silent = make_ensemble()
     with RawClient(*silent.endpoints[0]) as client:

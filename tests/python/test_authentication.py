@@ -14,6 +14,7 @@ from kazoo.security import make_acl
 
 from harness import jute, sasl, target
 from harness.ensemble import Ensemble
+from harness.fourletter import four_letter, parse_mntr
 from harness.jute import Acl
 from harness.kazoos import Clients
 from harness.rawclient import ConnectionClosed, RawClient
@@ -310,6 +311,8 @@ def _ensemble_names(side):
     for name in [b"ours", b"mine", b"other", b"", b" ours", None]:
         with side.client(f"ensemble {name}") as client:
             client.ask(jute.auth("ensemble", name), jute.who_am_i())
+    mntr = parse_mntr(four_letter(*side.endpoint, "mntr"))
+    side.note({key: mntr[f"zk_ensemble_auth_{key}"] for key in ("success", "fail", "skip")})
 
 
 def test_the_name_of_the_ensemble(compared):

@@ -6,6 +6,7 @@ ZABRA_SEED         of the random bytes (default 1)
 """
 
 import contextlib
+import itertools
 import os
 import random
 import resource
@@ -15,6 +16,7 @@ import struct
 import pytest
 
 from harness import jute
+from harness.ports import free_ports
 from harness.rawclient import ConnectionClosed, RawClient, Session, connect_frame
 from harness.server import Options
 from harness.wait import DeadlineExceeded, wait_for
@@ -407,3 +409,36 @@ def test_thousands_of_silent_connections(make_ensemble, with_session):
         wait_for(lambda: server.process.open_files() <= files + 50, 30, "the connections to be given back")
     _assert_serves(server)
     ensemble.assert_healthy()
+
+
+def _listening_ports(pid):
+    """The TCP ports that a process listens on."""
+    sockets = set()
+    for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            sockets.add(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        with open(f"/proc/{pid}/net/{table}") as lines:
+            for fields in map(str.split, itertools.islice(lines, 1, None)):
+                if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                    ports.add(int(fields[1].rpartition(":")[2], 16))
+    return ports
+
+
+def test_nothing_listens_but_the_ports_of_the_configuration(make_ensemble, flavour):
+    if not flavour.is_zabra:
+        pytest.skip("ZooKeeper has an AdminServer")
+    (admin_port,) = free_ports(1)
+    admin = {"admin.enableServer": "true", "admin.serverPort": admin_port, "admin.snapshot.enabled": "true"}
+    admin.update({"admin.restore.enabled": "true", "metricsProvider.httpPort": admin_port})
+    alone = make_ensemble(1, options=Options(extra=admin)).servers[0]
+    assert _listening_ports(alone.pid) == {alone.address.client_port}
+    ensemble = make_ensemble(3, options=Options(extra=admin))
+    for server in ensemble.servers:
+        own = server.address
+        ports = _listening_ports(server.pid)
+        # Only the leader needs to be reached by learners.
+        assert own.client_port in ports and own.election_port in ports
+        assert ports <= {own.client_port, own.election_port, own.quorum_port}
+    assert ensemble.leader().address.quorum_port in _listening_ports(ensemble.leader().pid)

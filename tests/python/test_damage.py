@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from harness import jute
+from harness.ports import free_ports
 from harness.rawclient import RawClient
 from harness.server import Options
 from harness.target import zabra_binary
@@ -251,3 +252,34 @@ def test_a_damaged_server_that_is_alone_refuses_and_says_what_is_left(make_ensem
     server.kill()
     server.start().wait_serving()
     assert {"b0", "b1", "b2"} <= _names(server)
+
+
+def test_a_new_ensemble_begins_with_a_snapshot_that_is_put_into_its_folders(make_ensemble):
+    ensemble = make_ensemble(3, options=Options(extra={"snapCount": "50"}))
+    _write(ensemble.servers[0], "x")
+    for server in ensemble.servers:
+        wait_for(lambda server=server: _snapshots(server), PORT_DEADLINE_S, lambda: "a snapshot")
+    for server in ensemble.servers:
+        server.stop()
+    newest = max(_snapshots(ensemble.servers[0]), key=lambda path: int(path.suffix[1:], 16))
+    name, backup = newest.name, newest.read_bytes()
+    for server in ensemble.servers:
+        for path in _data(server).iterdir():
+            if path.name != "myid":
+                path.unlink()
+        (_data(server) / name).write_bytes(backup)
+        (_data(server) / "initialize").touch()
+    ensemble.start()
+    for server in ensemble.servers:
+        restored = _names(server)
+        assert restored == {f"x{number}" for number in range(len(restored))} and restored, restored
+    _write(ensemble.servers[1], "new", 10)
+
+
+def test_a_folder_that_is_to_be_there_is_not_made(tmp_path):
+    missing, file = tmp_path / "missing", tmp_path / "zoo.cfg"
+    file.write_text(f"dataDir={missing}\ndatadir.autocreate=false\nclientPort={free_ports(1)[0]}\n")
+    done = subprocess.run([zabra_binary(), "server", str(file)], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1, done.stderr
+    assert f"{missing}, and datadir.autocreate=false" in done.stderr
+    assert not missing.exists()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import clientprogram
+from harness import clientprogram, secured
+from harness.server import Options
 from harness.target import REPOSITORY
 
 SOURCE = REPOSITORY / "tests" / "clients" / "go" / "main.go"
@@ -37,4 +38,11 @@ def program(tmp_path_factory):
 def test_go_client(program, make_ensemble):
     ensemble = make_ensemble(3)
     passed = clientprogram.run([program, ensemble.connect_string], ensemble)
+    assert len(passed) == 10, passed
+
+
+def test_go_client_with_tls(program, make_ensemble, flavour, tmp_path):
+    authority, keys = secured.keys(flavour, tmp_path)
+    ensemble = make_ensemble(3, options=Options(extra=keys))
+    passed = clientprogram.run([program, ensemble.connect_string, str(authority.pem)], ensemble)
     assert len(passed) == 10, passed

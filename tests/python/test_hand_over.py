@@ -1,84 +1,15 @@
 """A leader that is told to end, or to lead no longer, leaves its place to another: clients of the others notice a pause."""
 
-import itertools
+import fcntl
 import os
-import signal
-import threading
+import subprocess
 import time
 
 import pytest
 
-from harness import jute
-from harness.kazoos import Worker
-from harness.rawclient import ConnectionClosed, RawClient
+from harness.target import zabra_binary
 from harness.wait import wait_for
-
-
-class Writer:
-    """A client of one server that writes one znode after the other, and goes on elsewhere if it must."""
-
-    def __init__(self, ensemble, name, first):
-        self.servers = ensemble.servers
-        self.name = name
-        self.at = first
-        self.done = []
-        """The times of all answers."""
-        self.moves = 0
-        self.unsure = set()
-        """What was asked for on a connection that ended before the answer came."""
-        self._over = threading.Event()
-        self._worker = Worker(self._run)
-
-    def _connect(self, session=None, last_zxid=0):
-        while not self._over.is_set():
-            server = self.servers[self.at % len(self.servers)]
-            try:
-                client = RawClient(
-                    server.address.host, server.address.client_port, 10_000, session, last_zxid, deadline_s=5
-                )
-                assert not client.expired, f"the session of {self.name} is lost"
-                return client
-            except (OSError, ConnectionClosed):
-                self.at += 1
-                self._over.wait(0.01)
-        return None
-
-    def _run(self):
-        client = self._connect()
-        while not self._over.is_set():
-            number = len(self.done)
-            try:
-                reply = client.call(jute.create(f"/{self.name}-{number:06}"))
-            except ConnectionClosed:
-                self.moves += 1
-                self.unsure.add(number)
-                client.drop()
-                client = self._connect(client.session, client.last_zxid)
-                continue
-            assert reply.error == jute.OK or number in self.unsure and reply.error == jute.NODE_EXISTS
-            self.done.append(time.monotonic())
-        client.close()
-
-    def end(self):
-        """Stops writing; the session is closed."""
-        self._over.set()
-        self._worker.result(30)
-
-    def longest_pause_s(self):
-        """Between two answers."""
-        return max(later - earlier for earlier, later in itertools.pairwise(self.done))
-
-
-def _all_there(ensemble, writers):
-    """Nothing that was acknowledged is missing on any server."""
-    for server in ensemble.servers:
-        with RawClient(server.address.host, server.address.client_port) as client:
-            client.value(jute.sync())
-            names = set(client.value(jute.get_children("/")))
-            for writer in writers:
-                missing = {f"{writer.name}-{number:06}" for number in range(len(writer.done))} - names
-                assert not missing, f"server {server.server_id} lacks {sorted(missing)[:5]}"
-            client.close()
+from harness.writer import Writer, all_write_on, assert_all_there
 
 
 @pytest.fixture
@@ -90,30 +21,59 @@ def ensemble(make_ensemble):
     return ensemble.start()
 
 
+def hand_over(data):
+    """What `zabra hand-over` prints."""
+    command = [zabra_binary(), "hand-over", str(data)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+def test_without_a_server_nobody_is_told_to_hand_over(ensemble, tmp_path):
+    follower = ensemble.followers()[0]
+    assert follower.stop() == 0
+    for data, reason in [
+        (follower.folder / "data", "no server runs with"),
+        (tmp_path, "no server runs with"),
+        (tmp_path / "none", "No such file"),
+    ]:
+        with pytest.raises(subprocess.CalledProcessError) as failure:
+            hand_over(data)
+        assert failure.value.returncode == 1 and reason in failure.value.stderr
+
+
+def test_a_process_that_is_no_server_is_not_told_to_hand_over(flavour, tmp_path):
+    if not flavour.is_zabra:
+        pytest.skip("a leader of ZooKeeper does not hand over")
+    with open(tmp_path / "zabra.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        with pytest.raises(subprocess.CalledProcessError) as failure:
+            hand_over(tmp_path)
+    assert "is no zabra" in failure.value.stderr
+
+
 def test_a_rolling_restart_under_load_loses_no_write_and_no_session(ensemble):
-    writers = [Writer(ensemble, f"w{index}", index) for index in range(3)]
+    writers = [Writer(ensemble.servers, f"w{index}", index) for index in range(3)]
     # The leader last, as an operator would do it: it moves once.
     order = sorted(ensemble.servers, key=lambda server: server is ensemble.leader_now())
     for server in order:
-        for writer in writers:
-            wait_for(lambda one=writer, done=len(writer.done): len(one.done) > done + 20, 20, "more writes")
+        all_write_on(writers)
         assert server.stop() == 0
         server.start()
         ensemble.wait_all_serving()
+    all_write_on(writers)
     for writer in writers:
-        wait_for(lambda one=writer, done=len(writer.done): len(one.done) > done + 20, 20, "more writes")
         writer.end()
-    _all_there(ensemble, writers)
+    assert_all_there(ensemble.servers, writers)
 
 
 def test_clients_of_the_others_stay_connected_when_the_leader_is_told_to_end(ensemble):
     leader = ensemble.leader()
     others = [server for server in ensemble.servers if server is not leader]
-    writers = [Writer(ensemble, f"w{server.server_id}", ensemble.servers.index(server)) for server in others]
-    wait_for(lambda: all(len(writer.done) > 20 for writer in writers), 20, "writes")
+    writers = [Writer(ensemble.servers, f"w{server.server_id}", ensemble.servers.index(server)) for server in others]
+    all_write_on(writers)
     assert leader.stop() == 0
-    done = [len(writer.done) for writer in writers]
-    wait_for(lambda: all(len(one.done) > before + 20 for one, before in zip(writers, done)), 20, "more writes")
+    all_write_on(writers)
     for writer in writers:
         writer.end()
     assert [writer.moves for writer in writers] == [0, 0]
@@ -122,21 +82,20 @@ def test_clients_of_the_others_stay_connected_when_the_leader_is_told_to_end(ens
     assert "is left to server" in leader.log_tail()
     leader.start()
     ensemble.wait_all_serving()
-    _all_there(ensemble, writers)
+    assert_all_there(ensemble.servers, writers)
 
 
 def test_a_leader_that_is_asked_to_hand_over_follows_the_next_one(ensemble):
     leader = ensemble.leader()
-    writer = Writer(ensemble, "w", ensemble.servers.index(leader))
-    wait_for(lambda: len(writer.done) > 20, 20, "writes")
-    os.kill(leader.pid, signal.SIGUSR1)
+    writer = Writer(ensemble.servers, "w", ensemble.servers.index(leader))
+    all_write_on([writer])
+    assert str(leader.pid) in hand_over(leader.folder / "data")
     wait_for(lambda: leader.mode() == "follower", 10, "the leader to follow another")
-    done = len(writer.done)
-    wait_for(lambda: len(writer.done) > done + 20, 20, "more writes")
+    all_write_on([writer])
     writer.end()
     assert writer.moves == 0, "its own clients stay, too"
     ensemble.wait_all_serving()
-    _all_there(ensemble, [writer])
+    assert_all_there(ensemble.servers, [writer])
 
 
 def test_a_leader_that_nobody_follows_ends_at_once(ensemble):

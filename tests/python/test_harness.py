@@ -14,6 +14,7 @@ import pytest
 from harness import jute, netns, overload
 from harness.differences import KNOWN_DIFFERENCES
 from harness.differential import Parting, shrink
+from harness.document import write_between
 from harness.normal import Normalizer
 from harness.randomops import BATCH, ProgramMaker, Step
 from harness.rawclient import Event, Reply
@@ -199,6 +200,26 @@ def test_a_difference_is_kept_out_in_one_way_and_documented(difference):
         if not document.exists():
             pytest.skip(f"no {document}")
         assert difference.documented in " ".join(document.read_text().split())
+
+
+def test_a_table_takes_the_place_of_the_one_before(tmp_path):
+    document = tmp_path / "page.md"
+    document.write_text("above\n<!-- in -->\nold\n<!-- out -->\nbelow\n")
+    for table in (["| a |"], ["| b |", "| c |"]):
+        write_between(document, "<!-- in -->", "<!-- out -->", table)
+    assert document.read_text() == "above\n<!-- in -->\n\n| b |\n| c |\n\n<!-- out -->\nbelow\n"
+
+
+def test_a_silent_reference_is_told_from_a_silent_server():
+    answered, silent = [(0, ("reply", "sync"))], [(0, ("no answer",))]
+
+    def is_silence_of_the_left(left, right):
+        return Parting(0, None, left, right, ("reference", "tested")).is_silence_of_the_left
+
+    assert is_silence_of_the_left(silent, answered)
+    assert not is_silence_of_the_left(answered, silent)
+    assert not is_silence_of_the_left(silent, silent)
+    assert not is_silence_of_the_left(answered, [(0, ("closed",))])
 
 
 def test_a_failing_program_shrinks_to_what_fails():

@@ -1,5 +1,6 @@
 """kazoo and its recipes, written by others for ZooKeeper: every one of them against one server and against three."""
 
+import datetime
 import itertools
 import threading
 
@@ -283,6 +284,35 @@ def test_semaphore_has_as_many_leases_as_told(clients):
     wait_for(lambda: sorted(semaphores[0].lease_holders()) == ["h0", "h1"], 10, "both holders to be seen")
     semaphores[0].release()
     assert waiting.result()
+
+
+def test_a_lease_is_kept_by_its_holder_until_its_time_is_over(clients):
+    client, other = clients.new(), clients.new()
+    hour = datetime.timedelta(hours=1)
+    now = datetime.datetime(2026, 1, 1)
+    lease = lambda who, name, at: bool(who.NonBlockingLease("/leases", hour, identifier=name, utcnow=lambda: at))
+    assert lease(client, "a", now)
+    assert not lease(other, "b", now + hour / 2)
+    assert lease(client, "a", now + hour / 2), "it is renewed"
+    assert not lease(other, "b", now + hour), "from then on"
+    assert lease(other, "b", now + hour * 2)
+    assert not lease(client, "a", now + hour * 2)
+    results = [Worker(lease, clients.new(), f"w{number}", now + hour * 9) for number in range(5)]
+    assert sorted(worker.result(30) for worker in results) == [False] * 4 + [True]
+
+
+def test_as_many_leases_as_told_are_kept(clients):
+    hour = datetime.timedelta(hours=1)
+    now = datetime.datetime(2026, 1, 1)
+
+    def lease(name, at):
+        return bool(clients.new().MultiNonBlockingLease(2, "/many", hour, identifier=name, utcnow=lambda: at))
+
+    assert lease("a", now) and lease("b", now)
+    assert not lease("c", now)
+    assert lease("b", now + hour / 2), "it is renewed"
+    assert lease("c", now + hour), "the time of a is over"
+    assert not lease("a", now + hour)
 
 
 def test_election_has_one_leader_and_then_the_next(clients):

@@ -11,7 +11,7 @@ from harness.server import Options
 def ensemble(flavour, make_ensemble):
     if not flavour.is_zabra:
         pytest.skip("ZooKeeper has no such limits")
-    keys = {"watchesPerConnectionMax": "3", "watchesMax": "5", "ephemeralsPerSessionMax": "2"}
+    keys = {"watchesPerConnectionMax": "3", "watchesMax": "5", "ephemeralsPerSessionMax": "2", "ephemeralsMax": "3"}
     return make_ensemble(options=Options(extra=keys))
 
 
@@ -50,7 +50,12 @@ def test_ephemerals(ensemble):
         assert [create(name) for name in ("/1", "/2", "/3")] == [jute.OK, jute.OK, jute.QUOTA_EXCEEDED]
         client.value(jute.delete("/1"))
         assert create("/3") == jute.OK
-        client.close()
+        with RawClient(*ensemble.endpoints[0]) as other:
+            create = lambda name: other.call(jute.create(name, flags=jute.EPHEMERAL)).error
+            assert [create(name) for name in ("/4", "/5")] == [jute.OK, jute.QUOTA_EXCEEDED]
+            client.close()
+            assert create("/5") == jute.OK
+            other.close()
 
 
 def test_clients_that_come_too_fast_are_refused(flavour, make_ensemble):
@@ -61,6 +66,8 @@ def test_clients_that_come_too_fast_are_refused(flavour, make_ensemble):
     clients = [RawClient(*ensemble.endpoints[0]) for _ in range(3)]
     with pytest.raises(ConnectionClosed):
         RawClient(*ensemble.endpoints[0])
-    assert ensemble.servers[0].mntr()["zk_connection_rejected"] == "1"
+    mntr = ensemble.servers[0].mntr()
+    assert mntr["zk_connection_rejected"] == "1"
+    assert [mntr[f"zk_{kind}_connection_token_deficit"] for kind in ("min", "max", "cnt")] == ["1", "3", "3"]
     for client in clients:
         client.close()

@@ -1,10 +1,12 @@
 """Sessions that one server knows: local ones, those that become global, and those of read-only clients."""
 
+import subprocess
+
 import pytest
 from kazoo.client import KazooClient, KeeperState
 from kazoo.exceptions import NotReadOnlyCallError
 
-from harness import jute
+from harness import jute, target
 from harness.rawclient import ConnectionClosed, RawClient
 from harness.server import Options
 from harness.wait import wait_for
@@ -196,6 +198,26 @@ def test_a_server_alone_serves_those_who_only_read(cut_off):
     assert alone.mntr()["zk_server_state"] == "read-only"
 
 
+def test_a_client_of_before_read_only_mode_is_answered_without_a_word_of_it(make_ensemble, reference):
+    told = []
+    for flavour in (None, reference):
+        ensemble = make_ensemble(1, **({"flavour": flavour} if flavour else {}))
+        server = ensemble.servers[0]
+        with _open(server, read_only=None) as client:
+            assert not client.expired
+            assert client.value(jute.create("/old", b"x")) == "/old"
+            session = client.session
+            shown = [client.read_only, client.protocol_version, len(session.password)]
+        with _open(server, read_only=None, session=session) as again:
+            assert again.session.session_id == session.session_id
+            shown += [again.read_only, again.value(jute.get_data("/old"))[0], again.close().error]
+        with _open(server, read_only=False) as newer:
+            shown.append(newer.read_only)
+        told.append(shown)
+    assert told[0] == told[1]
+    assert told[0][0] is None and told[0][-1] is False
+
+
 def test_a_server_alone_serves_neither_writers_nor_sessions_of_the_ensemble(cut_off):
     alone = cut_off.servers[0]
     for arguments in ({}, {"session": cut_off.old_session, "read_only": True}):
@@ -219,3 +241,42 @@ def test_a_read_only_client_gets_a_session_of_the_ensemble_when_there_is_a_leade
     finally:
         client.stop()
         client.close()
+
+
+def test_a_read_only_shell_tells_so_and_goes_on_to_a_server_that_is_not(cut_off):
+    """The shell's own client; zkCli -r prints the same lines."""
+    command = [target.zabra_binary(), "shell", "-r", "-server", cut_off.connect_string]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as shell:
+        try:
+            seen = []
+
+            def read_until(words):
+                for line in iter(shell.stdout.readline, ""):
+                    seen.append(line)
+                    if words in line:
+                        return
+                raise AssertionError(f"no {words!r} in {seen}")
+
+            def say(line):
+                shell.stdin.write(line + "\n")
+                shell.stdin.flush()
+
+            read_until("WatchedEvent state:ConnectedReadOnly type:None path:null zxid: -1")
+            say("get /there")
+            read_until("x")
+            say("set /there y")
+            assert "read-only" in shell.stderr.readline()
+            for server in cut_off.servers[1:]:
+                server.start()
+            read_until("WatchedEvent state:SyncConnected type:None path:null zxid: -1")
+            say("set -s /there y")
+            read_until("dataVersion = 1")
+            shell.communicate("quit\n", DEADLINE_S)
+        finally:
+            shell.kill()
+
+
+def test_without_being_asked_to_a_shell_does_not_read_from_a_server_that_is_cut_off(cut_off):
+    command = [target.zabra_binary(), "shell", "--connect-timeout-ms", "500", "-server", cut_off.connect_string]
+    done = subprocess.run([*command, "get", "/there"], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert "could be reached" in done.stderr and done.returncode == 1

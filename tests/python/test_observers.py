@@ -1,6 +1,7 @@
 """Observers, and quorums by groups and weights: who counts for nothing follows, serves and is not waited for."""
 
 from harness import jute
+from harness.ports import free_ports
 from harness.rawclient import Event, RawClient
 from harness.server import Options
 from harness.wait import DeadlineExceeded, wait_for
@@ -101,3 +102,99 @@ def test_a_server_with_most_of_the_weight_cannot_be_done_without(make_ensemble):
         client.value(jute.sync())
         assert "alone" in client.value(jute.get_children("/"))
         client.close()
+
+
+def _ensemble_with_feeds(make_ensemble):
+    """Three voters, and two observers that followers feed."""
+    options = Options(extra={"observerMasterPort": free_ports(1)[0]})
+    ensemble = make_ensemble(5, observers=2, apart=True, options=options)
+    if not ensemble.flavour.is_zabra:
+        pytest.skip("observers of ZooKeeper say nothing of it in mntr")
+    _wait_until_fed(ensemble)
+    return ensemble
+
+
+def _feeds(ensemble):
+    """How many observers each follower feeds."""
+    voters = [server for server in ensemble.servers if server.alive() and not server.address.observes]
+    followers = [server for server in voters if server.mode(1) == "follower"]
+    return {server: int(server.mntr()["zk_synced_observers"]) for server in followers}
+
+
+def _wait_until_fed(ensemble):
+    wait_for(lambda: sum(_feeds(ensemble).values()) == 2, 20, lambda: f"feeds:\n{ensemble.log_tails()}")
+
+
+def test_what_followers_feed_is_as_new_as_what_the_leader_sends(make_ensemble):
+    ensemble = _ensemble_with_feeds(make_ensemble)
+    observer = ensemble.server(5)
+    with _client(observer) as through, _client(ensemble.leader()) as beside:
+        through.value(jute.create("/a"))
+        for turn in range(50):
+            beside.value(jute.set_data("/a", b"%d" % turn))
+            through.value(jute.sync())
+            assert through.value(jute.get_data("/a"))[0] == b"%d" % turn
+        through.value(jute.set_data("/a", b"mine"))
+        assert through.value(jute.get_data("/a"))[0] == b"mine"
+        for client in (through, beside):
+            client.close()
+    assert sum(_feeds(ensemble).values()) == 2
+
+
+def test_clients_of_observers_do_not_notice_that_a_follower_ends(make_ensemble):
+    ensemble = _ensemble_with_feeds(make_ensemble)
+    clients = [_client(ensemble.server(server_id)) for server_id in (4, 5)]
+    for client in clients:
+        client.value(jute.create(f"/mine-{client.session.session_id}", flags=jute.EPHEMERAL))
+    feeder = max(_feeds(ensemble).items(), key=lambda item: item[1])[0]
+    feeder.kill()
+    for turn in range(20):
+        for client in clients:
+            client.value(jute.create(f"/{turn}-{client.session.session_id}"))
+    _wait_until_fed(ensemble)
+    feeder.start()
+    ensemble.wait_all_serving()
+    for client in clients:
+        client.value(jute.sync())
+        names = client.value(jute.get_children("/"))
+        assert len([name for name in names if name.startswith("mine-")]) == 2
+    for client in clients:
+        client.close()
+
+
+def test_a_follower_that_stands_still_is_left(make_ensemble):
+    ensemble = _ensemble_with_feeds(make_ensemble)
+    feeder = max(_feeds(ensemble).items(), key=lambda item: item[1])[0]
+    client = _client(ensemble.server(4))
+    feeder.pause()
+    try:
+        for turn in range(20):
+            client.value(jute.create(f"/{turn}"))
+        _wait_until_fed(ensemble)
+    finally:
+        feeder.resume()
+    client.close()
+
+
+def _sent_per_byte(ensemble):
+    """How many bytes the leader sends other servers for each that is written."""
+    data, writes = b"x" * 16_384, 100
+    leader = ensemble.leader()
+    with _client(leader) as client:
+        client.value(jute.create("/a"))
+        before = int(leader.mntr()["zk_peer_bytes_sent_count"])
+        for _ in range(writes):
+            client.value(jute.set_data("/a", data))
+        for server in ensemble.servers:
+            with _client(server) as other:
+                other.value(jute.sync())
+                other.close()
+        after = int(leader.mntr()["zk_peer_bytes_sent_count"])
+        client.close()
+    return (after - before) / (writes * len(data))
+
+
+def test_the_leader_sends_observers_that_are_fed_next_to_nothing(make_ensemble):
+    fed = _ensemble_with_feeds(make_ensemble)
+    assert 2 <= _sent_per_byte(fed) < 2.2
+    assert 4 <= _sent_per_byte(make_ensemble(5, observers=2)) < 4.2

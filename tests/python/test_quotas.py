@@ -58,3 +58,19 @@ def test_figures_and_limits_hold_through_restarts_snapshots_and_failovers(flavou
     assert _figures(ensemble) == [b"count=100,bytes=117"] * 3
     assert {server.mntr()["zk_q_quota_count_usage_per_namespace"] for server in ensemble.servers} == {"100"}
     assert len({server.mntr()["zk_tree_digest"] for server in ensemble.servers}) == 1
+
+
+def test_limits_that_cannot_be_understood_are_told(flavour, make_ensemble):
+    if not flavour.is_zabra:
+        pytest.skip("it is written for Zabra's log")
+    server = make_ensemble(options=Options(extra={"enforceQuota": "true"})).servers[0]
+    with RawClient(server.address.host, server.address.client_port) as client:
+        for path in ("/q", QUOTA):
+            client.value(jute.create(path))
+        client.value(jute.create(QUOTA + "/zookeeper_limits", b"count=5"))
+        assert "cannot be understood" not in server.log_since(0)
+        client.value(jute.set_data(QUOTA + "/zookeeper_limits", b"count=5, bytes=\x1b[2J"))
+        client.close()
+    wait_for(lambda: "a quota cannot be understood" in server.log_since(0), 10, server.log_tail)
+    (line,) = [line for line in server.log_since(0).splitlines() if "a quota cannot be understood" in line]
+    assert " WARN " in line and "/q" in line and "count=5, bytes=" in line and "\x1b" not in line

@@ -1,6 +1,7 @@
 """TLS with real clients, and between servers."""
 
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -280,6 +281,40 @@ def test_servers_talk_tls_and_one_with_another_name_stays_outside(three, authori
     wait_for(lambda: len(zxids()) == 1, 20, lambda: f"equal zxids: {zxids()}")
 
 
+def _names_of_this_address():
+    """What 127.0.0.1 is called by whoever looks it up backwards, as alternative names."""
+    try:
+        name, others, _ = socket.gethostbyaddr("127.0.0.1")
+    except OSError as error:
+        pytest.skip(f"127.0.0.1 has no name here: {error}")
+    return tuple(f"DNS:{name}" for name in (name, *others))
+
+
+def test_a_client_has_not_the_name_that_its_address_would_be_called(secure, authority):
+    authority.make("named", hosts=_names_of_this_address())
+    authority.make("numbered", hosts=("IP:127.0.0.1",))
+    port = secure(**{"ssl.clientHostnameVerification": "true"})
+    named, numbered = _kazoo(port, authority, "named"), _kazoo(port, authority, "numbered")
+    try:
+        numbered.start(20)
+        with pytest.raises(KazooTimeoutError):
+            named.start(2)
+    finally:
+        for client in (named, numbered):
+            client.stop()
+            client.close()
+
+
+def test_a_server_has_not_the_name_that_its_address_would_be_called(three, authority):
+    authority.make("named", hosts=_names_of_this_address())
+    for server in three.servers:
+        _reconfigure(server, _quorum(authority, "named", sslQuorum="true"))
+        server.start()
+    refused = lambda server: "not valid for name" in server.log_since(0)
+    wait_for(lambda: all(map(refused, three.servers)), 30, lambda: three.log_tails())
+    assert three.leader_now() is None
+
+
 def test_an_untrusted_or_plain_server_stays_outside(three, authority, tmp_path):
     authority.make("good")
     strange = Authority(tmp_path / "strange", "strange")
@@ -301,6 +336,27 @@ def test_an_untrusted_or_plain_server_stays_outside(three, authority, tmp_path):
         assert outside.mode() is None
         outside.kill()
         assert three.leader_now(inside) is not None
+
+
+def test_a_server_whose_certificate_is_revoked_stays_outside(three, authority):
+    for name in ("good", "lost"):
+        authority.make(name)
+    listed = {"sslQuorum": "true", "ssl.quorum.crl.location": authority.revoke()}
+    reread = {**listed, "sslQuorumReloadCertFiles": "true"}
+    outside, inside = three.servers[2], three.servers[:2]
+    for server in inside:
+        _reconfigure(server, _quorum(authority, "good", **reread))
+    _reconfigure(outside, _quorum(authority, "lost", **listed))
+    three.start()
+    outside.kill()
+    before = [server.log_bytes() for server in inside]
+    authority.revoke("lost")
+    for server, at in zip(inside, before):
+        wait_for(lambda: "were read again" in server.log_since(at), 30, lambda: three.log_tails())
+    outside.start()
+    refused = lambda: any("invalid peer certificate: Revoked" in server.log_since(0) for server in inside)
+    wait_for(refused, 30, lambda: three.log_tails())
+    assert outside.mode() is None and three.leader_now(inside) is not None
 
 
 def test_without_comparing_hosts_a_certificate_still_has_to_be_valid(three, authority):
@@ -341,6 +397,52 @@ def test_an_ensemble_changes_over_to_tls_without_a_stop(three, authority):
             three.wait_all_serving()
             writer.wait_for_more(10)
     writer.stop()
+
+
+def test_servers_prove_themselves_by_certificate_and_password_and_clients_by_certificate(three, authority, tmp_path):
+    """All at once: TLS with SASL behind it between servers, and x509 for a client whose request is forwarded."""
+    authority.make("server")
+    authority.make("worker", subject="/O=Ex/CN=worker")
+    jaas = tmp_path / "jaas.conf"
+    module = "org.apache.zookeeper.server.auth.DigestLoginModule required"
+    jaas.write_text(
+        f'QuorumServer {{ {module} user_zabra="between"; }};\n'
+        f'QuorumLearner {{ {module} username="zabra" password="between"; }};\n'
+    )
+    wrong = tmp_path / "wrong.conf"
+    wrong.write_text(jaas.read_text().replace('password="between"', 'password="guessed"'))
+    both = {f"quorum.auth.{key}": "true" for key in ("enableSasl", "learnerRequireSasl", "serverRequireSasl")}
+    secure_ports = free_ports(len(three.servers))
+    for server, port in zip(three.servers, secure_ports):
+        users = {"java.security.auth.login.config": jaas}
+        clients = _clients_over_tls(authority, port)
+        _reconfigure(server, _quorum(authority, "server", sslQuorum="true", **both, **users, **clients))
+    three.start()
+    outside = three.followers()[0]
+    outside.stop()
+    outside.options = Options(extra={**outside.options.extra, "java.security.auth.login.config": wrong})
+    outside._write_folder()
+    outside.start()
+    refused = "refused by the other side: it could not authenticate: no such user, or the wrong password"
+    wait_for(lambda: refused in outside.log_since(0), 30, outside.log_tail)
+    assert outside.mode() is None, "the certificate alone is not enough"
+    outside.kill()
+    outside.options = Options(extra={**outside.options.extra, "java.security.auth.login.config": jaas})
+    outside._write_folder()
+    outside.start()
+    outside.wait_serving()
+    follower = three.followers()[0]
+    port = secure_ports[three.servers.index(follower)]
+    client = _kazoo(port, authority, "worker")
+    client.start(15)
+    try:
+        client.create("/mine", b"x", acl=[ACL(Permissions.ALL, Id("x509", "CN=worker,O=Ex"))])
+        assert client.get("/mine")[0] == b"x"
+    finally:
+        client.stop()
+        client.close()
+    with Clients(follower.hostport) as clients, pytest.raises(NoAuthError):
+        clients.new().get("/mine")
 
 
 def test_certificates_of_servers_are_read_again(three, authority):

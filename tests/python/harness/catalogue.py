@@ -2,7 +2,7 @@
 
 from . import jute
 from .jute import Acl
-from .randomops import AUTH, BATCH, CLOSE, RECONNECT, STEAL, UNKNOWN_OP, WRONG_PASSWORD, DIGESTS, Step, WatchesAgain
+from .randomops import AUTH, BATCH, CLOSE, ODD_ZXID, RECONNECT, STEAL, UNKNOWN_OP, WRONG_PASSWORD, DIGESTS, Step, WatchesAgain
 
 _ODD_PATHS = [
     "/",
@@ -70,6 +70,17 @@ _ODD_ACLS = [
     [Acl(31, "ip", "127.0.0.256")],
     [Acl(31, "ip", "localhost")],
     [Acl(31, "ip", "")],
+    [Acl(31, "ip", "::1")],
+    [Acl(31, "ip", "::1/128")],
+    [Acl(31, "ip", "::1/129")],
+    [Acl(31, "ip", "::1/0")],
+    [Acl(31, "ip", "::")],
+    [Acl(31, "ip", "2001:db8::/32")],
+    [Acl(31, "ip", "2001:db8:0:0:0:0:0:1")],
+    [Acl(31, "ip", "::ffff:127.0.0.1")],
+    [Acl(31, "ip", "[::1]")],
+    [Acl(31, "ip", "2001:db8")],
+    [Acl(31, "ip", ":::1")],
     [Acl(31, "sasl", "u")],
     [Acl(31, "x509", "CN=u")],
     [Acl(31, "super", "")],
@@ -209,7 +220,7 @@ def _watches_again():
     steps = _alone(0, [jute.create("/again"), jute.create("/again/c")])
     lists = [
         WatchesAgain(since, data, exist, child)
-        for since in ("start", "now", "last connect")
+        for since in ("start", "now", "last connect", "before the start", "the least", "far ahead")
         for data, exist, child in [
             (("/again", "/again/none"), ("/again", "/again/none"), ("/again", "/again/none")),
             ((), ("/again/none",), ()),
@@ -225,6 +236,7 @@ def _watches_again():
 def _lasting_watches():
     """Every kind of watch on every place, and each change there; what is checked and removed of them."""
     lasting = [jute.add_watch(path, mode) for path in ("/l", "/l/c", "/", "/l/none/x") for mode in (0, 1)]
+    no_modes = [jute.add_watch("/l", mode) for mode in (2, -1)]
     changes = [
         jute.set_data("/l", b"1"),
         jute.set_data("/l/c", b"1"),
@@ -236,7 +248,7 @@ def _lasting_watches():
         jute.delete("/l"),
     ]
     restore = [jute.create("/l"), jute.create("/l/c")]
-    steps = _alone(0, restore)
+    steps = _alone(0, restore) + _alone(0, no_modes) + _alone(0, [jute.check_watches("/l", jute.ANY_WATCHES)])
     for one in lasting:
         steps += _together(1, [one, one]) + _together(2, [one, jute.get_data("/l", True), jute.get_children("/l", True)])
         steps += [step for change in changes for step in _alone(0, [change])] + _alone(0, restore)
@@ -403,11 +415,35 @@ def _bodies():
 def _sessions():
     steps = _alone(0, [jute.create("/ses"), jute.create("/ses/e", flags=1)])
     steps += [Step(WRONG_PASSWORD, 0), Step(STEAL, 0), Step(RECONNECT, 0), Step(UNKNOWN_OP, 0, (jute.raw(99, b""),))]
+    steps.append(Step(ODD_ZXID, 0))
     return [*steps, *_alone(1, [jute.exists("/ses/e")]), Step(CLOSE, 0), *_alone(1, [jute.exists("/ses/e")])]
+
+
+def _reconfigurations():
+    """Where it is switched off: `test_reconfig` has the rest."""
+    config = "/zookeeper/config"
+    changes = [
+        jute.reconfig(),
+        jute.reconfig(joining="server.2=localhost:2:3;4"),
+        jute.reconfig(joining="", leaving="", members="", version=0),
+        jute.reconfig(leaving="x"),
+        jute.reconfig(members="server.1=localhost:2:3;4,server.2=localhost:5:6;7", version=1 << 40),
+    ]
+    cut = jute.reconfig(leaving="2").body
+    malformed = [jute.raw(jute.RECONFIG, cut[:length], "a reconfig cut short") for length in (0, 3, 5, 9, len(cut) - 1)]
+    looks = [jute.get_data(config), jute.get_acl(config), jute.exists(config), jute.set_data(config, b"x")]
+    steps = _alone(0, [*looks, *changes])
+    steps += [step for request in malformed for step in _alone(0, [request, jute.sync()])]
+    below = [f"{config}/{name}" for name in ("x", "server.1", "version")]
+    writes = [jute.create(path, b"x", flags=flags) for path in below for flags in (0, 1, jute.SEQUENTIAL)]
+    writes += [jute.create_container(below[0]), jute.create_ttl(below[0]), jute.set_data(below[0], b"y")]
+    writes += [*map(jute.delete, [*below, config]), jute.create(config), jute.set_acl(config, jute.OPEN_ACL)]
+    steps += _alone(0, [*writes, *(jute.multi([op]) for op in writes), jute.get_children2(config)])
+    return steps + _together(0, [*changes, jute.sync()])
 
 
 def catalogue():
     """Name -> program."""
     programs = [_paths, _acls, _permissions, _authentication, _sequences, _ephemerals, _watches]
-    programs += [_watches_again, _lasting_watches, _several_reads, _who_and_whose, _values, _lifetimes, _quotas, _multis, _bodies, _sessions]
+    programs += [_watches_again, _lasting_watches, _several_reads, _who_and_whose, _values, _lifetimes, _quotas, _multis, _reconfigurations, _bodies, _sessions]
     return {program.__name__.strip("_"): program() for program in programs}

@@ -37,6 +37,22 @@ class Authority:
         pem.write_text(out.read_text() + key.read_text())
         return pem
 
+    def revoke(self, *names):
+        """A list of the certificates that count no more."""
+        out, index, settings = (self.folder / f"{self.name}.{kind}" for kind in ("crl", "index", "cnf"))
+        index.write_text("")
+        (self.folder / f"{self.name}.number").write_text("01")
+        settings.write_text(
+            f"[ca]\ndefault_ca=own\n[own]\ndatabase={index}\ncrlnumber={self.folder}/{self.name}.number\n"
+            "default_md=sha256\ndefault_crl_days=10\ncrl_extensions=extensions\n"
+            "[extensions]\nauthorityKeyIdentifier=keyid\n"
+        )
+        own = ("openssl", "ca", "-config", settings, "-cert", self.pem, "-keyfile", self.folder / f"{self.name}.key")
+        for name in names:
+            _run(*own, "-revoke", self.folder / f"{name}.crt")
+        _run(*own, "-gencrl", "-out", out)
+        return out
+
     def encrypt(self, name):
         """The key in `name.pem` gets `PASSWORD`."""
         out = self.folder / f"{name}.enc"

@@ -29,10 +29,10 @@ def run(argv, ensemble, env=None, cwd=None, not_offered=()):
             raise DeadlineExceeded(f"passed {passed}, failed {failed}, then {error}\n{ensemble.log_tails()}") from None
         code = program.exit_code()
         talk = "\n".join(program.lines[-60:])
-    ensemble.assert_healthy()
     missing = set(not_offered) if ensemble.flavour.is_zabra else set()
     wrong = [failure for failure in failed if failure.partition(":")[0] not in missing]
-    assert not wrong, "\n".join(wrong) + f"\n--- its output\n{talk}"
+    assert not wrong, "\n".join(wrong) + f"\n--- its output\n{talk}\n{ensemble.log_tails()}"
+    ensemble.assert_healthy()
     assert not missing.intersection(passed), f"it is there now: {missing.intersection(passed)}"
     assert code == (1 if failed else 0), f"the program ended with {code}:\n{talk}"
     assert passed, f"the program checked nothing:\n{talk}"

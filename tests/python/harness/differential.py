@@ -10,19 +10,22 @@ from .randomops import CLOSE, SESSIONS, WatchesAgain
 from .rawclient import ConnectionClosed, Event, RawClient, Reply, Session
 from .wait import Deadline, DeadlineExceeded
 
-SESSION_TIMEOUT_MS = 15_000
+# Longer than it takes the other side to get through a step in which its servers are killed.
+SESSION_TIMEOUT_MS = 100_000
 ANSWER_DEADLINE_S = 10
 
 
 class Side:
     """One service with the sessions of the program that runs on it."""
 
-    def __init__(self, name, endpoints, patient=False):
+    def __init__(self, name, endpoints, patient=False, ensemble=None):
         """Session n connects to server n modulo the number of servers. `patient` sides may answer a sync before they
-        have applied what others already saw, as a leading ZooKeeper does; it is then asked again."""
+        have applied what others already saw, as a leading ZooKeeper does; it is then asked again. `ensemble` are the
+        servers, for programs in which some of them end."""
         self.name = name
         self.patient = patient
         self.endpoints = endpoints
+        self.ensemble = ensemble
         self.normal = Normalizer()
         self.clients = {}
         self._lost = {}
@@ -82,6 +85,20 @@ class Side:
         wrong = Session(client.session.session_id, b"\1" * 16, SESSION_TIMEOUT_MS)
         return [self._connect(step.slot, wrong, client.last_zxid), self._reopen(step.slot)]
 
+    def _odd_zxid(self, step):
+        """New connections whose clients have seen what cannot be, one of them with the session, and then its own."""
+        client = self.clients.pop(step.slot)
+        session = client.session
+        client.drop()
+        seen = []
+        for last_zxid in (-1, -(2**63), 2**62, 2**63 - 1):
+            for continued in (Session(), session):
+                seen.append(self._connect(step.slot, continued, last_zxid))
+                if client := self.clients.pop(step.slot, None):
+                    seen.append((step.slot, ("root", client.call(jute.exists("/")).error)))
+                    client.drop()
+        return [*seen, self._connect(step.slot, session, 0)]
+
     def _steal(self, step):
         """A second connection takes the session over; the first one must end."""
         old = self.clients.pop(step.slot)
@@ -95,7 +112,24 @@ class Side:
         self.clients.pop(step.slot, None)
         return [*seen, self._closed(step.slot, client)]
 
+    def _restart(self, step):
+        return self._disrupted(self.ensemble.servers)
+
+    def _failover(self, step):
+        return self._disrupted([self.ensemble.leader()])
+
     # What they are made of.
+
+    def _disrupted(self, servers):
+        """These servers are killed and started again. All sessions go on with new connections, whose servers know
+        nothing of watches: so it is the same whichever of them ended."""
+        clients = {slot: self.clients.pop(slot, None) or self._lost.pop(slot) for slot in {*self.clients, *self._lost}}
+        for client in clients.values():
+            client.drop()
+        for server in servers:
+            server.kill()
+        self.ensemble.start()
+        return [self._connect(slot, client.session, client.last_zxid) for slot, client in sorted(clients.items())]
 
     def _open(self, slot):
         return self._connect(slot, Session(), 0)
@@ -124,6 +158,7 @@ class Side:
     def _ops(self, step):
         client = self.clients[step.slot]
         since = {"start": 0, "now": client.last_zxid, "last connect": self._last_connect.get(step.slot, 0)}
+        since |= {"before the start": -5, "the least": -(2**63), "far ahead": 2**62}
         return [op.op(since[op.since]) if isinstance(op, WatchesAgain) else op for op in step.ops]
 
     def _catch_up(self, slot, client):
@@ -196,6 +231,13 @@ class Parting:
     left: list
     right: list
     names: tuple
+
+    @property
+    def is_silence_of_the_left(self):
+        """Only the left one left something unanswered, so there is nothing to compare with. Apache ZooKeeper now and
+        then never answers a sync after its leader has changed."""
+        silent = ("no answer",)
+        return any(one[1] == silent for one in self.left) and all(one[1] != silent for one in self.right)
 
     def __str__(self):
         lines = [f"after step {self.index}: {self.step}"]

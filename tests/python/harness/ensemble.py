@@ -11,13 +11,13 @@ from .wait import wait_for
 class Ensemble:
     """Owns its servers: `close` ends every one of them. Use it as a context manager."""
 
-    def __init__(self, flavour, folder, size=3, options=None, network=None, observers=0):
+    def __init__(self, flavour, folder, size=3, options=None, network=None, observers=0, apart=False):
         """`network` (see `netns.Network`) puts every server into a namespace of its own. The last `observers` of the
-        servers never vote."""
+        servers never vote. `apart`: every server has an address of its own, so that all can have the same port."""
         self.flavour = flavour
         self.network = network
         self.options = options or Options()
-        addresses = network.addresses(size) if network else _loopback_addresses(size)
+        addresses = network.addresses(size) if network else _loopback_addresses(size, apart)
         addresses = [replace(address, observes=address.server_id > size - observers) for address in addresses]
         peers = addresses if size > 1 else ()
         self.servers = [
@@ -108,9 +108,9 @@ class Ensemble:
         return "\n".join(f"--- server {server.server_id}\n{server.log_tail(lines)}" for server in self.servers)
 
 
-def _loopback_addresses(size):
+def _loopback_addresses(size, apart):
     ports = free_ports(3 * size)
     return [
-        Address(index + 1, "127.0.0.1", ports[3 * index], ports[3 * index + 1], ports[3 * index + 2])
+        Address(index + 1, f"127.0.0.{index + 1 if apart else 1}", ports[3 * index], ports[3 * index + 1], ports[3 * index + 2])
         for index in range(size)
     ]

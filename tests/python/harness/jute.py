@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, GET_ACL, SET_ACL, GET_CHILDREN, SYNC = 1, 2, 3, 4, 5, 6, 7, 8, 9
 PING, GET_CHILDREN2, CHECK, MULTI, CREATE2 = 11, 12, 13, 14, 15
+RECONFIG = 16
 CHECK_WATCHES, REMOVE_WATCHES, CREATE_CONTAINER, CREATE_TTL, MULTI_READ = 17, 18, 19, 21, 22
 AUTH, SET_WATCHES, SASL, CLOSE_SESSION = 100, 101, 102, -11
 GET_EPHEMERALS, GET_ALL_CHILDREN_NUMBER, SET_WATCHES2, ADD_WATCH, WHO_AM_I = 103, 104, 105, 106, 107
@@ -38,6 +39,7 @@ NAMES = {
     CHECK: "check",
     MULTI: "multi",
     CREATE2: "create2",
+    RECONFIG: "reconfig",
     CHECK_WATCHES: "checkWatches",
     REMOVE_WATCHES: "removeWatches",
     CREATE_CONTAINER: "createContainer",
@@ -60,6 +62,7 @@ NO_NODE, NO_AUTH, BAD_VERSION, NO_CHILDREN_FOR_EPHEMERALS = -101, -102, -103, -1
 NODE_EXISTS, NOT_EMPTY, SESSION_EXPIRED, INVALID_ACL, AUTH_FAILED = -110, -111, -112, -114, -115
 AUTH_REQUIRED = -124
 QUOTA_EXCEEDED, THROTTLED_OP = -125, -127
+NEW_CONFIG_NO_QUORUM, RECONFIG_IN_PROGRESS, RECONFIG_DISABLED = -13, -14, -123
 
 NODE_CREATED, NODE_DELETED, NODE_DATA_CHANGED, NODE_CHILDREN_CHANGED = 1, 2, 3, 4
 
@@ -314,6 +317,11 @@ def get_all_children_number(path):
     return _op(GET_ALL_CHILDREN_NUMBER, text(path), path)
 
 
+def reconfig(joining=None, leaving=None, members=None, version=-1):
+    body = text(joining) + text(leaving) + text(members) + int64(version)
+    return _op(RECONFIG, body, joining, leaving, members, version)
+
+
 def who_am_i():
     return _op(WHO_AM_I, b"")
 
@@ -370,6 +378,7 @@ _DECODERS = {
     EXISTS: lambda reader: reader.stat(),
     GET_DATA: lambda reader: (reader.buffer(), reader.stat()),
     SET_DATA: lambda reader: reader.stat(),
+    RECONFIG: lambda reader: (reader.buffer(), reader.stat()),
     GET_ACL: lambda reader: (reader.vector(reader.acl), reader.stat()),
     SET_ACL: lambda reader: reader.stat(),
     GET_CHILDREN: lambda reader: reader.vector(reader.text),

@@ -76,6 +76,26 @@ class Network:
             senders = ", ".join(self._host(sender) for sender, other in pairs if other == receiver)
             self._filter(receiver, f"ip saddr {{ {senders} }} counter drop")
 
+    def second_hosts(self):
+        """Gives every server a second address; {id: (first, second)}. What goes to or comes from a second one counts as
+        another network than what goes between first ones: `cut_first` and `cut_second`."""
+        for server_id, namespace in self._namespaces.items():
+            _ip("-n", namespace, "addr", "add", f"{self._second(server_id)}/24", "dev", "eth0")
+        return {server_id: (self._host(server_id), self._second(server_id)) for server_id in self._namespaces}
+
+    def cut_first(self):
+        """Nothing passes between the first addresses of servers any more, and nobody is told."""
+        firsts = ", ".join(self._host(server_id) for server_id in self._namespaces)
+        for server_id in self._namespaces:
+            self._filter(server_id, f"ip saddr {{ {firsts} }} ip daddr {self._host(server_id)} counter drop")
+
+    def cut_second(self):
+        """The same of the second ones."""
+        seconds = ", ".join(self._second(server_id) for server_id in self._namespaces)
+        for server_id in self._namespaces:
+            self._filter(server_id, f"ip saddr {{ {seconds} }} counter drop")
+            self._filter(server_id, f"ip daddr {self._second(server_id)} counter drop")
+
     def lose(self, server_id, percent):
         """So many of the packets from other servers to this one are lost, by chance."""
         others = ", ".join(self._host(other) for other in self._namespaces if other != server_id)
@@ -123,6 +143,9 @@ class Network:
 
     def _host(self, server_id):
         return f"{self._subnet}.{10 + server_id}"
+
+    def _second(self, server_id):
+        return f"{self._subnet}.{100 + server_id}"
 
     def _outside(self, server_id):
         return f"zv{self._tag}s{server_id}"

@@ -23,7 +23,7 @@ DIGESTS = {
     for user, credentials in _USERS.items()
 }
 
-BATCH, AUTH, RECONNECT, WRONG_PASSWORD, STEAL, CLOSE, UNKNOWN_OP = (
+BATCH, AUTH, RECONNECT, WRONG_PASSWORD, STEAL, CLOSE, UNKNOWN_OP, RESTART, FAILOVER, ODD_ZXID = (
     "batch",
     "auth",
     "reconnect",
@@ -31,12 +31,15 @@ BATCH, AUTH, RECONNECT, WRONG_PASSWORD, STEAL, CLOSE, UNKNOWN_OP = (
     "steal",
     "close",
     "unknown op",
+    "restart",
+    "failover",
+    "odd zxid",
 )
 
 
 @dataclass(frozen=True)
 class WatchesAgain:
-    """A setWatches whose zxid only the run can know: `since` is `start`, `now` or `last connect`."""
+    """A setWatches whose zxid only the run can know: `since` is `start`, `now`, `last connect`, or what cannot be."""
 
     since: str
     data: tuple
@@ -89,6 +92,14 @@ class ProgramMaker:
         quota = [jute.create(path, b"count=-1,bytes=-1") for path in (self.quota, self.limits, self.stats)]
         setup = Step(BATCH, 0, (jute.create(self.folder), *quota, jute.create(self.folder + "/a", b"first")))
         return [setup, *(self._step() for _ in range(steps))]
+
+    def disrupted(self, steps, times):
+        """The same, with all servers killed and started again in between, or the leader; watches are set again."""
+        program = self.program(steps)
+        for place in sorted((self.random.randrange(1, len(program)) for _ in range(times)), reverse=True):
+            kind, slot = self.random.choice([RESTART, FAILOVER]), self.random.randrange(SESSIONS)
+            program[place:place] = [Step(kind, slot), Step(BATCH, slot, (self._watches_again(),))]
+        return program
 
     def _one_of(self, weighted):
         makers, weights = zip(*weighted)

@@ -34,12 +34,14 @@ class Flavour:
     unavailable: str
     """Why it cannot be started here; empty if it can."""
     _classpath: str = ""
+    binary: str = ""
+    """Of Zabra, if it is not the one under test."""
 
     def command(self, config_path, server_id, keys=()):
         """The argv that starts one server. Of the file's `keys`, those that are no keys for ZooKeeper but properties of
         its JVM are given to that."""
         if self.is_zabra:
-            return [zabra_binary(), "server", str(config_path), *(["--myid", str(server_id)] if server_id else [])]
+            return [self.binary or zabra_binary(), "server", str(config_path), *(["--myid", str(server_id)] if server_id else [])]
         properties = [f"-D{key}={keys[key]}" for key in keys if key.startswith("znode.container.")]
         return [*self.java(), *properties, "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config_path)]
 
