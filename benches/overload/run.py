@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
 from harness import overload, target  # noqa: E402
+from harness.document import write_between  # noqa: E402
 from harness.ensemble import Ensemble  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "overload.md"
@@ -76,9 +77,7 @@ def main():
             "| load | what it did | before | at most | ping ms | renewal ms | elections | reconnects | lost |",
             "|---|---|---:|---:|---:|---:|---:|---:|---:|",
         ]
-        text = DOCUMENT.read_text()
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        DOCUMENT.write_text("\n".join([before + BEGIN, "", *head, *rows, "", END]) + after)
+        write_between(DOCUMENT, BEGIN, END, [*head, *rows])
 
 
 if __name__ == "__main__":
