@@ -29,9 +29,12 @@ impl ReplyHeader {
 
     /// Appends the header.
     pub fn encode(self, out: &mut BytesMut) {
-        out.put_i32(self.xid);
-        out.put_u64(self.zxid.0);
-        out.put_i32(self.err);
+        let mut bytes = [0; ReplyHeader::WIRE_BYTES];
+        let mut fields = &mut bytes[..];
+        fields.put_i32(self.xid);
+        fields.put_u64(self.zxid.0);
+        fields.put_i32(self.err);
+        out.put_slice(&bytes);
     }
 }
 

@@ -168,9 +168,10 @@ impl Replica {
         match request {
             Request::GetData { path, .. } => {
                 let znode = self.readable(path, perms::READ, auth)?;
-                match self.listed(path, znode.stat()) {
+                let stat = znode.stat();
+                match self.listed(path, stat) {
                     Some((text, stat)) => encode_data_reply(out, xid, zxid, Some(&text), &stat),
-                    None => encode_data_reply(out, xid, zxid, znode.data().as_deref(), &znode.stat()),
+                    None => encode_data_reply(out, xid, zxid, znode.data().as_deref(), &stat),
                 }
             }
             // The one read for which ZooKeeper looks at the path before it looks for the znode.
@@ -244,12 +245,13 @@ impl Replica {
         match op {
             ReadOp::GetData { path } => {
                 let znode = self.readable(path, perms::READ, auth)?;
-                if let Some((text, stat)) = self.listed(path, znode.stat()) {
-                    return Ok(ReadResult::Data { data: Some(text), stat });
-                }
-                Ok(ReadResult::Data {
-                    data: znode.data().map(|data| Bytes::copy_from_slice(&data)),
-                    stat: znode.stat(),
+                let stat = znode.stat();
+                Ok(match self.listed(path, stat) {
+                    Some((text, stat)) => ReadResult::Data { data: Some(text), stat },
+                    None => ReadResult::Data {
+                        data: znode.data().map(|data| Bytes::copy_from_slice(&data)),
+                        stat,
+                    },
                 })
             }
             ReadOp::GetChildren { path } => {

@@ -114,7 +114,8 @@ impl Tree {
     }
 
     pub(super) fn znode(&self, id: NodeId) -> Znode<'_> {
-        Znode { tree: self, id, node: self.slab.get(id) }
+        let node = self.slab.get(id);
+        Znode { tree: self, id, node, blob: self.slab.blob_of(id, node) }
     }
 
     pub(super) fn ephemeral_ids(&self, session: SessionId) -> impl Iterator<Item = NodeId> {
@@ -132,6 +133,7 @@ pub struct Znode<'a> {
     tree: &'a Tree,
     id: NodeId,
     node: &'a Node,
+    blob: Blob<'a>,
 }
 
 impl<'a> Znode<'a> {
@@ -147,8 +149,8 @@ impl<'a> Znode<'a> {
     /// The same with the length of what is stored: what whoever writes is answered.
     pub(super) fn stored_stat(&self) -> Stat {
         let node = self.node;
-        let (family, blob) = (self.family(), self.blob());
-        let change = node.change(&blob);
+        let (family, blob) = (self.family(), &self.blob);
+        let change = node.change(blob);
         let num_children = family.num_children as i32;
         Stat {
             czxid: node.czxid,
@@ -171,13 +173,13 @@ impl<'a> Znode<'a> {
     pub fn data(&self) -> Option<Cow<'a, [u8]>> {
         match self.shown_usage() {
             Some(usage) => Some(Cow::Owned(usage.to_string().into_bytes())),
-            None => self.blob().data().map(Cow::Borrowed),
+            None => self.blob.data().map(Cow::Borrowed),
         }
     }
 
     /// The bytes of the data that is stored.
     pub fn data_len(&self) -> usize {
-        self.blob().data_len()
+        self.blob.data_len()
     }
 
     /// How much there is here and below.
@@ -185,14 +187,14 @@ impl<'a> Znode<'a> {
         let family = self.family();
         Usage {
             count: u64::from(family.descendants) + 1,
-            bytes: family.bytes_below + self.blob().data_len() as u64,
+            bytes: family.bytes_below + self.blob.data_len() as u64,
         }
     }
 
     /// What the znode shows instead of its data. No more than the name is looked at for nearly all of them.
     #[inline]
     fn shown_usage(&self) -> Option<Usage> {
-        if self.blob().name_bytes() != quota::STATS.as_bytes() {
+        if self.blob.name_bytes() != quota::STATS.as_bytes() {
             return None;
         }
         quota::shown_by(&self.path()).map(|path| self.tree.usage(path))
@@ -210,7 +212,7 @@ impl<'a> Znode<'a> {
 
     /// The last name of the path; empty for the root.
     pub fn name(&self) -> &'a str {
-        self.blob().name()
+        self.blob.name()
     }
 
     /// The names of the children, in no particular order.
@@ -247,7 +249,7 @@ impl<'a> Znode<'a> {
 
     /// Changes of the data.
     pub fn version(&self) -> i32 {
-        self.node.change(&self.blob()).version
+        self.node.change(&self.blob).version
     }
 
     /// Changes of the ACL.
@@ -257,7 +259,7 @@ impl<'a> Znode<'a> {
 
     /// The session of an ephemeral, or what else stands in that field.
     pub fn ephemeral_owner(&self) -> SessionId {
-        self.blob().owner()
+        self.blob.owner()
     }
 
     /// What ends the znode.
@@ -272,7 +274,7 @@ impl<'a> Znode<'a> {
 
     /// When the data was set last, or the znode created: ms since 1970.
     pub fn mtime_ms(&self) -> i64 {
-        self.node.change(&self.blob()).time_ms
+        self.node.change(&self.blob).time_ms
     }
 
     /// The full path.
@@ -287,16 +289,12 @@ impl<'a> Znode<'a> {
 
     /// The transaction that last set the data.
     pub fn mzxid(&self) -> Zxid {
-        self.node.change(&self.blob()).zxid
+        self.node.change(&self.blob).zxid
     }
 
     /// The transaction that last created or deleted a child.
     pub fn pzxid(&self) -> Zxid {
         self.family().pzxid
-    }
-
-    fn blob(&self) -> Blob<'a> {
-        self.tree.slab.blob(self.id)
     }
 
     fn family(&self) -> Family {

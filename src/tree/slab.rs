@@ -147,7 +147,13 @@ impl Slab {
     /// Name, data and so on.
     #[inline]
     pub fn blob(&self, id: NodeId) -> Blob<'_> {
-        Blob::new(self.blobs.get(id.0, self.get(id).blob))
+        self.blob_of(id, self.get(id))
+    }
+
+    /// The same, where the node is at hand.
+    #[inline]
+    pub fn blob_of(&self, id: NodeId, node: &Node) -> Blob<'_> {
+        Blob::new(self.blobs.get(id.0, node.blob))
     }
 
     /// Keeps the blob in `scratch`, which is overwritten, for a node instead of the one it has.
