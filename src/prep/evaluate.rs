@@ -101,7 +101,7 @@ impl Evaluation<'_> {
         self.overlay.put(&path, Some(node));
         Ok(op::Op::Create(txn::Create {
             path: path.into_owned(),
-            data: create.data.map(Bytes::copy_from_slice),
+            data: create.data.map(|data| self.owned(data)),
             acl: txn_acl,
             ephemeral_owner: ephemeral_owner.0,
             parent_cversion,
@@ -167,9 +167,18 @@ impl Evaluation<'_> {
         self.overlay.put(path, Some(node));
         Ok(op::Op::SetData(txn::SetData {
             path: path.to_owned(),
-            data: data.map(Bytes::copy_from_slice),
+            data: data.map(|data| self.owned(data)),
             version,
         }))
+    }
+
+    /// Data of the request, to go into a transaction.
+    fn owned(&self, data: &[u8]) -> Bytes {
+        let (all, part) = (self.context.body.as_ptr_range(), data.as_ptr_range());
+        match all.start <= part.start && part.end <= all.end {
+            true => self.context.body.slice_ref(data),
+            false => Bytes::copy_from_slice(data),
+        }
     }
 
     /// Whether the client may change the servers to those of `text`: session, WRITE on their znode (NOAUTH), size.

@@ -64,6 +64,8 @@ pub struct Context<'a> {
     pub is_local: bool,
     /// the identities of its connection
     pub auth: &'a [AuthId],
+    /// what the request was read from: its data needs no copy
+    pub body: &'a Bytes,
     /// of the transaction, if it becomes one
     pub zxid: Zxid,
     /// what every server of the ensemble speaks: a transaction that needs more is not made

@@ -1,6 +1,7 @@
 //! The clients connected to this server, and what they wait for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::iter;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -218,13 +219,19 @@ impl Clients {
     /// Requests for a leader, in order; they count as sent.
     pub fn take_unsent(&mut self) -> Vec<ForwardedRequest> {
         let mut requests = Vec::with_capacity(self.unsent.len());
+        requests.extend(iter::from_fn(|| self.next_unsent()));
+        requests
+    }
+
+    /// The oldest of them.
+    pub fn next_unsent(&mut self) -> Option<ForwardedRequest> {
         while let Some(request_id) = self.unsent.pop_front() {
             if let Some(pending) = self.pending.get_mut(&request_id) {
                 pending.sent = true;
-                requests.push(pending.request.clone());
+                return Some(pending.request.clone());
             }
         }
-        requests
+        None
     }
 
     /// A request came to its end that nobody waits for any more.

@@ -159,7 +159,8 @@ impl Leading {
         for _ in 0..TXNS_PER_REQUEST_MAX {
             let Some(zxid) = scene.zab.next_zxid() else { return Ok(Judged::ZxidsUsedUp) };
             let (session_id, version, time_ms) = (request.session_id, scene.version, scene.wall_ms);
-            let context = Context { session_id, is_local, auth: &request.auth, zxid, version, time_ms };
+            let (auth, body) = (&request.auth, &request.body);
+            let context = Context { session_id, is_local, auth, body, zxid, version, time_ms };
             let body = match &decoded {
                 Request::Reconfig(reconfig) => self.reconfigure(scene, reconfig, context)?,
                 _ => self.prep.prepare(&scene.state.tree, &scene.state.sessions, &decoded, context)?,

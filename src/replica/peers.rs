@@ -96,7 +96,7 @@ impl Replica {
                 }
             }
             Role::Leading { .. } => {
-                for request in self.clients.take_unsent() {
+                while let Some(request) = self.clients.next_unsent() {
                     self.judge(self.config.zab.id, &request);
                 }
                 self.tell_answers();

@@ -75,7 +75,8 @@ impl Leader {
         let auth = self.auth.clone();
         let time_ms = time_at(zxid);
         let version = Version::NEWEST;
-        let context = Context { session_id, is_local: false, auth: &auth, zxid, version, time_ms };
+        let body = &bytes::Bytes::new();
+        let context = Context { session_id, is_local: false, auth: &auth, body, zxid, version, time_ms };
         let body = self.prep.prepare(&self.tree, &self.sessions, request, context)?;
         Ok(self.propose(session_id, body))
     }

@@ -39,8 +39,8 @@ impl Default for Room {
 struct Underway {
     frame: Bytes,
     _counted: Counted,
-    _room: Option<OwnedSemaphorePermit>,
-    _held: Held,
+    /// Most have nothing more, and then are small enough for one line of a processor's cache.
+    _more: Option<Box<(Option<OwnedSemaphorePermit>, Held)>>,
 }
 
 impl AsRef<[u8]> for Underway {
@@ -76,7 +76,10 @@ impl Share {
 
     /// Sends off the request that [`Share::is_for`] found room for: what is held goes with its bytes from now on.
     pub fn send_off(&mut self, frame: Bytes, counted: Counted, held: Held) -> Bytes {
-        Bytes::from_owner(Underway { frame, _counted: counted, _room: self.0.take(), _held: held })
+        let room = self.0.take();
+        let has_more = room.is_some() || !held.is_nothing();
+        let more = has_more.then(|| Box::new((room, held)));
+        Bytes::from_owner(Underway { frame, _counted: counted, _more: more })
     }
 
     /// The request needs no room, or the connection cannot go on for now: nobody is to wait for it. It comes last when

@@ -30,8 +30,15 @@ pub struct Turnstile {
 /// What a request keeps until it has come to its end.
 #[derive(Debug, Default)]
 pub struct Held {
-    _place: Option<OwnedSemaphorePermit>,
-    _large: Option<Large>,
+    place: Option<OwnedSemaphorePermit>,
+    large: Option<Large>,
+}
+
+impl Held {
+    /// True where nothing is limited.
+    pub fn is_nothing(&self) -> bool {
+        self.place.is_none() && self.large.is_none()
+    }
 }
 
 /// The bytes of a large request: they count while this is kept.
@@ -190,7 +197,7 @@ impl Turn {
                 metrics.count(Count::StaleRequest);
             }
         }
-        Held { _place: self.place.as_mut().and_then(Ticket::take), _large: self.large.take() }
+        Held { place: self.place.as_mut().and_then(Ticket::take), large: self.large.take() }
     }
 
     /// The request was answered, or sent off: nothing is kept for it here.
