@@ -20,14 +20,16 @@ fuzz_target!(|data: &[u8]| bounded(BOUND, data.len(), || judge(data)));
 fn judge(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let _ = decode_hello(bytes.clone());
-    let mut wire = BytesMut::new();
     if let Ok(notification) = decode_notification(bytes.clone()) {
+        let mut wire = Vec::new();
         encode_notification(&notification, &mut wire);
-        let frame = next_frame(&mut wire, FRAME_BYTES_MAX).expect("short").expect("whole");
+        let frame = next_frame(&mut BytesMut::from(&wire[..]), FRAME_BYTES_MAX).expect("short").expect("whole");
         assert_eq!(decode_notification(frame), Ok(notification));
     }
     if let Ok(message) = decode(bytes) {
+        let mut wire = Vec::new();
         encode(message, &mut wire);
+        let mut wire = BytesMut::from(&wire[..]);
         while let Some(frame) = next_frame(&mut wire, FRAME_BYTES_MAX).expect("within the bound") {
             decode(frame).expect("what was encoded");
         }

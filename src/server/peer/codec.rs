@@ -1,7 +1,7 @@
 //! Between the types of the core and the protobuf messages of `proto/peer.proto`. Total and strict: what the contract
 //! does not allow is an error, never a default.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use prost::Message as _;
 use thiserror::Error;
 
@@ -47,7 +47,7 @@ pub enum CodecError {
 }
 
 /// Appends the frames of `message`: one, or several for a long list.
-pub fn encode(message: PeerMessage, out: &mut BytesMut) {
+pub fn encode(message: PeerMessage, out: &mut Vec<u8>) {
     match message {
         PeerMessage::Zab(Message::Proposals { previous, proposals, committed }) => {
             encode_proposals(previous, proposals, committed, out);
@@ -80,7 +80,7 @@ pub fn encode(message: PeerMessage, out: &mut BytesMut) {
 }
 
 /// Appends the frame of a notification.
-pub fn encode_notification(notification: &Notification, out: &mut BytesMut) {
+pub fn encode_notification(notification: &Notification, out: &mut Vec<u8>) {
     let state = match notification.state {
         PeerState::Looking => pb::notification::State::Looking,
         PeerState::Following => pb::notification::State::Following,
@@ -107,9 +107,9 @@ pub fn encode_notification(notification: &Notification, out: &mut BytesMut) {
 }
 
 /// Appends the frame of a `Hello`.
-pub fn encode_hello(hello: &pb::Hello, out: &mut BytesMut) {
+pub fn encode_hello(hello: &pb::Hello, out: &mut Vec<u8>) {
     put_length(hello.encoded_len(), out);
-    hello.encode(out).expect("a BytesMut grows");
+    hello.encode(out).expect("a Vec grows");
 }
 
 /// Reads what a frame of the quorum port holds. The message keeps `frame` alive.
@@ -169,16 +169,16 @@ fn out_of_range(field: &'static str, value: impl Into<i64>) -> CodecError {
     CodecError::OutOfRange { field, value: value.into() }
 }
 
-fn put_length(len: usize, out: &mut BytesMut) {
+fn put_length(len: usize, out: &mut Vec<u8>) {
     let len = u32::try_from(len).expect("frames are bounded far below 4 GiB");
     out.reserve(LENGTH_BYTES + len as usize);
     out.extend_from_slice(&len.to_be_bytes());
 }
 
-fn put_frame(message: frame::Message, out: &mut BytesMut) {
+fn put_frame(message: frame::Message, out: &mut Vec<u8>) {
     let frame = pb::Frame { message: Some(message) };
     put_length(frame.encoded_len(), out);
-    frame.encode(out).expect("a BytesMut grows");
+    frame.encode(out).expect("a Vec grows");
 }
 
 /// Gives `put` the items in order, in runs of at most [`LIST_BYTES_MAX`] bytes; an empty list is one empty run.
@@ -196,7 +196,7 @@ fn split<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize, mut put: impl FnMut(Vec<
     put(run);
 }
 
-fn encode_proposals(previous: Zxid, proposals: Vec<Proposal>, committed: Zxid, out: &mut BytesMut) {
+fn encode_proposals(previous: Zxid, proposals: Vec<Proposal>, committed: Zxid, out: &mut Vec<u8>) {
     let mut previous = previous;
     split(proposals, proposal_bytes, |proposals| {
         let last = proposals.last().map_or(previous, |proposal| proposal.zxid);

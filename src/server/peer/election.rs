@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -181,7 +181,7 @@ async fn tell(
 ) -> std::io::Error {
     let mut heartbeats = interval(heartbeat);
     heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut frame = BytesMut::new();
+    let mut frame = Vec::new();
     loop {
         tokio::select! {
             changed = newest.changed() => if changed.is_err() {

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -390,7 +390,7 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn write_hello(stream: &mut (impl AsyncWrite + Unpin), hello: &Hello) -> io::Result<()> {
-    let mut frame = BytesMut::new();
+    let mut frame = Vec::new();
     codec::encode_hello(hello, &mut frame);
     stream.write_all(&frame).await?;
     stream.flush().await

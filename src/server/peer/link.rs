@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -30,6 +30,9 @@ const DIAL_PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// Messages are encoded together until they fill this, then written.
 const WRITE_BYTES: usize = 256 << 10;
+
+/// A buffer that grew beyond this is not kept. What the core proposes in one turn fits.
+const BUFFER_BYTES_KEPT: usize = 2 << 20;
 
 /// Pieces of a snapshot that are encoded ahead of what is written.
 const CHUNKS_AHEAD: usize = 4;
@@ -327,7 +330,7 @@ async fn send(
     queue: &LinkQueue,
     mut stream: impl AsyncWrite + Unpin,
 ) -> String {
-    let mut buffer = BytesMut::new();
+    let mut buffer = Vec::new();
     loop {
         let mut items: VecDeque<Item> = match queue.take().await {
             Ok(items) => items,
@@ -360,14 +363,14 @@ async fn send(
 async fn write_all(
     context: &PeerContext,
     stream: &mut (impl AsyncWrite + Unpin),
-    buffer: &mut BytesMut,
+    buffer: &mut Vec<u8>,
 ) -> std::io::Result<()> {
     context.stats.metrics.add(Count::PeerBytesSent, buffer.len() as u64);
     stream.write_all(buffer).await?;
     // TLS keeps back what the socket did not take.
     stream.flush().await?;
-    if buffer.capacity() > 2 * WRITE_BYTES {
-        *buffer = BytesMut::new();
+    if buffer.capacity() > BUFFER_BYTES_KEPT {
+        *buffer = Vec::new();
     }
     buffer.clear();
     Ok(())
@@ -379,7 +382,7 @@ async fn stream_snapshot(
     link: LinkId,
     image: Image,
     stream: &mut (impl AsyncWrite + Unpin),
-    buffer: &mut BytesMut,
+    buffer: &mut Vec<u8>,
 ) -> std::io::Result<()> {
     let (chunks, mut encoded) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
     let encoding = tokio::task::spawn_blocking(move || {
