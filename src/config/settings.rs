@@ -123,8 +123,8 @@ pub struct Settings {
     /// `ephemeralsMax`: ephemerals of all sessions; 0: no limit. Ten million by default: several GiB.
     pub ephemerals_max: u32,
 
-    /// `globalOutstandingLimit`: requests of clients that are being worked on; connections are not read while there
-    /// are more. 1000 by default, as in ZooKeeper: deep enough to fill batches, and bounded memory.
+    /// `globalOutstandingLimit`: requests of clients that are being worked on; while there are more, connections that
+    /// have their share of as many, or one, are not read. 1000 by default, as in ZooKeeper: deep enough to fill batches, and bounded memory.
     pub outstanding_requests_max: u32,
 
     /// `jute.maxbuffer`: the longest frame taken from a client; so also, nearly, the most data of a znode. 1,048,575

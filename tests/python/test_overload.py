@@ -54,12 +54,44 @@ def test_a_load_beyond_what_can_be_carried(make_ensemble, scenario):
     assert len(outcome.pings_ms) > SECONDS, f"the quiet clients kept their pings: {outcome}"
 
 
+PATIENCE = {"peerTimeoutMs": "60000", "maxSessionTimeout": str(SESSION_MS)}
+"""With this nobody is taken for dead while the others stand still."""
+
+
+def test_beyond_the_limit_every_connection_has_its_share_of_it(make_ensemble):
+    limit, many = 100, 200
+    options = Options(sync_limit=60, extra=PATIENCE | {"globalOutstandingLimit": str(limit)})
+    ensemble = make_ensemble(3, options=options)
+    leader = ensemble.leader()
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(2):
+            clients.append(RawClient(leader.address.host, leader.address.client_port, timeout_ms=SESSION_MS))
+            stack.callback(clients[-1].drop)
+        first, second = clients
+        first.value(jute.create("/shared"))
+        others = ensemble.followers()
+        for other in others:
+            other.pause()
+            stack.callback(other.resume)
+        outstanding = lambda: int(leader.mntr()["zk_outstanding_requests"])
+        first.send_all([jute.set_data("/shared", b"")] * many)
+        wait_for(lambda: outstanding() == limit + 1, 20, lambda: f"{outstanding()} to be outstanding")
+        second.send_all([jute.set_data("/shared", b"")] * many)
+        # Whoever asks has a connection as well.
+        wait_for(lambda: outstanding() >= limit + 1 + limit // 4, 20, lambda: f"{outstanding()} to be outstanding")
+        assert outstanding() <= limit + 1 + limit // 2
+        for other in others:
+            other.resume()
+        versions = [[client.receive(DECIDED_S).value().version for _ in range(many)] for client in clients]
+    assert all(versions[n] == sorted(versions[n]) for n in range(2)), "each in its order"
+    assert sorted(versions[0] + versions[1]) == list(range(1, 2 * many + 1)), "and all of them once"
+
+
 @pytest.fixture(name="full", params=["leader", "follower"])
 def _full(request, make_ensemble):
     """A server that has as many big requests as it takes; the others stand still, so that none is decided."""
-    # Nobody is taken for dead meanwhile.
-    patience = {"peerTimeoutMs": "60000", "maxSessionTimeout": str(SESSION_MS)}
-    ensemble = make_ensemble(3, options=Options(sync_limit=60, extra=patience))
+    ensemble = make_ensemble(3, options=Options(sync_limit=60, extra=PATIENCE))
     with ExitStack() as stack:
         is_leader = request.param == "leader"
         yield Full(ensemble, ensemble.leader() if is_leader else ensemble.followers()[0], stack)

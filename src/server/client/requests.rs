@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::connection::{Connection, End, Outstanding, Stage};
@@ -246,7 +246,8 @@ impl Connection {
                 let held = self.take_turn(op);
                 // A closeSession has no body to go with its share; it needs none, as the last of its connection.
                 let counted = context.stats.begin();
-                let body = self.room.send_off(frame, counted, held).slice(RequestHeader::WIRE_BYTES..);
+                let mut body = self.room.send_off(frame, counted, held);
+                body.advance(RequestHeader::WIRE_BYTES);
                 let (conn, auth) = (self.conn.id, Arc::clone(&self.identities));
                 self.hand_over(Input::Request { conn, xid: header.xid, op: header.op, body, auth }, None)
             }
@@ -394,14 +395,17 @@ impl Connection {
         }
     }
 
-    /// True if this connection has to wait before the core gets more from it: the server has enough to do. One
-    /// request of every connection is always let through, so that none starves.
+    /// True if this connection has to wait before the core gets more from it: the server has enough to do. Its share
+    /// of what the server takes is always let through, and be it one request: so that none starves, and that none gets
+    /// its answers one by one while others fill the server's room.
     fn has_enough_outstanding(&self) -> bool {
         let mine = self.outstanding.len();
-        let all_max = u64::from(self.context.settings.outstanding_requests_max);
+        let all_max = self.context.settings.outstanding_requests_max as usize;
         mine >= OUTSTANDING_MAX
             || self.outstanding_bytes >= OUTSTANDING_BYTES_MAX
-            || (mine > 0 && self.context.stats.outstanding() > all_max)
+            || (mine > 0
+                && self.context.stats.outstanding() > all_max as u64
+                && mine >= all_max / self.context.conns.count().max(1))
     }
 
     fn count_received(&self, packets: u64) {
