@@ -172,7 +172,7 @@ impl Evaluation<'_> {
         }))
     }
 
-    /// Data of the request, to go into a transaction.
+    /// Data of the request, to go into a transaction; not copied, as a request is read from its body.
     fn owned(&self, data: &[u8]) -> Bytes {
         let (all, part) = (self.context.body.as_ptr_range(), data.as_ptr_range());
         match all.start <= part.start && part.end <= all.end {
