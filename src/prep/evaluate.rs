@@ -235,7 +235,7 @@ impl Evaluation<'_> {
 
     pub(super) fn check_session(&self) -> Result<(), ErrorCode> {
         match self.overlay.session(self.sessions, self.context.session_id) {
-            Some(SessionState::Open) => Ok(()),
+            Some(SessionState::Open(_)) => Ok(()),
             None if self.context.is_local => Ok(()),
             Some(SessionState::Closing | SessionState::Closed) | None => Err(ErrorCode::SessionExpired),
         }

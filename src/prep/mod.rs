@@ -26,7 +26,7 @@ use self::overlay::{Node, Overlay, SessionState};
 use crate::ids::{SessionId, Version, Zxid};
 use crate::jute::{AuthId, Create, CreateMode, CreateOp, ErrorCode, MultiOp, Request};
 use crate::mutants::{Mutant, has};
-use crate::session::{PASSWORD_BYTES, Sessions};
+use crate::session::{PASSWORD_BYTES, Sessions, password_matches};
 use crate::tree::acl::Rules;
 use crate::tree::{Lifetime, Tree, path};
 use crate::txn::txn::Body;
@@ -97,7 +97,7 @@ impl fmt::Display for PrepError {
 
 impl std::error::Error for PrepError {}
 
-/// Judges requests. Only a leader has use for it; [`Prep::reset`] it when the role changes.
+/// Judges requests, for one leader in one epoch: the next one starts from what is applied, with a new one.
 pub struct Prep {
     limits: Limits,
     rules: Rules,
@@ -171,9 +171,18 @@ impl Prep {
         if self.overlay.session(sessions, session_id).is_some() {
             return Err(ErrorCode::SystemError.into());
         }
-        self.overlay.put_session(session_id, SessionState::Open);
+        self.overlay.put_session(session_id, SessionState::Open(password));
         let password = password.to_vec().into();
         Ok(Body::CreateSession(CreateSession { timeout_ms, password }))
+    }
+
+    /// Whether requests of the session are taken, and this is its password. One that is only proposed counts: its client
+    /// may know of it as soon as the other servers have decided it.
+    pub fn may_continue(&self, sessions: &Sessions, session_id: SessionId, given: &[u8]) -> bool {
+        match self.overlay.session(sessions, session_id) {
+            Some(SessionState::Open(password)) => password_matches(&password, given),
+            Some(SessionState::Closing | SessionState::Closed) | None => false,
+        }
     }
 
     /// Closes a session, because its client wants it or because it has expired. From the first call on no request of
@@ -264,11 +273,6 @@ impl Prep {
         self.overlay.forget(through);
     }
 
-    /// Forgets everything proposed. The next leader, and this server if it leads again, starts from what is applied.
-    pub fn reset(&mut self) {
-        self.overlay.clear();
-    }
-
     /// What went, or would have gone, beyond a quota since the last call: for the log.
     pub fn take_exceeded(&mut self) -> Vec<Exceeded> {
         self.overlay.take_exceeded()
@@ -281,6 +285,7 @@ impl Prep {
     }
 
     /// How many changes are remembered because they are not applied yet.
+    #[cfg(test)]
     pub fn pending(&self) -> usize {
         self.overlay.pending()
     }

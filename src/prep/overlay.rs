@@ -12,7 +12,7 @@ use super::usage::{Difference, Exceeded, Misread, PendingUsage, check_limits};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{Acl, ErrorCode};
 use crate::mutants::{Mutant, has};
-use crate::session::Sessions;
+use crate::session::{PASSWORD_BYTES, Sessions};
 use crate::tree::{Lifetime, QuotaLimits, Tree, Usage, limited_by, limits_path, with_ancestors};
 
 /// What later requests need to know of a znode.
@@ -39,8 +39,8 @@ pub(super) struct Node {
 /// A session that is not as the table has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SessionState {
-    /// opened
-    Open,
+    /// opened, with this password
+    Open([u8; PASSWORD_BYTES]),
     /// some of its ephemerals are gone, the others will follow
     Closing,
     /// gone
@@ -334,7 +334,7 @@ impl Overlay {
     pub fn session(&self, sessions: &Sessions, id: SessionId) -> Option<SessionState> {
         match self.sessions.get(&id) {
             Some(&(_, state)) if !has(Mutant::CreateAfterClose) => Some(state),
-            _ => sessions.get(id).map(|_| SessionState::Open),
+            _ => sessions.get(id).map(|session| SessionState::Open(*session.password())),
         }
     }
 
@@ -369,28 +369,7 @@ impl Overlay {
         self.changes_before = self.changes.len();
     }
 
-    pub fn clear(&mut self) {
-        self.nodes.clear();
-        self.sessions.clear();
-        self.ephemerals.clear();
-        if let Some(alive) = &mut self.alive {
-            alive.clear();
-        }
-        self.changes.clear();
-        self.undo.clear();
-        self.changes_before = 0;
-        if let Some(usage) = &mut self.usage {
-            usage.clear();
-        }
-        self.limits = 0;
-        self.exceeded.clear();
-        self.misread.clear();
-        if let Some(sums) = &mut self.ephemeral_sums {
-            sums.clear();
-        }
-        self.ephemeral_sum = 0;
-    }
-
+    #[cfg(test)]
     pub fn pending(&self) -> usize {
         self.changes.len()
     }

@@ -177,7 +177,7 @@ impl Replica {
                 self.open_session(conn, global(request.session_id, generation, timeout_ms), password);
             }
             (Wanted::OldSession { password }, Ok(_)) => {
-                // What was proposed before may have closed it.
+                // A leader of an older release proposes this also behind the end of the session.
                 match self.state.sessions.get(request.session_id).map(|session| session.timeout_ms) {
                     Some(timeout_ms) => {
                         self.open_session(conn, global(request.session_id, generation, timeout_ms), password);

@@ -260,12 +260,11 @@ impl Leading {
         origin: ServerId,
         request: &ForwardedRequest,
     ) -> Result<Judged, PrepError> {
-        let alive = self.expiry.touch(request.session_id, scene.now);
-        match scene.state.sessions.get(request.session_id) {
-            // Decided by the others, but not on the own disk yet: the client is sent away to try again.
-            None if alive => return Err(ErrorCode::SessionMoved.into()),
-            Some(session) if alive && session.password_matches(&request.body) => {}
-            _ => return Err(ErrorCode::SessionExpired.into()),
+        let id = request.session_id;
+        // The password first: who does not know it must not keep the session alive.
+        let may_continue = self.prep.may_continue(&scene.state.sessions, id, &request.body);
+        if !may_continue || !self.expiry.touch(id, scene.now) {
+            return Err(ErrorCode::SessionExpired.into());
         }
         if scene.zab.next_zxid().is_none() {
             return Ok(Judged::ZxidsUsedUp);

@@ -9,7 +9,7 @@ mod table;
 
 pub use expiry::{EXPIRED_PER_CALL_MAX, Expiry};
 pub use ids::SessionIds;
-pub use table::{PASSWORD_BYTES, Session, Sessions, SessionsDecodeError};
+pub use table::{PASSWORD_BYTES, Session, Sessions, SessionsDecodeError, password_matches};
 
 /// The timeout of a session whose client asked for `asked_ms`, within the server's bounds.
 pub fn negotiate(asked_ms: i32, min_ms: u32, max_ms: u32) -> u32 {

@@ -184,6 +184,22 @@ def test_the_wrong_password_does_not_open_a_session(shared_ensemble, clients):
     assert client.client_id[0] == session_id
 
 
+def test_wrong_passwords_do_not_keep_a_session_alive(shared_ensemble, clients):
+    watcher = clients.new()
+    folder = _folder(watcher)
+    with RawClient(*shared_ensemble.endpoints[-1], timeout_ms=2000) as silent:
+        silent.value(jute.create(folder + "/e", b"", flags=jute.EPHEMERAL))
+    guess = Session(silent.session.session_id, b"guess" + b"\0" * 11)
+
+    def is_over():
+        for endpoint in shared_ensemble.endpoints:
+            with RawClient(*endpoint, session=guess) as thief:
+                assert thief.expired
+        return not watcher.exists(folder + "/e")
+
+    wait_for(is_over, 20, "the ephemeral to go with its session, whoever tries to take that over")
+
+
 def test_the_negotiated_timeout_lies_within_the_limits(shared_ensemble):
     tick_ms = shared_ensemble.options.tick_ms
     for asked, given in ((1, 2 * tick_ms), (5 * tick_ms, 5 * tick_ms), (10**9, 20 * tick_ms)):

@@ -28,6 +28,8 @@ pub const ONE: SessionId = SessionId(0x0100_0000_0000_0001);
 pub const TWO: SessionId = SessionId(0x0200_0000_0000_0002);
 /// One that is not.
 pub const GONE: SessionId = SessionId(3);
+/// of every session
+pub const PASSWORD: [u8; PASSWORD_BYTES] = [7; PASSWORD_BYTES];
 
 /// What the clock shows when this is proposed.
 fn time_at(zxid: Zxid) -> i64 {
@@ -48,7 +50,7 @@ impl Leader {
     pub fn new() -> Leader {
         let mut sessions = Sessions::default();
         for id in [ONE, TWO] {
-            sessions.create(id, 10_000, [0; PASSWORD_BYTES], 1);
+            sessions.create(id, 10_000, PASSWORD, 1);
         }
         Leader {
             tree: Tree::new(7),
@@ -88,8 +90,12 @@ impl Leader {
 
     pub fn open(&mut self, session_id: SessionId) -> Result<Body, PrepError> {
         let zxid = self.next();
-        let body = self.prep.create_session(&self.sessions, session_id, 10_000, [0; PASSWORD_BYTES], zxid)?;
+        let body = self.prep.create_session(&self.sessions, session_id, 10_000, PASSWORD, zxid)?;
         Ok(self.propose(session_id, body))
+    }
+
+    pub fn may_continue(&self, session_id: SessionId, password: &[u8]) -> bool {
+        self.prep.may_continue(&self.sessions, session_id, password)
     }
 
     pub fn close(&mut self, session_id: SessionId) -> Result<Body, PrepError> {

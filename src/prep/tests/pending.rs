@@ -182,6 +182,24 @@ fn a_session_that_is_only_proposed_can_be_used_and_closed() {
 }
 
 #[test]
+fn a_session_continues_with_its_password_from_its_proposal_until_its_end_is_proposed() {
+    let mut leader = Leader::new();
+    assert!(!leader.may_continue(GONE, &PASSWORD), "there is none");
+    leader.open(GONE).expect("is free");
+    for applied in [0, 1] {
+        leader.apply(applied);
+        assert!(leader.may_continue(GONE, &PASSWORD));
+        assert!(!leader.may_continue(GONE, &[1; PASSWORD_BYTES]));
+        assert!(!leader.may_continue(GONE, &[]));
+    }
+    leader.close(GONE).expect("is open");
+    for applied in [0, 1] {
+        leader.apply(applied);
+        assert!(!leader.may_continue(GONE, &PASSWORD));
+    }
+}
+
+#[test]
 fn a_session_with_more_ephemerals_than_fit_is_closed_in_several_transactions() {
     let mut leader = Leader::new();
     for number in 0..200 {
@@ -199,20 +217,6 @@ fn a_session_with_more_ephemerals_than_fit_is_closed_in_several_transactions() {
     leader.apply_all();
     assert_eq!(leader.tree.ephemerals_count(), 0);
     assert!(leader.sessions.get(ONE).is_none());
-}
-
-#[test]
-fn after_a_reset_nothing_is_pending() {
-    let mut leader = Leader::with(&["/a"]);
-    leader.ask(ONE, &set("/a", 0)).expect("the version is right");
-    leader.ask(ONE, &create_flags("/e", CreateMode::Ephemeral)).expect("can be created");
-    leader.close(TWO).expect("is open");
-    leader.proposed.clear();
-    leader.prep.reset();
-    assert_eq!(leader.prep.pending(), 0);
-    leader.ask(TWO, &set("/a", 0)).expect("the version is 0 again");
-    assert_eq!(leader.refusal(TWO, &set("/e", 0)), NoNode);
-    assert_eq!(leader.close(ONE), Result::Ok(Body::CloseSession(CloseSession { paths: vec![] })));
 }
 
 #[test]

@@ -83,7 +83,7 @@ class Side:
         client = self.clients[step.slot]
         self._forget(step.slot, client)
         wrong = Session(client.session.session_id, b"\1" * 16, SESSION_TIMEOUT_MS)
-        return [self._continue(step.slot, wrong, client.last_zxid), self._reopen(step.slot)]
+        return [self._connect(step.slot, wrong, client.last_zxid), self._reopen(step.slot)]
 
     def _odd_zxid(self, step):
         """New connections whose clients have seen what cannot be, one of them with the session, and then its own."""
@@ -102,7 +102,7 @@ class Side:
     def _steal(self, step):
         """A second connection takes the session over; the first one must end."""
         old = self.clients.pop(step.slot)
-        seen = [self._continue(step.slot, old.session, old.last_zxid)]
+        seen = [self._connect(step.slot, old.session, old.last_zxid)]
         seen += [self._closed(step.slot, old)]
         return seen
 
@@ -129,7 +129,7 @@ class Side:
         for server in servers:
             server.kill()
         self.ensemble.start()
-        return [self._continue(slot, client.session, client.last_zxid) for slot, client in sorted(clients.items())]
+        return [self._connect(slot, client.session, client.last_zxid) for slot, client in sorted(clients.items())]
 
     def _open(self, slot):
         return self._connect(slot, Session(), 0)
@@ -137,16 +137,7 @@ class Side:
     def _reopen(self, slot):
         client = self.clients.pop(slot, None) or self._lost.pop(slot)
         client.drop()
-        return self._continue(slot, client.session, client.last_zxid)
-
-    def _continue(self, slot, session, last_zxid):
-        """A session that is there goes on. When it was opened just now, the leader may not have it on its own disk yet,
-        although the others have decided it: Zabra's sends the client away, which tries again, as every client does."""
-        deadline = Deadline(ANSWER_DEADLINE_S)
-        while True:
-            seen = self._connect(slot, session, last_zxid)
-            if seen != (slot, ("refused",)) or deadline.over():
-                return seen
+        return self._connect(slot, client.session, client.last_zxid)
 
     def _connect(self, slot, session, last_zxid):
         host, port = self.endpoints[slot % len(self.endpoints)]
