@@ -19,6 +19,9 @@ use crate::config::RequestThrottle;
 /// What came in so short a time counts as come at once.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
+/// Of so many moments a connection knows what came when. What comes beyond them, in bits, counts as come with the last.
+const ARRIVALS_MAX: usize = 256;
+
 /// The places of a server.
 #[derive(Debug)]
 pub struct Turnstile {
@@ -143,8 +146,10 @@ impl Turn {
             return;
         }
         let arrival = Arrival { end: self.received, at: now, waited: self.waited_until(now) };
+        let is_full = self.arrivals.len() >= ARRIVALS_MAX;
         match self.arrivals.back_mut() {
             Some(last) if now.saturating_duration_since(last.at) < AT_ONCE => last.end = arrival.end,
+            Some(last) if is_full => *last = arrival,
             _ => self.arrivals.push_back(arrival),
         }
     }
@@ -375,6 +380,19 @@ mod tests {
         assert_eq!(two.judge(WRITE, 101), Verdict::Goes, "it came later");
         drop(two);
         assert_eq!(one.judge(WRITE, 102), Verdict::Goes, "nobody has the place");
+    }
+
+    #[test]
+    fn what_comes_in_bits_takes_no_memory_for_each_of_them() {
+        let turnstile = Turnstile::new(limits());
+        let mut client = Client::new(&turnstile);
+        for ms in 0..100_000 {
+            client.turn.received(1, client.at(ms));
+        }
+        assert_eq!(client.turn.arrivals.len(), ARRIVALS_MAX);
+        assert!(client.turn.begin(100_000, 0));
+        assert_eq!(client.turn.came.map(|came| came.at), Some(client.at(99_999)));
+        assert!(client.turn.begin(0, 99_990));
     }
 
     #[test]
