@@ -1,6 +1,7 @@
 //! Who the other servers are and where, as far as this server knows. Addresses only: which of them count is decided by
 //! [`crate::replica`].
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,9 +28,10 @@ pub struct Known {
     active: Arc<Membership>,
     /// In the own log, and not in force; the newest last.
     pending: Vec<Arc<Membership>>,
-    /// What another server knows, if that is newer than all of these.
-    heard: Option<Arc<Membership>>,
-    /// Where servers that are in none of these say that they are.
+    /// What others told that is newer than all of these, by who told it: what one says takes nothing from what another
+    /// says.
+    heard: BTreeMap<ServerId, Arc<Membership>>,
+    /// Where servers that are in no configuration of the own log say that they are.
     strangers: BTreeMap<ServerId, ServerAddr>,
 }
 
@@ -42,7 +44,7 @@ impl Directory {
             accepts_strangers: settings.reconfig_enabled,
             active: Arc::new(active),
             pending: Vec::new(),
-            heard: None,
+            heard: BTreeMap::new(),
             strangers: BTreeMap::new(),
         };
         Directory { known: watch::Sender::new(known) }
@@ -64,7 +66,9 @@ impl Directory {
             (known.active, known.pending) = (active, pending);
             known.own = known.active.servers.get(&known.own_id).cloned().or(known.own.take());
             let newest = known.newest().version;
-            known.heard.take_if(|heard| heard.version <= newest);
+            known.heard.retain(|_, heard| heard.version > newest);
+            let Known { strangers, active, pending, .. } = known;
+            strangers.retain(|id, _| pending.iter().chain([&*active]).all(|it| !it.servers.contains_key(id)));
         });
     }
 
@@ -75,13 +79,13 @@ impl Directory {
         let membership = Membership::parse(membership).ok();
         self.known.send_if_modified(|known| {
             let mut is_news = false;
-            if let Some(address) = address.filter(|_| known.accepts_strangers && !known.is_member(from)) {
+            if let Some(address) = address.filter(|_| known.accepts_strangers && !known.is_counted(from)) {
                 is_news |= known.strangers.insert(from, address.clone()) != Some(address);
             }
-            let newest = known.heard.as_deref().unwrap_or(known.newest()).version;
+            let newest = known.newest().version;
             if let Some(newer) = membership.filter(|told| known.accepts_strangers && told.version > newest) {
-                known.heard = Some(Arc::new(newer));
-                is_news = true;
+                let newer = Arc::new(newer);
+                is_news |= known.heard.insert(from, Arc::clone(&newer)) != Some(newer);
             }
             is_news
         });
@@ -99,9 +103,26 @@ impl Known {
         self.pending.last().unwrap_or(&self.active)
     }
 
+    /// Those of the own log, newest first.
+    fn counted(&self) -> impl Iterator<Item = &Membership> {
+        self.pending.iter().rev().chain([&self.active]).map(Arc::as_ref)
+    }
+
+    fn is_counted(&self, id: ServerId) -> bool {
+        self.counted().any(|it| it.servers.contains_key(&id))
+    }
+
+    /// What was told by those whose word makes history anyhow, or by the others; newest first.
+    fn heard(&self, from_voters: bool) -> Vec<&Membership> {
+        let votes = |id| self.counted().any(|it| it.servers.get(id).is_some_and(|addr| addr.role.votes()));
+        let mut heard: Vec<&Membership> =
+            self.heard.iter().filter(|(id, _)| votes(id) == from_voters).map(|(_, it)| &**it).collect();
+        heard.sort_by_key(|it| Reverse(it.version));
+        heard
+    }
+
     fn all(&self) -> impl Iterator<Item = &Membership> {
-        let known = self.pending.iter().rev().chain([&self.active]);
-        self.heard.iter().chain(known).map(Arc::as_ref)
+        self.heard.values().map(Arc::as_ref).chain(self.counted())
     }
 
     /// Where this server is for others, if the file or a configuration says so.
@@ -131,9 +152,11 @@ impl Known {
 
     /// Those of them that are in no configuration of the own log.
     pub fn heard_of(&self) -> Vec<ServerId> {
-        let is_counted =
-            |id: &ServerId| self.pending.iter().chain([&self.active]).any(|it| it.servers.contains_key(id));
-        self.heard.iter().flat_map(|it| it.servers.keys().copied()).filter(|id| !is_counted(id)).collect()
+        let heard = self.heard.values().flat_map(|it| it.servers.keys().copied());
+        let mut ids: Vec<ServerId> = heard.filter(|id| !self.is_counted(*id)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// True if the server may connect.
@@ -141,16 +164,21 @@ impl Known {
         self.accepts_strangers || self.is_member(id)
     }
 
-    /// Where the server may be: newest first, each place once.
+    /// Where to dial the server: newest first, each place once. What strangers say counts only if nothing else is known.
     pub fn addresses(&self, id: ServerId) -> Vec<ServerAddr> {
-        let mut addresses: Vec<ServerAddr> = Vec::new();
-        let known = self.all().filter_map(|it| it.servers.get(&id));
-        for addr in known.chain(self.strangers.get(&id)) {
-            if addresses.iter().all(|other| !other.peer_addrs().eq(addr.peer_addrs())) {
-                addresses.push(addr.clone());
-            }
+        let vouched = self.vouched_addresses(id);
+        if !vouched.is_empty() {
+            return vouched;
         }
-        addresses
+        let told = self.heard(false).into_iter().filter_map(|it| it.servers.get(&id));
+        places(told.chain(self.strangers.get(&id)))
+    }
+
+    /// Where the server is by the own log and by what voters of it told, newest first: whose certificate it shows must be
+    /// for one of these. Empty if it is a stranger.
+    pub fn vouched_addresses(&self, id: ServerId) -> Vec<ServerAddr> {
+        let known = self.heard(true).into_iter().chain(self.counted());
+        places(known.filter_map(|it| it.servers.get(&id)))
     }
 
     /// What this server tells of itself and of all: its own line, and the text of the newest configuration. Empty where
@@ -163,6 +191,17 @@ impl Known {
         let text = if text.len() <= MEMBERSHIP_BYTES_MAX { text } else { String::new() };
         (self.own().map(ToString::to_string).unwrap_or_default(), text)
     }
+}
+
+/// Each place once.
+fn places<'a>(all: impl Iterator<Item = &'a ServerAddr>) -> Vec<ServerAddr> {
+    let mut places: Vec<ServerAddr> = Vec::new();
+    for addr in all {
+        if places.iter().all(|other| !other.peer_addrs().eq(addr.peer_addrs())) {
+            places.push(addr.clone());
+        }
+    }
+    places
 }
 
 /// The longest text of a configuration that is told: some hundred servers.
@@ -235,8 +274,8 @@ mod tests {
     #[test]
     fn what_others_know_tells_whom_to_dial_until_the_own_log_has_as_much() {
         let directory = directory(true);
-        directory.hear(ServerId(2), "", &membership(9, &[2, 5], 30).text());
         directory.hear(ServerId(2), "", &membership(8, &[2, 6], 40).text());
+        directory.hear(ServerId(2), "", &membership(9, &[2, 5], 30).text());
         directory.hear(ServerId(2), "x", "y");
         assert_eq!(others(&directory), [2, 5]);
         assert_eq!(ports(&directory, 2), [30, 10]);
@@ -244,6 +283,23 @@ mod tests {
         assert_eq!(directory.known().told().1, membership(0, &[1, 2], 10).text(), "hearsay is not passed on");
         directory.update(membership(0, &[1, 2], 10), vec![membership(9, &[2, 5], 50)]);
         assert_eq!(ports(&directory, 2), [50, 10]);
+    }
+
+    #[test]
+    fn what_strangers_say_makes_nobody_another_server() {
+        let directory = directory(true);
+        directory.hear(ServerId(7), "h7:70:71", &membership(u64::MAX, &[2, 4], 70).text());
+        directory.hear(ServerId(4), "h4:80:81", "");
+        assert_eq!(ports(&directory, 2), [10], "it is known where that is");
+        assert_eq!(others(&directory), [2, 4]);
+        assert_eq!(ports(&directory, 4), [70, 80], "nobody else tells where that is");
+        assert!(directory.known().vouched_addresses(ServerId(4)).is_empty());
+        directory.hear(ServerId(2), "", &membership(9, &[2, 4], 40).text());
+        assert_eq!(ports(&directory, 4), [40], "a voter does");
+        directory.update(membership(9, &[2, 4], 50), vec![]);
+        assert_eq!(ports(&directory, 4), [50]);
+        directory.update(membership(10, &[2], 50), vec![]);
+        assert_eq!(ports(&directory, 4), [70], "it says nothing itself any more");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! | port | who dials | what goes over it |
 //! |---|---|---|
-//! | election | everyone everyone | notifications, outward only; the newest replaces what was not sent yet |
+//! | election | everyone everyone | notifications, outward only, but strangers are told on the connection that they made; the newest replaces what was not sent yet |
 //! | quorum | a learner its leader | everything else, both ways: a *link* |
 //! | observer master | an observer a follower | proposals, if followers feed observers: a *feed* |
 //!
@@ -21,7 +21,6 @@ mod feed;
 mod frames;
 #[rustfmt::skip]
 #[allow(missing_docs, clippy::all)]
-#[rustfmt::skip]
 mod generated;
 mod hello;
 mod link;

@@ -61,7 +61,7 @@ pub(super) async fn accepted(context: &PeerContext, socket: TcpStream) -> Result
 
 /// Whether the certificate at the other end, which dialled, is for the host of the server that it says it is. In plain text
 /// nobody shows one. The error is for the log of both.
-/// A server that is in no configuration has to be at the address that it tells itself.
+/// A stranger has to be at the address that it tells itself.
 pub(super) fn check_is(
     stream: &Stream,
     context: &PeerContext,
@@ -73,8 +73,8 @@ pub(super) fn check_is(
         return Ok(());
     }
     let certificate = stream.certificate().ok_or("it has shown no certificate")?;
-    let mut addresses = context.directory().known().addresses(id);
-    if !context.directory().known().is_member(id) {
+    let mut addresses = context.directory().known().vouched_addresses(id);
+    if addresses.is_empty() {
         addresses = vec![ServerAddr::parse(id, told_address).map_err(|_| "it does not tell its address")?];
     }
     // It does not tell from which of its addresses it dialled: for any of them will do.
