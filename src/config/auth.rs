@@ -247,7 +247,8 @@ fn set_required_schemes(given: &mut Given, auth: &mut AuthSettings) {
     } else {
         None
     };
-    let has_client_tls = ["secureClientPort", "client.portUnification"].iter().any(|key| given.has(key));
+    let has_client_tls = ["secureClientPort", "client.portUnification"].iter().any(|key| given.has(key))
+        || given.servers().iter().any(|(server, _)| server.secure_client.is_some());
     for scheme in &auth.required_schemes {
         let text = match &**scheme {
             "digest" if auth.digest => continue,

@@ -402,7 +402,7 @@ fn set_client_addr(given: &mut Given, settings: &mut Settings, static_addr: Opti
             let is_secure_listed = settings.own_addr().is_some_and(|own| own.secure_client.is_some());
             if !given.has("clientPort") && !given.has("secureClientPort") && !is_secure_listed {
                 let text = "clientPort is not set: expected the port that clients connect to".to_string();
-                given.problem(None, text);
+                given.doubt_of_servers(given.place(None), text);
             }
             return;
         }
@@ -413,6 +413,11 @@ fn set_client_addr(given: &mut Given, settings: &mut Settings, static_addr: Opti
 /// As the client port; that there is none is usual.
 fn set_secure_client_addr(given: &mut Given, settings: &mut Settings) {
     let Some(listed) = settings.own_addr().and_then(|own| own.secure_client.clone()) else { return };
+    if given.has_servers_file() && tls::first_given(given, Side::Clients).is_none() {
+        let text =
+            format!("the secure client port {listed} of the own line needs ssl.* keys, and is not opened");
+        return given.doubt_of_servers(given.place(None), text);
+    }
     if let Some(addr) = &settings.secure_client_addr {
         agree(given, settings.server_id, "secureClientPort", addr, &listed);
     }

@@ -129,7 +129,11 @@ fn claim(given: &mut Given, users: &mut Users, host: &str, port: u16, user: Stri
             let other_line = other_place.line.map(|line| format!(" (line {line})")).unwrap_or_default();
             let text =
                 format!("{user} is {port} on {host}, as {other} is{other_line}: expected different ports");
-            given.problem_at(place, text);
+            let is_of_servers = [&place, other_place].iter().any(|it| it.file == given.servers_file());
+            match is_of_servers {
+                true => given.doubt_of_servers(place, text),
+                false => given.problem_at(place, text),
+            }
         }
         None => {
             users.insert(addr, (user, place));

@@ -274,6 +274,20 @@ impl Given {
         self.servers_file.as_ref().unwrap_or(&self.name)
     }
 
+    /// True if the servers stand in a file of their own, which reconfigurations write. What one has settled is no problem
+    /// at a start: the server could not come back.
+    pub fn has_servers_file(&self) -> bool {
+        self.servers_file.is_some()
+    }
+
+    /// What the lines of the servers lack or have too much of: a problem, unless a reconfiguration may have written them.
+    pub fn doubt_of_servers(&mut self, place: Place, text: String) {
+        match self.has_servers_file() {
+            true => self.notices.push(Notice { severity: Severity::Warning, place, text }),
+            false => self.problem_at(place, text),
+        }
+    }
+
     /// A problem in another place than this file.
     pub fn problem_at(&mut self, place: Place, text: String) {
         self.problems.push(Problem { place, text });

@@ -23,7 +23,8 @@ pub struct Settings {
     pub data_log_dir: PathBuf,
 
     /// `clientPort`, `clientPortAddress`: where clients connect in plain text. Without an address every address of the
-    /// machine listens, as in ZooKeeper. `None` only where there is a `secure_client_addr`.
+    /// machine listens, as in ZooKeeper. `None` only where there is a `secure_client_addr`, or
+    /// where a reconfiguration has left the server no client port.
     pub client_addr: Option<ListenAddr>,
 
     /// `secureClientPort`, `secureClientPortAddress`: where clients connect with TLS. None by default.

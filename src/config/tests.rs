@@ -240,7 +240,6 @@ fn the_servers_may_stand_in_a_file_of_their_own() {
     assert_eq!(settings.dynamic_config_file, Some(servers.clone()));
     let table = [
         ("clientPort=9", "server.1=a:1\n", "servers:1: server.1=a:1: expected host:quorumPort:"),
-        ("", "server.1=a:1:2;9\nserver.2=a:1:3\n", "servers:2: the quorum port of server.2 is 1 on a, as"),
         ("", "server.1=a:1:2;9\ngroup.1=1:2\n", "servers:2: group.1, server 2: there is no such server"),
         (
             "",
@@ -261,6 +260,35 @@ fn the_servers_may_stand_in_a_file_of_their_own() {
     fs::remove_file(&servers).unwrap();
     let error = super::load(&file, Some(1), true).unwrap_err().to_string();
     assert!(error.contains("it cannot be read"), "{error}");
+}
+
+#[test]
+fn what_a_reconfiguration_has_settled_keeps_no_server_from_coming_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, servers) = (dir.path().join("zoo.cfg"), dir.path().join("servers"));
+    let load = |more: &str, members: &str| {
+        fs::write(&file, format!("dataDir=/d\ndynamicConfigFile={}\n{more}", servers.display())).unwrap();
+        fs::write(&servers, members).unwrap();
+        let loaded = load(&file, Some(1), true).unwrap();
+        let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+        (loaded.settings, notices.join("\n"))
+    };
+    let (_, notices) = load("", "server.1=a:1:2;9\nserver.2=a:3:4:observer;9\n");
+    assert!(
+        notices.contains("the client port of server.2 is 9 on a, as the client port of server.1"),
+        "{notices}"
+    );
+    let (_, notices) = load("clientPort=3", "server.1=a:1:2\nserver.2=a:3:4\n");
+    assert!(notices.contains("clientPort is 3 on a, as the quorum port of server.2 is"), "{notices}");
+    let (settings, notices) = load("", "server.1=a:1:2\nserver.2=b:3:4;9\n");
+    assert!(notices.contains("clientPort is not set"), "{notices}");
+    assert_eq!(settings.client_addr, None);
+    let (settings, notices) = load("", "server.1=a:1:2;9;10\nserver.2=b:3:4;9\n");
+    assert!(
+        notices.contains("the secure client port 0.0.0.0:10 of the own line needs ssl.* keys"),
+        "{notices}"
+    );
+    assert_eq!((settings.secure_client_addr, settings.client_tls.is_none()), (None, true));
 }
 
 #[test]

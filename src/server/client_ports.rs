@@ -84,7 +84,10 @@ pub async fn let_clients_in(
         Ok(serving) => drop(serving?),
         Err(_) => tracing::warn!("there is no leader yet, but clients can connect"),
     }
-    tracing::info!("serving clients on {}", told.join(" and "));
+    match told.is_empty() {
+        true => tracing::warn!("serving no clients: this server has no port for them"),
+        false => tracing::info!("serving clients on {}", told.join(" and ")),
+    }
     if let Some(audit) = &open.context.audit {
         audit.tell_server("serverStart", "success");
     }
