@@ -75,7 +75,7 @@ mutants! {
     // Disk.
     FsyncRetried, "fsync of Linux", "a failed fsync is tried again, and believed";
     TailTrusted, "fsync of Linux", "what a failed fsync left in memory is trusted by the next process";
-    FolderUnsynced, "ZOOKEEPER-4269, R8", "the folder is not synced behind a new log segment";
+    FolderUnsynced, "ZOOKEEPER-4269", "the folder is not synced behind a new log segment";
     EpochFileUnsynced, "ZOOKEEPER-4269", "the folder is not synced behind a new epoch file";
     EpochFileInPlace, "ZOOKEEPER-1653, 2307", "the epoch file is overwritten in place";
     DamageTakenForEnd, "ZOOKEEPER-1520", "a damaged record is taken for the end of the log";

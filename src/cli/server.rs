@@ -29,7 +29,7 @@ const EXIT_DAMAGED: u8 = 4;
   zabra server ensemble.toml --myid 2
   zabra server zoo.cfg --check
 
-SIGTERM and SIGINT stop it; a leader hands over first. SIGUSR1, or `zabra hand-over DATA`, lets it hand over and stay.
+SIGTERM and SIGINT stop it; with SIGTERM a leader hands over first. SIGUSR1, or `zabra hand-over DATA`, lets it hand over and stay.
 
 Exit codes: 0 ended as told, 1 could not start, 2 the configuration cannot be used,
 3 the disk failed or going on could have harmed the data, 4 the data is damaged, and only the operator can help.")]

@@ -360,7 +360,6 @@ impl Core {
     }
 }
 
-/// A learner is told how it gets the history.
 /// What other servers ask the leader for.
 fn count_asked(stats: &Stats, input: &Input) {
     if let Input::Peer { message: PeerMessage::Requests(requests), .. } = input {

@@ -244,7 +244,6 @@ impl Connection {
             Ok(request) if for_core => {
                 self.note_last(&request);
                 let held = self.take_turn(op);
-                // A closeSession has no body to go with its share; it needs none, as the last of its connection.
                 let counted = context.stats.begin();
                 let mut body = self.room.send_off(frame, counted, held);
                 body.advance(RequestHeader::WIRE_BYTES);
