@@ -59,9 +59,9 @@ def zookeeper_contender(distribution: Distribution, name: str = "zookeeper") -> 
     return Contender(name, title, distribution.command, settings, "admin.enableServer=false\n")
 
 
-def zabra_contender(binary: str, version: str) -> Contender:
+def zabra_contender(binary: str, version: str, name: str = "zabra") -> Contender:
     """Zabra with default settings."""
-    return Contender("zabra", f"Zabra {version}", lambda config: [binary, "server", str(config)], "defaults")
+    return Contender(name, f"Zabra {version}", lambda config: [binary, "server", str(config)], "defaults")
 
 
 class Cluster:

@@ -56,6 +56,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--zookeeper", choices=["debian", "3.9"], default="debian",
                         help="Debian's package, or the newest release out of PyPI's pyspark 4")  # fmt: skip
     parser.add_argument("--against-itself", action="store_true", help="run ZooKeeper against ZooKeeper")
+    parser.add_argument("--against", metavar="PATH",
+                        help="another zabra binary in the place of ZooKeeper: what a change made slower")  # fmt: skip
     parser.add_argument("--rounds", type=int, help="alternating rounds (default 5)")
     parser.add_argument("--seconds", type=float, help="length of one load (default 3)")
     parser.add_argument("--znodes", type=int, help="znodes of the memory scenario (default 1000000)")
@@ -63,7 +65,7 @@ def parse_options() -> argparse.Namespace:
                         help="wait so long in all for a quiet machine (default 0)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     parser.add_argument("--document", type=Path, help="where the tables go (default docs/performance.md; for "
-                        "--quick and --against-itself only below target/)")  # fmt: skip
+                        "--quick, --against and --against-itself only below target/)")  # fmt: skip
     parser.add_argument(
         "--folder", type=Path, help="where servers write (default target/side_by_side/servers)"
     )
@@ -89,19 +91,33 @@ def make_plan(options: argparse.Namespace, load_binary: str) -> Plan:
 
 def find_zabra(options: argparse.Namespace) -> str:
     target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-    binary = Path(options.zabra or target / "release" / "zabra")
-    if not binary.exists():
-        raise Failure(f"{binary} does not exist: run `cargo build --release`, or say --zabra PATH")
-    return str(binary.resolve())
+    return find_binary(options.zabra or target / "release" / "zabra")
+
+
+def find_binary(path: str | Path) -> str:
+    if not Path(path).exists():
+        raise Failure(f"{path} does not exist: run `cargo build --release`, or say --zabra PATH")
+    return str(Path(path).resolve())
 
 
 def find_contenders(options: argparse.Namespace, cache: Path) -> list[Contender]:
+    if options.against:
+        before = find_binary(options.against)
+        return [zabra_contender(before, version_of(before), "before"), own_contender(options)]
     distribution = zookeeper.find(options.zookeeper, cache)
     if options.against_itself:
         return [zookeeper_contender(distribution), zookeeper_contender(distribution, "again")]
+    return [zookeeper_contender(distribution), own_contender(options)]
+
+
+def own_contender(options: argparse.Namespace) -> Contender:
     binary = find_zabra(options)
-    version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split()
-    return [zookeeper_contender(distribution), zabra_contender(binary, version[-1] if version else "")]
+    return zabra_contender(binary, version_of(binary))
+
+
+def version_of(binary: str) -> str:
+    told = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split()
+    return told[-1] if told else ""
 
 
 def tell(text: str) -> None:
@@ -110,7 +126,7 @@ def tell(text: str) -> None:
 
 def run(options: argparse.Namespace) -> None:
     home = REPOSITORY / "target" / "side_by_side"
-    preliminary = options.quick or options.against_itself
+    preliminary = options.quick or options.against_itself or options.against is not None
     results = home / ("results-preliminary" if preliminary else "results")
     document = options.document or (
         home / "preliminary.md" if preliminary else REPOSITORY / "docs" / "performance.md"
