@@ -8,6 +8,7 @@ import subprocess
 from base64 import b64encode
 
 import pytest
+from kazoo.client import KazooState
 from kazoo.exceptions import NoAuthError
 from kazoo.protocol.states import KeeperState
 from kazoo.security import make_acl
@@ -16,7 +17,7 @@ from harness import jute, sasl, target
 from harness.ensemble import Ensemble
 from harness.fourletter import four_letter, parse_mntr
 from harness.jute import Acl
-from harness.kazoos import Clients
+from harness.kazoos import Clients, Seen
 from harness.rawclient import ConnectionClosed, RawClient
 from harness.server import Options
 from harness.wait import wait_for
@@ -379,10 +380,13 @@ def test_kazoo_authenticates_by_sasl(with_users):
             clients.new().get("/bobs")
         root = clients.new(sasl_options={**options, "username": "root", "password": "toor"})
         root.set("/bobs", b"root's")
-        loser = clients.new(sasl_options={**options, "password": "wrong"})
-        # kazoo gives up by itself after AUTH_FAILED.
-        over = (KeeperState.AUTH_FAILED, KeeperState.CLOSED)
-        wait_for(lambda: loser.client_state in over, 10, lambda: f"kazoo to give up, not {loser.client_state}")
+        loser = clients.unconnected(sasl_options={**options, "password": "wrong"})
+        states = Seen()
+        loser.add_listener(states.add)
+        loser.start_async()
+        # kazoo is connected before it authenticates, and gives up by itself after AUTH_FAILED.
+        states.wait(lambda items: KazooState.LOST in items, "kazoo to give up")
+        assert loser.client_state in (KeeperState.AUTH_FAILED, KeeperState.CLOSED)
         assert bob.get("/bobs")[0] == b"root's"
 
 

@@ -27,12 +27,17 @@ class Clients:
 
     def new(self, hosts=None, chroot=None, **arguments):
         """A connected client; `chroot` defaults to the test's own."""
+        client = self.unconnected(hosts, chroot, **arguments)
+        client.start(CONNECT_DEADLINE_S)
+        return client
+
+    def unconnected(self, hosts=None, chroot=None, **arguments):
+        """One that is not started yet."""
         chroot = self.chroot if chroot is None else chroot
         arguments.setdefault("timeout", 10.0)
         retry = KazooRetry(max_tries=-1, delay=0.02, max_delay=0.3, backoff=1.5)
         client = KazooClient(hosts=(hosts or self.hosts) + chroot, connection_retry=retry, **arguments)
         self._stack.callback(_end, client)
-        client.start(CONNECT_DEADLINE_S)
         return client
 
 
