@@ -408,6 +408,8 @@ fn a_file_that_cannot_be_used_ends_the_start_with_key_file_and_reason() {
         ("key.pem", &own[key_at..]),
         ("mixed.pem", &format!("{}{forged_key}", &own[..key_at])),
         ("damaged.pem", &damaged),
+        ("joined.pem", &own.replace("PRIVATE KEY-----\n", "PRIVATE KEY")),
+        ("cut.pem", own.trim_end().trim_end_matches('-')),
         ("nonsense.p12", "nonsense"),
     ] {
         std::fs::write(setup.path(name), content).unwrap();
@@ -419,7 +421,13 @@ fn a_file_that_cannot_be_used_ends_the_start_with_key_file_and_reason() {
         (key_store("cert.pem"), "keyStore.location", "it holds no private key"),
         (key_store("key.pem"), "keyStore.location", "it holds no certificate"),
         (key_store("mixed.pem"), "keyStore.location", "key and certificate cannot be used: "),
-        (key_store("damaged.pem"), "keyStore.location", "it cannot be read as PEM"),
+        (key_store("damaged.pem"), "keyStore.location", "it cannot be read as PEM: a section is not base64"),
+        (
+            key_store("joined.pem"),
+            "keyStore.location",
+            "it cannot be read as PEM: a line begins with -----BEGIN and does not end with -----",
+        ),
+        (key_store("cut.pem"), "keyStore.location", "it cannot be read as PEM: a section has no end"),
         (key_store("nonsense.p12"), "keyStore.location", "no PKCS12 file that ssl.keyStore.password opens"),
         (setup.stores().replace("ca.pem", "empty.pem"), "trustStore.location", "it holds no certificate"),
         (setup.stores() + "ssl.crl.location=/nowhere\n", "crl.location", "it cannot be read: No such file"),
@@ -432,6 +440,7 @@ fn a_file_that_cannot_be_used_ends_the_start_with_key_file_and_reason() {
     ] {
         let line = refusal(setup.folder.path(), &lines);
         assert!(line.contains(&format!("ssl.{key}=")) && line.contains(reason), "{reason}: {line}");
+        assert!(line.len() < 400, "no line of the file is shown: it may be the key: {line}");
     }
 }
 

@@ -80,7 +80,7 @@ impl Source<'_> {
         match PrivateKeyDer::from_pem_slice(&bytes) {
             Ok(key) => Ok(key),
             Err(pem::Error::NoItemsFound) => self.encrypted_key(&bytes),
-            Err(error) => Err(self.error(format!("its private key cannot be read: {error}"))),
+            Err(error) => Err(self.error(format!("its private key cannot be read: {}", reason(&error)))),
         }
     }
 
@@ -158,11 +158,22 @@ pub(super) fn revocation_lists(
         return Ok(vec![CertificateRevocationListDer::from(bytes)]);
     }
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
-    let lists = lists.map_err(|problem| error(format!("it cannot be read as PEM: {problem}")))?;
+    let lists = lists.map_err(|problem| error(format!("it cannot be read as PEM: {}", reason(&problem))))?;
     if lists.is_empty() {
         return Err(error("it holds no revocation list: expected PEM or DER".to_owned()));
     }
     Ok(lists)
+}
+
+/// The error in words: its own show the line, which may be a key.
+fn reason(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no end",
+        pem::Error::IllegalSectionStart { .. } => "a line begins with -----BEGIN and does not end with -----",
+        pem::Error::Base64Decode(_) => "a section is not base64",
+        pem::Error::SectionTooLarge => "a section is too long",
+        _ => "damaged",
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -181,7 +192,7 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         match section {
             Ok((SectionKind::Certificate, der)) => found.push(CertificateDer::from(der)),
             Ok(_) => {}
-            Err(error) => return Err(format!("it cannot be read as PEM: {error}")),
+            Err(error) => return Err(format!("it cannot be read as PEM: {}", reason(&error))),
         }
     }
     Ok(found)
