@@ -416,7 +416,7 @@ fn set_secure_client_addr(given: &mut Given, settings: &mut Settings) {
     if given.has_servers_file() && tls::first_given(given, Side::Clients).is_none() {
         let text =
             format!("the secure client port {listed} of the own line needs ssl.* keys, and is not opened");
-        return given.doubt_of_servers(given.place(None), text);
+        return given.notice(Severity::Warning, None, text);
     }
     if let Some(addr) = &settings.secure_client_addr {
         agree(given, settings.server_id, "secureClientPort", addr, &listed);

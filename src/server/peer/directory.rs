@@ -67,8 +67,9 @@ impl Directory {
             known.own = known.active.servers.get(&known.own_id).cloned().or(known.own.take());
             let newest = known.newest().version;
             known.heard.retain(|_, heard| heard.version > newest);
-            let Known { strangers, active, pending, .. } = known;
-            strangers.retain(|id, _| pending.iter().chain([&*active]).all(|it| !it.servers.contains_key(id)));
+            let mut strangers = std::mem::take(&mut known.strangers);
+            strangers.retain(|id, _| !known.is_counted(*id));
+            known.strangers = strangers;
         });
     }
 
@@ -152,10 +153,8 @@ impl Known {
 
     /// Those of them that are in no configuration of the own log.
     pub fn heard_of(&self) -> Vec<ServerId> {
-        let heard = self.heard.values().flat_map(|it| it.servers.keys().copied());
-        let mut ids: Vec<ServerId> = heard.filter(|id| !self.is_counted(*id)).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let mut ids = self.others();
+        ids.retain(|id| !self.is_counted(*id));
         ids
     }
 
